@@ -1,0 +1,46 @@
+# Two commands: `make run` and `make test`. Each sets up what it needs; only Python 3.11+ is assumed.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: run test lint bench soak tools venv lock clean help
+
+run: .venv/run.stamp  ## simulator and exporter together, on SQLite; Ctrl-C ends it
+	@$(BIN)/job-exporter demo
+
+test: venv  ## every test that needs no large download
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+lint: venv  ## style, types, layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: venv  ## figures of cost and speed, as ratios measured in one run
+	$(BIN)/python -m tests.benchmarks
+
+soak: venv  ## the long runs: kills, fuzzing
+	$(BIN)/python -m pytest -m soak -o addopts= $(ARGS)
+
+venv: .venv/dev.stamp  ## set up only
+
+lock:  ## make both lock files anew from pyproject.toml (needs uv)
+	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --all-extras pyproject.toml -o requirements.lock
+	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --all-extras --group dev pyproject.toml -c requirements.lock -o requirements-dev.lock
+
+.venv/run.stamp: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+.venv/dev.stamp: .venv/run.stamp requirements-dev.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
+
+clean:  ## remove what the targets made
+	rm -rf .venv .tools .output .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+help:
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'

@@ -1,0 +1,172 @@
+"""Values that cross the boundaries of the program. PURE: nothing here does I/O or reads a clock.
+
+Times are POSIX seconds (float, UTC); durations are seconds; `None` means the platform gave none.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class ExecuteStatus(StrEnum):
+    """Where a record is on its way: init → doing → done."""
+
+    INIT = "init"
+    DOING = "doing"
+    DONE = "done"
+
+
+class ResultStatus(StrEnum):
+    """How a finished record ended."""
+
+    SUCCESS = "success"
+    FAIL = "fail"
+    TIMEOUT = "timeout"
+    CANCELLED = "cancelled"
+    UNKNOWN = "unknown"
+
+
+class HostStatus(StrEnum):
+    """How one host of a finished record ended; `unreported`: the platform never told."""
+
+    SUCCESS = "success"
+    FAIL = "fail"
+    TIMEOUT = "timeout"
+    CANCELLED = "cancelled"
+    UNREPORTED = "unreported"
+    UNKNOWN = "unknown"
+
+
+class IdcOutcome(StrEnum):
+    """What a finished record left in one IDC: all its hosts succeeded, some did, none did."""
+
+    CLEAN = "clean"
+    DEGRADED = "degraded"
+    FAILED = "failed"
+
+
+UNKNOWN = "unknown"  # the label value for what the platform left empty
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One execution of a job, as `/api/v1/job/record` (or a page of such items) gives it.
+
+    Statuses are normalised (rule 6 of counting); what could not be read stands in `unknown_fields`,
+    so that it can be counted where the record is settled.
+    """
+
+    id: str
+    execute_status: ExecuteStatus
+    result_status: ResultStatus | None = None  # None: none given (yet)
+    start: float | None = None
+    end: float | None = None  # while a record runs the platform repeats the start here
+    timeout: float | None = None  # the record's own limit, seconds from its start; None: none
+    expected_hosts: frozenset[str] | None = None  # host ids; None: the platform does not say
+    provider: str = UNKNOWN
+    script_type: str = UNKNOWN
+    unknown_fields: tuple[str, ...] = ()  # names of fields with a value outside the documented ones
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostResult:
+    """One host row of `/api/v1/job/record/result`; the same host may have several rows."""
+
+    host_id: str
+    idc: str  # UNKNOWN where the platform gives none
+    status: HostStatus | None  # None: not reported yet
+    unknown_status: bool = False  # the spelling was none of the known ones
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageItem:
+    """A record as a page shows it: its id, and all of it where the page holds whole records."""
+
+    id: str
+    start: float | None = None
+    record: Record | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """One answer of `/api/v1/job/record/page`: the visible records of `size` positions.
+
+    Positions whose record has no host rows are in `total` but not in `items`.
+    """
+
+    number: int  # from 1
+    size: int  # positions asked for
+    total: int | None  # records on the platform, visible or not; None: the platform did not say
+    items: tuple[PageItem, ...]  # one a record, doubles folded, in no order
+    bad_items: int = 0  # items of the list that could not be read
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Results:
+    """One answer of `/api/v1/job/record/result`."""
+
+    rows: tuple[HostResult, ...]
+    bad_rows: int = 0  # rows that could not be read
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exemplar:
+    """The record behind an increment: OpenMetrics shows it beside the sample."""
+
+    record_id: str
+    value: float
+    timestamp: float
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Series:
+    """One counter of the ledger: a family, the values of its labels, and which part of it.
+
+    `part` is "" for a counter; for a histogram "sum", or the upper bound of the one bucket that the
+    observation falls in (buckets are kept apart, not cumulated: "10.0", "+Inf").
+    """
+
+    family: str
+    labels: tuple[tuple[str, str], ...] = ()  # (name, value), in the order of the family's labels
+    part: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """The value of one series, and when it was born (rule 9: zero first)."""
+
+    value: float
+    born: float
+    exemplar: Exemplar | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """All that a scrape shows of the platform, immutable, replaced after each commit.
+
+    `gauges` are the platform's: empty when the last poll did not reach it (rule: stale data disappears).
+    """
+
+    counters: Mapping[Series, Sample] = field(default_factory=dict)
+    gauges: Mapping[Series, float] = field(default_factory=dict)
+    version: int = 0  # grows with each replacement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdcFailure:
+    """How many hosts of a failed record did not succeed in one IDC."""
+
+    idc: str
+    failed: int
+    hosts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedRecord:
+    """A line of the page of recent failures."""
+
+    id: str
+    result: ResultStatus
+    finished: float | None
+    duration: float | None
+    idcs: Sequence[IdcFailure] = ()

@@ -1,0 +1,1 @@
+"""A job platform to play with: imports nothing of the exporter."""
