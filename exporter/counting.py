@@ -1,0 +1,229 @@
+"""What one finished record counts: its increments, and nothing else. PURE.
+
+Rules of counting (the numbers are those of `tracker`):
+5.  A host counts once, by its worst row; a host without a status, and an expected host without a row
+    (idc `unknown`), is `unreported`. Without results a record counts without hosts, and that is counted.
+6.  A finished record without a result is `unknown`; values outside the documented ones are counted.
+7.  A duration needs both times and end ≥ start; else none is observed, and that is counted.
+10. A value of a bounded label beyond the limit becomes `other`; sums stay right, and it is counted.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from exporter.model import (
+    UNKNOWN,
+    Exemplar,
+    FailedRecord,
+    HostStatus,
+    IdcFailure,
+    IdcOutcome,
+    Record,
+    Results,
+    ResultStatus,
+    Series,
+)
+
+OTHER = "other"  # what values beyond the label limit become
+
+# Several rows of one host count once, as the first of these that one of them has.
+WORST_FIRST: tuple[HostStatus, ...] = (
+    HostStatus.FAIL,
+    HostStatus.TIMEOUT,
+    HostStatus.UNREPORTED,
+    HostStatus.CANCELLED,
+    HostStatus.UNKNOWN,
+    HostStatus.SUCCESS,
+)
+
+Host = tuple[str, HostStatus]  # (idc, status) of one host of a record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Buckets:
+    """Upper bounds of the histograms, ascending; seconds, and hosts."""
+
+    duration: tuple[float, ...] = ()
+    hosts: tuple[float, ...] = ()
+    lag: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Increment:
+    """What one record adds to one series."""
+
+    series: Series
+    value: float = 1.0
+    exemplar: Exemplar | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counting:
+    """How finished records are counted at one moment."""
+
+    now: float  # our clock: the time of exemplars
+    platform_now: float  # the platform's clock: its times are compared with it
+    record_labels: tuple[str, ...] = ("provider", "script_type")
+    buckets: Buckets = Buckets()
+
+    def record(self, record: Record, results: Results | None) -> tuple[Increment, ...]:
+        """All increments of a finished record; `results` None: they could not be had."""
+        return (*self._record(record), *self._hosts(record, results))
+
+    def _record(self, record: Record) -> Iterator[Increment]:
+        result = result_of(record)
+        values = {"provider": record.provider, "script_type": record.script_type}
+        by_result = (("result_status", str(result)),)
+        labels = (*by_result, *((name, values[name]) for name in self.record_labels))
+        failed = result is not ResultStatus.SUCCESS
+        yield self._count("job_records_finished_total", labels, record, failed=failed)
+        seconds = duration(record)
+        if seconds is None:
+            yield _incomplete("bad_times")
+        else:
+            yield from self._observe(
+                Series("job_record_duration_seconds", by_result), seconds, self.buckets.duration, record
+            )
+        if record.end is not None and (record.start is None or seconds is not None):
+            lag = max(0.0, self.platform_now - record.end)
+            yield from self._observe(Series("job_exporter_count_lag_seconds"), lag, self.buckets.lag, record)
+        for field in record.unknown_fields:
+            yield unknown_value(field)
+
+    def _hosts(self, record: Record, results: Results | None) -> Iterator[Increment]:
+        if results is None:
+            yield _incomplete("no_results")
+            return
+        if results.bad_rows or missing_hosts(record, results):
+            yield _incomplete("missing_rows")
+        for row in results.rows:
+            if row.unknown_status:
+                yield unknown_value("host_status")
+        hosts = hosts_of(record, results)
+        yield from self._observe(Series("job_record_hosts"), len(hosts), self.buckets.hosts, record)
+        for idc, statuses in _by_idc(hosts).items():
+            for status in dict.fromkeys(statuses):
+                yield self._count(
+                    "job_host_results_total",
+                    (("idc", idc), ("status", str(status))),
+                    record,
+                    value=float(statuses.count(status)),
+                    failed=status is not HostStatus.SUCCESS,
+                )
+            outcome = _outcome(statuses)
+            yield self._count(
+                "job_idc_records_total",
+                (("idc", idc), ("outcome", str(outcome))),
+                record,
+                failed=outcome is not IdcOutcome.CLEAN,
+            )
+
+    def _count(
+        self,
+        family: str,
+        labels: tuple[tuple[str, str], ...],
+        record: Record,
+        *,
+        failed: bool,
+        value: float = 1.0,
+    ) -> Increment:
+        """One counter; what failed carries its record as exemplar."""
+        exemplar = Exemplar(record_id=record.id, value=value, timestamp=self.now) if failed else None
+        return Increment(series=Series(family, labels), value=value, exemplar=exemplar)
+
+    def _observe(
+        self, series: Series, value: float, bounds: tuple[float, ...], record: Record
+    ) -> Iterator[Increment]:
+        """One observation: the one bucket that it falls in, and the sum."""
+        bound = next((str(float(bound)) for bound in bounds if value <= bound), "+Inf")
+        exemplar = Exemplar(record_id=record.id, value=value, timestamp=self.now)
+        yield Increment(series=replace(series, part=bound), exemplar=exemplar)
+        yield Increment(series=replace(series, part="sum"), value=value)
+
+
+def result_of(record: Record) -> ResultStatus:
+    """How a finished record ended."""
+    return record.result_status or ResultStatus.UNKNOWN
+
+
+def duration(record: Record) -> float | None:
+    """Rule 7: seconds from start to end; None if the times do not tell."""
+    if record.start is None or record.end is None or record.end < record.start:
+        return None
+    return record.end - record.start
+
+
+def missing_hosts(record: Record, results: Results) -> frozenset[str]:
+    """Expected hosts that have no row."""
+    return (record.expected_hosts or frozenset()) - {row.host_id for row in results.rows}
+
+
+def is_complete(record: Record, results: Results) -> bool:
+    """Whether every expected host has a row, and every row a status."""
+    if results.bad_rows or any(row.status is None for row in results.rows):
+        return False
+    if record.expected_hosts is None:
+        return bool(results.rows)
+    return not missing_hosts(record, results)
+
+
+def hosts_of(record: Record, results: Results) -> list[Host]:
+    """Rule 5: each host of a record once."""
+    hosts: dict[str, Host] = {}
+    for number, row in enumerate(results.rows):
+        status = row.status if row.status is not None else HostStatus.UNREPORTED
+        key = row.host_id or f"\0row {number}"  # rows that name no host are hosts of their own
+        if key not in hosts or WORST_FIRST.index(status) < WORST_FIRST.index(hosts[key][1]):
+            hosts[key] = (row.idc, status)
+    return [*hosts.values(), *((UNKNOWN, HostStatus.UNREPORTED) for _ in missing_hosts(record, results))]
+
+
+def failure(record: Record, results: Results | None) -> FailedRecord | None:
+    """The line of the page of recent failures, for a record that did not succeed."""
+    if result_of(record) is ResultStatus.SUCCESS:
+        return None
+    by_idc = _by_idc(hosts_of(record, results)) if results else {}
+    return FailedRecord(
+        id=record.id,
+        result=result_of(record),
+        finished=record.end,
+        duration=duration(record),
+        idcs=tuple(
+            IdcFailure(idc=idc, failed=len(all_) - all_.count(HostStatus.SUCCESS), hosts=len(all_))
+            for idc, all_ in by_idc.items()
+        ),
+    )
+
+
+def fold(increment: Increment, known: Mapping[str, set[str]], limit: int) -> Iterator[Increment]:
+    """Rule 10. `known` maps each bounded label to the values that have a series; it is not changed."""
+    labels = []
+    for name, value in increment.series.labels:
+        overflows = name in known and value not in known[name] and len(known[name]) >= limit
+        if overflows:
+            yield Increment(series=Series("job_exporter_label_overflow_total", (("label", name),)))
+        labels.append((name, OTHER if overflows else value))
+    yield replace(increment, series=replace(increment.series, labels=tuple(labels)))
+
+
+def unknown_value(field: str) -> Increment:
+    """Rule 6: a value of this field was none of the documented ones."""
+    return Increment(series=Series("job_exporter_unknown_values_total", (("field", field),)))
+
+
+def _incomplete(reason: str) -> Increment:
+    return Increment(series=Series("job_exporter_records_incomplete_total", (("reason", reason),)))
+
+
+def _by_idc(hosts: list[Host]) -> dict[str, list[HostStatus]]:
+    by_idc: dict[str, list[HostStatus]] = {}
+    for idc, status in hosts:
+        by_idc.setdefault(idc, []).append(status)
+    return by_idc
+
+
+def _outcome(statuses: list[HostStatus]) -> IdcOutcome:
+    good = statuses.count(HostStatus.SUCCESS)
+    if good == len(statuses):
+        return IdcOutcome.CLEAN
+    return IdcOutcome.DEGRADED if good else IdcOutcome.FAILED

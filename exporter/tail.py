@@ -1,0 +1,341 @@
+"""Where new records can be, which page to ask next, when the tail is proven read. PURE.
+
+Rules:
+1.  Positions are counted from the oldest record (0) to the newest (total - 1), whatever the order of
+    the platform's pages; only `_page_at` and `_covered` know how pages lie over them.
+2.  What is missing is known by counting. When the total grows by k, k records are *missing*: a `Gap`
+    is opened over the new positions and the one below, and each record that a page shows for the
+    first time makes one less. Nothing is closed because it looks right.
+3.  A gap is read from its top downwards. When its bottom is reached it goes deeper (twice as far each
+    time) while more is missing than empty positions could hide (a tie or a late record landed before
+    it), or while the lowest record seen is new (a deletion hid growth: the total told too little).
+4.  Positions without a visible record (no host rows yet) are looked at again, at growing intervals and
+    a little wider each time, because positions shift. What shows nothing for `HOLD` is given up, said
+    aloud: a record without rows is never visible.
+5.  When the total shrinks, records were deleted somewhere: each gap reaches down by as much, and the
+    tail is checked again at once. So it is when the first record changes while the total does not grow.
+6.  The re-check reads the newest page again, and goes deeper while the lowest record on it is new.
+7.  The order is found by comparing the two ends; while both begin in the same second it is undecided,
+    and pages are asked that hold everything, or the newest is taken to be last, as documented nowhere
+    but seen.
+8.  Pages are as small as what is to be read, at most 50 records and about 4 MB.
+"""
+
+from collections.abc import Container
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from exporter.model import Page, PageItem
+
+MAX_PAGE_SIZE = 50  # a page of 1000 killed a real platform; 50 light records are one cheap answer
+PAGE_BYTES = 4_000_000  # memory on the platform is about 7 times the body
+HOLD = 900.0  # seconds that an empty position is looked at again: rows came late by seconds, never minutes
+FIRST_STEP = 5  # positions that a gap goes deeper at first: ties are a handful
+MAX_STEP = 400  # and at most: eight pages between two looks at what was found
+RELOOK_LIMIT = 120.0  # seconds between two looks at an empty position, at most
+
+
+class Order(StrEnum):
+    """How the platform sorts its pages by start time."""
+
+    ASC = "oldest first"
+    DESC = "newest first"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """Positions `lo` to `hi` (exclusive) that hold records no page has shown yet, or may hold them."""
+
+    lo: int
+    hi: int
+    at: int  # what lies from here up is read in this pass
+    missing: int  # records that must be found; 0: a check whether there are any
+    due: float  # when it is to be read
+    since: float | None = None  # when its bottom was first reached
+    holes: int = 0  # empty positions seen in this pass
+    low: float | None = None  # start of the lowest record seen in this pass
+    low_known: bool = False  # and whether it was known before
+    step: int = FIRST_STEP
+    looks: int = 0  # passes done
+    floor: int | None = None  # first reading: go on down to this position
+    floor_start: float | None = None  # and to records that started at this time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tail:
+    """What is known of the platform's pages; all of it is kept in the ledger."""
+
+    total: int | None = None  # records on the platform; None: never asked
+    order: Order | None = None
+    first_id: str | None = None  # the record on page 1 of size 1
+    first_start: float | None = None
+    gaps: tuple[Gap, ...] = ()
+    record_bytes: float = 0.0  # of a heavy recent one
+    widest: int = 0  # records of the largest page that came well
+    recheck_due: float = 0.0
+    ends_compared: int = -1  # the total when both ends were last compared to find the order
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageRequest:
+    """A page to ask for."""
+
+    number: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What a page brought: the tail after it, the records never seen before, records given up."""
+
+    tail: Tail
+    fresh: tuple[PageItem, ...] = ()
+    given_up: int = 0
+
+
+PROBE = PageRequest(number=1, size=1)  # the cheapest question that tells the total
+
+
+def page_limit(tail: Tail, limit: int = MAX_PAGE_SIZE) -> int:
+    """How many records a page may hold now (1 to `limit`), so that it stays under `PAGE_BYTES`."""
+    # Records nobody has seen may be heavy: a page grows fourfold at most from what came well.
+    return max(1, min(limit, 4 * tail.widest, int(PAGE_BYTES / max(tail.record_bytes, 1.0))))
+
+
+def weighed(tail: Tail, records: int, size: int) -> Tail:
+    """Learn from a page of `records` records and `size` bytes how heavy records are."""
+    if not records:
+        return tail
+    # A heavier page counts at once, a lighter one slowly: too large a page is the danger.
+    return replace(
+        tail,
+        record_bytes=max(size / records, tail.record_bytes / 2),
+        widest=max(tail.widest, records) if size <= PAGE_BYTES else max(1, records // 2),
+    )
+
+
+def too_heavy(tail: Tail, request: PageRequest) -> Tail:
+    """Learn that a page was refused as too large, or did not come in time: ask for half of it."""
+    return replace(
+        tail,
+        record_bytes=max(tail.record_bytes, 2.0 * PAGE_BYTES / request.size),
+        widest=max(1, request.size // 2),
+    )
+
+
+def probed(tail: Tail, page: Page, *, now: float, recheck_interval: float) -> Tail:
+    """Take in the answer to `PROBE`: growth opens a gap, anything odd makes a check due."""
+    total = page.total or 0
+    first = page.items[0] if page.items else None
+    shifted = (
+        first is not None
+        and tail.first_id not in {None, first.id}
+        and tail.total is not None
+        and total <= tail.total
+    )
+    tail = _resized(tail, total, now)
+    if first is not None:  # else its rows blink, or it has none: that tells nothing
+        tail = replace(tail, first_id=first.id, first_start=first.start)
+    check_due = shifted or now >= tail.recheck_due
+    if check_due and total and not any(gap.missing == 0 for gap in tail.gaps):
+        lo = max(0, total - page_limit(tail))
+        tail = replace(tail, gaps=(*tail.gaps, _gap(lo, total, missing=0, now=now)))
+    if now >= tail.recheck_due:
+        tail = replace(tail, recheck_due=now + recheck_interval)
+    return tail
+
+
+def first_reading(
+    total: int, *, now: float, newest: int | None = None, since: float | None = None
+) -> tuple[Gap, ...]:
+    """Open the gap of a first start.
+
+    It reads the newest `newest` records (None: all), and those that started after `since`.
+    """
+    if not total:
+        return ()
+    floor = 0 if newest is None else max(0, total - newest)
+    top = max(floor, total - MAX_PAGE_SIZE)
+    gap = _gap(top, total, missing=total - top, now=now)
+    return (replace(gap, floor=floor, floor_start=since, step=MAX_PAGE_SIZE),)
+
+
+def next_page(tail: Tail, *, now: float, limit: int = MAX_PAGE_SIZE) -> PageRequest | None:
+    """Which page to ask for now; None: nothing is to be read. The newest gap goes first."""
+    gap = _next_gap(tail, now)
+    total = tail.total
+    if gap is None or not total:
+        return None
+    size = page_limit(tail, limit)
+    if tail.order is None and total > 1:
+        if tail.ends_compared != total:
+            return PageRequest(number=total, size=1)
+        if total <= size:
+            return PageRequest(number=1, size=total)
+    return _page_at(max(gap.lo, gap.at - size), gap.at, total=total, limit=size, order=tail.order)
+
+
+def read(tail: Tail, page: Page, known: Container[str], *, now: float) -> Reading:
+    """Take in a page of the tail; `known` holds the ids of its records that the ledger has."""
+    total = page.total if page.total is not None else tail.total or 0
+    tail = _ordered(_resized(tail, total, now), page)
+    lo, hi = _covered(page, total, tail.order)
+    fresh = tuple(item for item in page.items if item.id not in known)
+    view = _View(lo=lo, hi=hi, page=page, known=known, holes=max(0, hi - lo - len(page.items)))
+    left = len(fresh)
+    gaps: list[Gap] = []
+    for gap in reversed(tail.gaps):
+        found = min(left, gap.missing, max(0, min(hi, gap.hi) - max(lo, gap.lo)))
+        left -= found
+        gaps.append(_passed(replace(gap, missing=gap.missing - found), view))
+    after = [_concluded(gap, total, now) if gap.at <= gap.lo else gap for gap in gaps]
+    given_up = sum(gap.missing for gap, kept in zip(gaps, after, strict=True) if kept is None)
+    kept_gaps = sorted((gap for gap in after if gap is not None), key=lambda gap: gap.hi)
+    return Reading(tail=replace(tail, gaps=tuple(kept_gaps)), fresh=fresh, given_up=given_up)
+
+
+def is_first_reading(tail: Tail) -> bool:
+    """Whether the first reading of the platform's history is still going on."""
+    return any(gap.floor is not None and gap.looks == 0 for gap in tail.gaps)
+
+
+def backlog(tail: Tail, now: float) -> int:
+    """Records that are known to be missing and due to be read."""
+    return sum(gap.missing for gap in tail.gaps if gap.due <= now)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _View:
+    """A page over the positions that it covers."""
+
+    lo: int
+    hi: int
+    page: Page
+    known: Container[str]
+    holes: int
+
+
+def _gap(lo: int, hi: int, *, missing: int, now: float) -> Gap:
+    return Gap(lo=lo, hi=hi, at=hi, missing=missing, due=now)
+
+
+def _next_gap(tail: Tail, now: float) -> Gap | None:
+    due = (gap for gap in tail.gaps if gap.due <= now)
+    return max(due, key=lambda gap: gap.hi, default=None)
+
+
+def _resized(tail: Tail, total: int, now: float) -> Tail:
+    """Rules 2 and 5: growth opens a gap, shrinking widens the open ones downwards."""
+    if tail.total is None or total == tail.total:
+        return replace(tail, total=total)
+    if total > tail.total:
+        top = tail.gaps[-1] if tail.gaps else None
+        if top is not None and top.at == top.hi == tail.total and top.looks == 0 and top.missing:
+            grown = replace(top, hi=total, at=total, missing=top.missing + total - tail.total)
+            return replace(tail, total=total, gaps=(*tail.gaps[:-1], grown))
+        gap = _gap(max(0, tail.total - 1), total, missing=total - tail.total, now=now)
+        return replace(tail, total=total, gaps=(*tail.gaps, gap))
+    gone = tail.total - total
+    gaps = tuple(
+        replace(
+            gap,
+            lo=max(0, min(gap.lo, total) - gone),
+            hi=min(gap.hi, total),
+            at=min(gap.at, total),
+            floor=None if gap.floor is None else max(0, gap.floor - gone),
+        )
+        for gap in tail.gaps
+    )
+    return replace(tail, total=total, gaps=gaps if total else (), recheck_due=min(tail.recheck_due, now))
+
+
+def _ordered(tail: Tail, page: Page) -> Tail:
+    """Rule 7: compare the page with the record on page 1."""
+    starts = [item.start for item in page.items if item.start is not None]
+    tail = tail if tail.order else replace(tail, ends_compared=tail.total or 0)
+    if not starts or page.number == 1:
+        return tail
+    # A first record without a start sorts before all others where the oldest come first.
+    first = tail.first_start if tail.first_start is not None else float("-inf")
+    if tail.order is None and first != max(starts):
+        return replace(tail, order=Order.ASC if first < max(starts) else Order.DESC)
+    if tail.order is Order.ASC and first > max(starts):
+        return replace(tail, order=None, ends_compared=-1)
+    return tail
+
+
+def _page_at(lo: int, at: int, *, total: int, limit: int, order: Order | None) -> PageRequest:
+    """The page that covers most of positions lo to at, downwards from at, with the least beside them."""
+    descending = order is Order.DESC
+    first, last = (total - at, total - lo) if descending else (lo, at)
+    best, best_score = PageRequest(number=1, size=1), (-1, 0)
+    for size in range(1, limit + 1):
+        number = (first if descending else last - 1) // size
+        begin, end = number * size, min((number + 1) * size, total)
+        useful = min(end, last) - max(begin, first)
+        score = (useful, useful - (end - begin))
+        if score > best_score:
+            best, best_score = PageRequest(number=number + 1, size=size), score
+    return best
+
+
+def _covered(page: Page, total: int, order: Order | None) -> tuple[int, int]:
+    """The positions that a page covers, given the total that came with it."""
+    begin = min((page.number - 1) * page.size, total)
+    end = min(page.number * page.size, total)
+    return (total - end, total - begin) if order is Order.DESC else (begin, end)
+
+
+def _passed(gap: Gap, view: _View) -> Gap:
+    """Move a gap's reading down over a page that touches it from above; other pages leave it."""
+    if not view.lo < gap.at <= view.hi:
+        return gap
+    timed = [item for item in view.page.items if item.start is not None]
+    lowest = min(timed, key=lambda item: (item.start, item.id), default=None)
+    low, low_known = gap.low, gap.low_known
+    if lowest is not None and (low is None or lowest.start is None or lowest.start <= low):
+        low, low_known = lowest.start, lowest.id in view.known
+    return replace(
+        gap,
+        at=max(gap.lo, view.lo),
+        holes=gap.holes + view.holes,
+        low=low,
+        low_known=low_known,
+    )
+
+
+def _concluded(gap: Gap, total: int, now: float) -> Gap | None:
+    """The gap after its bottom was reached: deeper, looked at again later, or closed (None)."""
+    gap = gap if gap.since is not None else replace(gap, since=now)
+    if _goes_deeper(gap, now):
+        lo = max(gap.floor or 0, gap.lo - gap.step)
+        # On a first reading every position is missing until it is seen; else the count is known.
+        missing = gap.missing + (gap.lo - lo if gap.floor is not None else 0)
+        return replace(gap, lo=lo, at=gap.lo, missing=missing, step=min(2 * gap.step, MAX_STEP), due=now)
+    if not gap.missing or _held(gap, now):
+        return None
+    wider = min(2**gap.looks, MAX_PAGE_SIZE)
+    hi = min(gap.hi + wider, total)
+    return Gap(
+        lo=max(0, gap.lo - wider),
+        hi=hi,
+        at=hi,
+        missing=gap.missing,
+        since=gap.since,
+        looks=gap.looks + 1,
+        due=now + min(2.0**gap.looks, RELOOK_LIMIT),
+    )
+
+
+def _goes_deeper(gap: Gap, now: float) -> bool:
+    """Rules 3 and 6; on a first reading down to where it is to end."""
+    if gap.lo == 0:
+        return False
+    if gap.floor is not None:
+        began = gap.floor_start is None or gap.low is None or gap.low >= gap.floor_start
+        return gap.lo > gap.floor and began
+    return not _held(gap, now) and (gap.missing > gap.holes or not gap.low_known)
+
+
+def _held(gap: Gap, now: float) -> bool:
+    return gap.since is not None and now - gap.since > HOLD

@@ -1,0 +1,260 @@
+"""The open set: what is due to be looked at, and when a record leaves it. PURE.
+
+A record goes one way; what a look at it brings decides how far (`STAGES`):
+
+    found ──► init ──► doing ──► done ──► settled    counted once, for ever
+      │         └────────┴──► vanished               the platform no longer knows it
+      └──► baseline                                  was finished before counting began
+
+Rules of counting (5, 6, 7 and 10: see `counting` too; 3 and 11 are the tail's and the ledger's):
+1.  A record is counted by its settlement alone: the ledger writes its id and its increments in one
+    transaction, and its primary key refuses a second one.
+2.  What was finished before counting began is the baseline. A record is doubtful when it may be as old:
+    it was found by the first reading, or began no later than the oldest record read then. A doubtful
+    record that is done at the first look is the baseline if it ended by the horizon, or tells no end.
+4.  An open record is looked at by id after max(poll interval, 10 % of its age), at most a minute, and
+    promptly when its own timeout passes, until it is done, however far it has gone from the tail.
+5.  A finished record is settled when every expected host has a row with a status, or `settle_grace`
+    after it was first seen done. Without results for `RESULTS_LIMIT` it counts without hosts.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from exporter.counting import Buckets, Counting, Increment, failure, is_complete
+from exporter.model import ExecuteStatus, FailedRecord, PageItem, Record, Results, Series
+
+MAX_LOOK_INTERVAL = 60.0  # seconds: an end is never told later than this
+AGE_SHARE = 0.1  # a job that ran an hour is looked at each minute, one of five minutes each 30 s
+RESULTS_LIMIT = 3600.0  # seconds for which results are asked again before a record counts without them
+VANISHED_LOOKS = 3  # answers "not found" in a row before a record is given up: one may be a replica's lag
+VANISHED_AFTER = 60.0  # and seconds over which they must be spread
+
+
+class Stage(StrEnum):
+    """How far a record of the open set is on its way."""
+
+    FOUND = "found"
+    INIT = "init"
+    DOING = "doing"
+    DONE = "done"
+
+
+# The stage that a record's execute status leads to; from done there is no way back.
+STAGES: Mapping[ExecuteStatus, Stage] = {
+    ExecuteStatus.INIT: Stage.INIT,
+    ExecuteStatus.DOING: Stage.DOING,
+    ExecuteStatus.DONE: Stage.DONE,
+}
+
+
+class Outcome(StrEnum):
+    """How a record left the open set."""
+
+    SETTLED = "settled"
+    VANISHED = "vanished"
+    BASELINE = "baseline"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """The settings that following and counting depend on; seconds."""
+
+    interval: float = 15.0
+    settle_grace: float = 15.0
+    overdue_grace: float = 30.0
+    record_labels: tuple[str, ...] = ("provider", "script_type")
+    buckets: Buckets = field(default_factory=Buckets)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clock:
+    """Two clocks at one moment, POSIX seconds: ours, and the platform's."""
+
+    now: float
+    skew: float = 0.0  # platform's minus ours
+
+    @property
+    def platform(self) -> float:
+        """What the platform's clock shows."""
+        return self.now + self.skew
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beginning:
+    """Where counting began; the platform's clock. Pruning the ledger moves both up."""
+
+    horizon: float  # a doubtful record that ended by then is the baseline
+    floor: float | None  # what started later is surely new; None: the first reading is going on
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tracked:
+    """A record of the open set; our clock, but for `start` and `horizon`."""
+
+    id: str
+    found: float
+    due: float
+    stage: Stage = Stage.FOUND
+    horizon: float | None = None  # of a doubtful record; None: surely new, or known to be followed
+    start: float | None = None
+    timeout: float | None = None
+    not_found: int = 0  # answers "not found" in a row
+    not_found_since: float | None = None
+    done: float | None = None  # first seen done
+    result_looks: int = 0
+    record: Record | None = None  # once done; not kept in the ledger, it is read again after a restart
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What one look at a record brought; None: not asked for, or it could not be had."""
+
+    id: str
+    record: Record | None = None
+    results: Results | None = None
+    not_found: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """A record that leaves the open set for good, and what it counts."""
+
+    id: str
+    outcome: Outcome
+    found: float
+    increments: tuple[Increment, ...] = ()
+    record: Record | None = None
+    failure: FailedRecord | None = None
+
+
+def found(item: PageItem, *, beginning: Beginning, clock: Clock, rules: Rules) -> Tracked:
+    """Begin to follow a record that a page has shown for the first time; it is due at once."""
+    doubtful = beginning.floor is None or item.start is None or item.start <= beginning.floor
+    tracked = Tracked(
+        id=item.id,
+        found=clock.now,
+        due=clock.now,
+        start=item.start,
+        horizon=beginning.horizon if doubtful else None,
+    )
+    # A page of whole records spares the look.
+    return _seen(tracked, item.record, clock, rules) if item.record and not doubtful else tracked
+
+
+def due(tracked: Iterable[Tracked], *, now: float, rules: Rules, limit: int) -> list[Tracked]:
+    """At most `limit` records to look at now, those waiting longest first.
+
+    A quarter of the interval counts as due: else a look that came a little after its poll began would
+    be missed by the next poll and wait for the one after.
+    """
+    waiting = [item for item in tracked if item.due <= now + rules.interval / 4]
+    return sorted(waiting, key=lambda item: (item.due, item.id))[:limit]
+
+
+def looked(tracked: Tracked, look: Look, *, clock: Clock, rules: Rules) -> Tracked | Settlement:
+    """Decide what a look at a record means: it stays in the open set, or leaves it."""
+    if look.not_found:
+        return _missed(tracked, clock, rules)
+    if look.record is not None:
+        if _is_baseline(tracked, look.record, clock):
+            return Settlement(
+                id=tracked.id, outcome=Outcome.BASELINE, found=tracked.found, record=look.record
+            )
+        tracked = _seen(tracked, look.record, clock, rules)
+    elif tracked.record is None:  # nothing could be had
+        return replace(tracked, due=clock.now + rules.interval)
+    if tracked.record is None:
+        return tracked
+    return _done(tracked, tracked.record, look.results, clock, rules)
+
+
+def is_overdue(tracked: Tracked, *, clock: Clock, rules: Rules) -> bool:
+    """Whether an open record has run past its own timeout and the grace."""
+    if tracked.stage is Stage.DONE or tracked.start is None or tracked.timeout is None:
+        return False
+    return clock.platform > tracked.start + tracked.timeout + rules.overdue_grace
+
+
+def discovered() -> Increment:
+    """What a record counts that is followed for the first time."""
+    return Increment(series=Series("job_records_discovered_total"))
+
+
+def _seen(tracked: Tracked, record: Record, clock: Clock, rules: Rules) -> Tracked:
+    """Follow a record to the stage that it shows."""
+    done = tracked.stage is Stage.DONE or record.execute_status is ExecuteStatus.DONE
+    tracked = replace(
+        tracked,
+        stage=Stage.DONE if done else STAGES[record.execute_status],
+        horizon=None,  # it was seen open, or ended after the horizon: it will be counted
+        not_found=0,
+        not_found_since=None,
+        start=record.start if record.start is not None else tracked.start,
+        timeout=record.timeout,
+        done=(tracked.done if tracked.done is not None else clock.now) if done else None,
+        record=record if done else None,
+    )
+    return replace(tracked, due=clock.now if done else _next_look(tracked, clock, rules))
+
+
+def _next_look(tracked: Tracked, clock: Clock, rules: Rules) -> float:
+    """Rule 4."""
+    age = clock.platform - tracked.start if tracked.start is not None else clock.now - tracked.found
+    wait = min(MAX_LOOK_INTERVAL, max(rules.interval, AGE_SHARE * age))
+    if tracked.start is not None and tracked.timeout is not None:
+        passes = tracked.start + tracked.timeout - clock.platform
+        if 0 <= passes < wait:
+            wait = passes + 1.0  # the platform's times are whole seconds: let that second pass
+    return clock.now + wait
+
+
+def _missed(tracked: Tracked, clock: Clock, rules: Rules) -> Tracked | Settlement:
+    """The platform says that it does not know the record."""
+    since = tracked.not_found_since if tracked.not_found_since is not None else clock.now
+    missed = tracked.not_found + 1
+    if missed >= VANISHED_LOOKS and clock.now - since >= VANISHED_AFTER:
+        gone = Series("job_exporter_records_incomplete_total", (("reason", "vanished"),))
+        # One still doubtful was never followed: it may have been the baseline, and nothing is lost.
+        counts = (Increment(series=gone),) if tracked.horizon is None else ()
+        return Settlement(id=tracked.id, outcome=Outcome.VANISHED, found=tracked.found, increments=counts)
+    wait = max(rules.interval, VANISHED_AFTER / VANISHED_LOOKS)
+    return replace(tracked, not_found=missed, not_found_since=since, due=clock.now + wait)
+
+
+def _is_baseline(tracked: Tracked, record: Record, clock: Clock) -> bool:
+    """Rule 2. An end that is still to come says nothing of when it ended."""
+    if tracked.horizon is None or record.execute_status is not ExecuteStatus.DONE:
+        return False
+    return record.end is None or not tracked.horizon < record.end <= clock.platform
+
+
+def _done(
+    tracked: Tracked, record: Record, results: Results | None, clock: Clock, rules: Rules
+) -> Tracked | Settlement:
+    """Rule 5: a finished record with what could be had of its hosts."""
+    waited = clock.now - (tracked.done if tracked.done is not None else clock.now)
+    if results is None:
+        wait = min(MAX_LOOK_INTERVAL, max(rules.interval, AGE_SHARE * waited))
+        settled = waited >= RESULTS_LIMIT
+    else:
+        wait = min(2.0**tracked.result_looks, max(0.0, rules.settle_grace - waited))
+        settled = waited >= rules.settle_grace or is_complete(record, results)
+        tracked = replace(tracked, result_looks=tracked.result_looks + 1)
+    if not settled:
+        return replace(tracked, due=clock.now + wait)
+    counting = Counting(
+        now=clock.now,
+        platform_now=clock.platform,
+        record_labels=rules.record_labels,
+        buckets=rules.buckets,
+    )
+    return Settlement(
+        id=record.id,
+        outcome=Outcome.SETTLED,
+        found=tracked.found,
+        increments=counting.record(record, results),
+        record=record,
+        failure=failure(record, results),
+    )
