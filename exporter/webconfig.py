@@ -1,0 +1,213 @@
+"""The web configuration file, in the format of Prometheus' exporter-toolkit: bytes → values.
+
+Everything of that format is understood. What Python's ssl cannot do is refused with a message that
+says so, never passed over: a server that is weaker than its file says is worse than one that does
+not start. `http_server_config.http2` is accepted and without effect: this server speaks HTTP/1.1.
+"""
+
+import difflib
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import yaml
+
+T = TypeVar("T")
+
+# The only headers that the toolkit lets a file set, with the values it accepts (none given: any).
+HEADERS: Mapping[str, tuple[str, ...]] = {
+    "Content-Security-Policy": (),
+    "Strict-Transport-Security": (),
+    "X-Content-Type-Options": ("nosniff",),
+    "X-Frame-Options": ("deny", "sameorigin"),
+    "X-XSS-Protection": (),
+}
+_BCRYPT = re.compile(r"\$2[abxy]\$(0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{53}")
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ns|us|µs|ms|s|m|h))+|0")  # as Go's time.ParseDuration
+_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+class WebError(Exception):
+    """The web side cannot start (or take over a new file): one line that says why and what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TlsConfig:
+    """`tls_server_config`, paths made absolute; names of versions, ciphers and curves as Go has them."""
+
+    cert: str | None = None
+    key: str | None = field(default=None, repr=False)
+    client_ca: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+    client_auth_type: str = "NoClientCert"
+    client_ca_file: str | None = None
+    client_allowed_sans: tuple[str, ...] | None = None
+    min_version: str = "TLS12"
+    max_version: str = "TLS13"
+    cipher_suites: tuple[str, ...] = ()
+    prefer_server_cipher_suites: bool = True
+    curve_preferences: tuple[str, ...] = ()
+
+    def files(self) -> tuple[Path, ...]:
+        """Name the files that this section reads."""
+        return tuple(Path(name) for name in (self.cert_file, self.key_file, self.client_ca_file) if name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HttpConfig:
+    """`http_server_config`: headers to add to every response; `http2` is without effect here."""
+
+    http2: bool = True
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RateConfig:
+    """`rate_limit`: one request each `interval` seconds (0: no limit), `burst` of them at once."""
+
+    interval: float = 0.0
+    burst: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileConfig:
+    """One web configuration file, checked; without a file, all of it at its defaults: plain HTTP, open."""
+
+    tls: TlsConfig | None = None
+    http: HttpConfig = field(default_factory=HttpConfig)
+    rate: RateConfig = field(default_factory=RateConfig)
+    users: Mapping[str, str] = field(default_factory=dict, repr=False)  # name -> bcrypt hash
+
+
+class _StrictSafeLoader(yaml.SafeLoader):
+    """YAML that refuses a key given twice, as the toolkit does: the first of two users would vanish."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        seen: set[str] = set()
+        for key in keys:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, "a key is given twice", key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep=deep)
+
+
+def parse(path: Path) -> FileConfig:
+    """Read and check the file at `path`.
+
+    Raises WebError for an unreadable file, broken YAML, unknown keys (naming the nearest known one),
+    wrong types and impossible values. No message repeats a value that may be secret.
+    """
+    try:
+        return _document(_yaml(path), path.parent)
+    except OSError as error:
+        raise WebError(f"cannot read the web configuration file {path}: {error.strerror}") from None
+    except WebError as error:
+        raise WebError(f"web configuration file {path}: {error}") from None
+
+
+def _yaml(path: Path) -> Any:
+    try:
+        return yaml.load(path.read_bytes(), _StrictSafeLoader)  # noqa: S506, a safe loader made stricter
+    except yaml.MarkedYAMLError as error:
+        # Its text would quote the line, which may hold a key or a hash.
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise WebError(f"line {line} is not valid YAML: {error.problem}") from None
+    except yaml.YAMLError:
+        raise WebError("not a YAML text") from None
+
+
+def _document(data: Any, folder: Path) -> FileConfig:
+    known = ("tls_server_config", "http_server_config", "rate_limit", "basic_auth_users")
+    top = _mapping(data, "", known)
+    tls = _mapping(top.get("tls_server_config"), "tls_server_config", _names(TlsConfig))
+    http = _mapping(top.get("http_server_config"), "http_server_config", _names(HttpConfig))
+    rate = _mapping(top.get("rate_limit"), "rate_limit", _names(RateConfig))
+    tls = {name: value for name, value in tls.items() if value is not None}
+    for name in ("cert_file", "key_file", "client_ca_file"):
+        if isinstance(tls.get(name), str) and tls[name]:
+            tls[name] = str(folder / tls[name])
+    if "interval" in rate:
+        rate = {**rate, "interval": _duration(rate["interval"], "rate_limit.interval")}
+    return FileConfig(
+        tls=_convert(tls, TlsConfig, "tls_server_config") if tls else None,
+        http=_http(
+            _convert({**http, "headers": http.get("headers") or {}}, HttpConfig, "http_server_config")
+        ),
+        rate=_rate(_convert(rate, RateConfig, "rate_limit")),
+        users=_users(_convert(top.get("basic_auth_users") or {}, dict[str, str], "basic_auth_users")),
+    )
+
+
+def _names(section: type[Any]) -> tuple[str, ...]:
+    return tuple(each.name for each in fields(section))
+
+
+def _mapping(data: Any, where: str, known: Collection[str]) -> dict[str, Any]:
+    """Check that `data` is a mapping with known keys only; nothing at all is an empty one."""
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise WebError(f"{where or 'the file'} must be a mapping of keys to values")
+    for key in data:
+        if key not in known:
+            prefix = where and where + "."
+            raise WebError(
+                f"unknown key {prefix}{key}; the nearest known one is {prefix}{nearest(key, known)}"
+            )
+    return data
+
+
+def nearest(word: object, known: Collection[str]) -> str:
+    """Name the one of `known` (at least one) that looks most like `word`."""
+    return difflib.get_close_matches(str(word), known, n=1, cutoff=0.0)[0]
+
+
+def _convert(data: Any, kind: type[T], where: str) -> T:
+    try:
+        return msgspec.convert(data, kind)
+    except msgspec.ValidationError as error:
+        # msgspec names types and places, never values: "Expected `str`, got `int` - at `$.cert_file`".
+        problem, _, place = str(error).partition(" - at ")
+        raise WebError(f"{where}{place.strip('`').removeprefix('$')}: {problem}") from None
+
+
+def _duration(value: Any, where: str) -> float:
+    """Read a duration of Go ("1s", "1m30s", "250ms") as seconds."""
+    text = str(value)
+    if not _DURATION.fullmatch(text):
+        raise WebError(f"{where}: not a duration such as 1s or 250ms")
+    return sum(float(number) * _UNITS[unit] for number, unit in re.findall(r"([\d.]+)([a-zµ]+)", text))
+
+
+def _http(config: HttpConfig) -> HttpConfig:
+    for name, value in config.headers.items():
+        if name not in HEADERS:
+            known = nearest(name, HEADERS)
+            raise WebError(
+                f"http_server_config.headers: {name} cannot be set; the nearest that can is {known}"
+            )
+        if HEADERS[name] and value not in (*HEADERS[name], ""):
+            raise WebError(f"http_server_config.headers.{name} must be {' or '.join(HEADERS[name])}")
+        if not (value.isascii() and value.isprintable()):
+            raise WebError(f"http_server_config.headers.{name} holds characters that no header may hold")
+    return config
+
+
+def _rate(config: RateConfig) -> RateConfig:
+    if config.interval and config.burst < 1:
+        raise WebError("rate_limit.burst must be at least 1, or every request would be refused")
+    return config
+
+
+def _users(users: dict[str, str]) -> dict[str, str]:
+    for name, hashed in users.items():
+        if not _BCRYPT.fullmatch(hashed):
+            raise WebError(f"basic_auth_users.{name}: not a bcrypt hash; make one with: htpasswd -nBC 10 ''")
+        if ":" in name:
+            raise WebError(f"basic_auth_users.{name}: HTTP cannot carry a colon in a user's name")
+    return users
