@@ -22,8 +22,8 @@ from exporter.settings.groups import (
     StateSettings,
     WebSettings,
 )
-from exporter.settings.reading import load
 from exporter.settings.parsers import ListenAddress
+from exporter.settings.reading import load
 
 __all__ = [
     "ApiSettings",

@@ -268,6 +268,7 @@ class Settings(BaseSettings):
         if not self.api.base_url:
             raise SettingsError(
                 "the address of the job platform is missing: give it as the flag --api.base-url=URL, "
-                "as the variable JOB_EXPORTER_API__BASE_URL=URL, or as the key base_url under api in the file named by --config"
+                "as the variable JOB_EXPORTER_API__BASE_URL=URL, "
+                "or as the key base_url under api in the file named by --config"
             )
         return self.api.base_url

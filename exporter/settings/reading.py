@@ -26,8 +26,8 @@ _BY_KEY = {info.key: info for info in catalog()}
 _GROUPS = {info.group for info in catalog() if info.group}
 # Kubernetes gives each pod the addresses of the services beside it, ours too: JOB_EXPORTER_PORT=tcp://…
 _SERVICE_LINK = re.compile(
-    r"JOB_EXPORTER(_[A-Z0-9]+)*_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9]+)*|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
-    r"|JOB_EXPORTER(_[A-Z0-9]+)*_PORT(?==(tcp|udp|sctp)://)"
+    r"JOB_EXPORTER(_[A-Z0-9]+)*_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9]+)*|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)="
+    r"|JOB_EXPORTER(_[A-Z0-9]+)*_PORT=(tcp|udp|sctp)://"
 )
 
 
@@ -74,13 +74,12 @@ def _flags(argv: Sequence[str]) -> dict[str, Any]:
     known, rest = parser.parse_known_args(list(argv))
     values = vars(known)
     # The library also offers each group as one flag; that is no setting of ours.
-    unknown = [f"--{key}" for key in values if key not in _BY_KEY] + [
-        argument.partition("=")[0] for argument in rest if re.match(r"--\w", argument)
-    ]
+    unknown = [key for key in values if key not in _BY_KEY]
+    unknown += [argument[2:] for argument in rest if re.match(r"--\w", argument)]
     if unknown:
-        flag = unknown[0]
-        near = _nearest(flag.removeprefix("--"), (info.name for info in catalog()))
-        raise SettingsError(f"unknown flag {quote(flag)}: the nearest known one is --{near}")
+        name = _word(unknown[0])
+        near = _nearest(name, (info.name for info in catalog()))
+        raise SettingsError(f"unknown flag --{name}: the nearest known one is --{near}")
     if rest:  # not repeated: it may be the second half of a password with a blank
         raise SettingsError(
             "an argument is neither a flag nor the value of one: flags are written --api.base-url=URL, "
@@ -140,7 +139,7 @@ def _file(path: str) -> dict[str, Any]:
 
 def _yaml(path: str, place: str) -> Any:
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8-sig")
     except OSError as error:
         raise SettingsError(
             f"cannot read the settings file {place} ({error.strerror}): check --config or JOB_EXPORTER_CONFIG"
@@ -181,7 +180,13 @@ def _explain(error: ValidationError, layers: Sequence[_Layer]) -> str:
 
 def _refuse_key(place: str, key: str) -> Never:
     names = [info.key for info in catalog() if info.group] if "." in key else sorted(_GROUPS)
-    raise SettingsError(f"{place}: unknown key {quote(key)}: the nearest known one is {_nearest(key, names)}")
+    key = _word(key)
+    raise SettingsError(f"{place}: unknown key {key}: the nearest known one is {_nearest(key, names)}")
+
+
+def _word(name: str) -> str:
+    """Give the head of a mistyped name that can't be a value: `password:abc` without a blank holds one."""
+    return re.split(r"[^\w.-]", name, maxsplit=1)[0]
 
 
 def _example(group: str) -> str:
