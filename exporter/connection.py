@@ -1,0 +1,211 @@
+"""The way to the platform: its address, our credentials, TLS, and the HTTP client made of them.
+
+Secrets are taken out of their wrappers here, at the last moment, and never reach a message.
+"""
+
+import base64
+import re
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import tzinfo
+from http.cookiejar import DefaultCookiePolicy
+from pathlib import Path
+from typing import Protocol
+
+import aiohttp
+import httpx
+from httpx_aiohttp import AiohttpTransport
+
+from exporter import __version__
+
+MAX_SECRET = 65_536  # bytes; a token is a few KB at most, a device or a log given by mistake has no end
+HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token of RFC 9110
+KEEPALIVE = 60.0  # seconds; four polls, so that an idle exporter keeps its connection
+
+
+class ConfigError(ValueError):
+    """A setting of the API cannot work; the message names it and says what to do."""
+
+
+class Secret(Protocol):
+    """A string that masks itself, such as pydantic's SecretStr."""
+
+    def get_secret_value(self) -> str:
+        """Return the string."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApiConfig:
+    """Where the platform is, how to show who we are, and how far to go."""
+
+    base_url: str
+    username: str | None = None
+    password: Secret | None = None
+    password_file: Path | None = None
+    token_file: Path | None = None
+    headers: Mapping[str, Secret] = field(default_factory=dict)
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    timeout: float  # seconds for one request, its body included
+    concurrency: int  # requests in flight
+    max_response_bytes: int  # of one body, after decompression
+    retries: int  # further tries of one request
+    zone: tzinfo  # of times without an offset
+
+
+class Authenticator:
+    """The headers of each request; files are read again when they change."""
+
+    def __init__(self, config: ApiConfig) -> None:
+        """Raise ConfigError if the settings contradict each other or a file cannot be read."""
+        self._username = config.username
+        self._password = config.password
+        self._password_file = _SecretFile.at("api.password-file", config.password_file)
+        self._token_file = _SecretFile.at("api.token-file", config.token_file)
+        self._own = {name: secret.get_secret_value() for name, secret in config.headers.items()}
+        _refuse_contradictions(config)
+        for name, value in self._own.items():
+            if not HEADER_NAME.fullmatch(name) or any(c in value for c in "\r\n\0"):
+                raise ConfigError(
+                    f"api.headers: {name!r} or its value has characters that no header can hold"
+                )
+        self.headers()
+
+    def headers(self) -> dict[str, str]:
+        """Return the headers to send now. Raises ConfigError if a file has become unreadable."""
+        if self._token_file:
+            return {**self._own, "Authorization": f"Bearer {self._token_file.read()}"}
+        if self._username is None:
+            return self._own
+        password = self._password.get_secret_value() if self._password else ""
+        if self._password_file:
+            password = self._password_file.read()
+        pair = f"{self._username}:{password}".encode()
+        return {**self._own, "Authorization": f"Basic {base64.b64encode(pair).decode('ascii')}"}
+
+
+def _refuse_contradictions(given: ApiConfig) -> None:
+    if given.username is None and (given.password or given.password_file):
+        raise ConfigError("a password is set, but no user: set api.username")
+    if given.password and given.password_file:
+        raise ConfigError("api.password and api.password-file are both set: keep one")
+    if given.username is not None and ":" in given.username:
+        raise ConfigError("api.username has a colon, which basic authentication cannot carry")
+    own = any(name.lower() == "authorization" for name in given.headers)
+    ways = [given.username is not None, given.token_file is not None, own]
+    if sum(ways) > 1:
+        raise ConfigError(
+            "more than one of api.username, api.token-file and an Authorization header: keep one"
+        )
+
+
+def base_url(text: str) -> str:
+    """Check the base URL and drop its trailing slashes. Raises ConfigError."""
+    example = "such as http://platform.example:6868"
+    try:
+        url = httpx.URL(text.strip())
+    except httpx.InvalidURL:
+        raise ConfigError(f"api.base-url is not a URL: give one {example}") from None
+    if url.userinfo:
+        raise ConfigError("api.base-url holds a user: use api.username and api.password-file")
+    if url.scheme not in {"http", "https"} or not url.host:
+        raise ConfigError(f"api.base-url must be an http or https URL with a host, {example}")
+    if url.query or url.fragment:
+        raise ConfigError(f"api.base-url must have no query and no fragment, {example}")
+    return str(url).rstrip("/")
+
+
+def aiohttp_transport(config: ApiConfig) -> AiohttpTransport:
+    """Use aiohttp below httpx, with neither cookies nor the environment's proxies and netrc."""
+    context = _tls_context(config.ca_file, config.cert_file, config.key_file)
+
+    def session() -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(ssl=context, limit=config.concurrency, keepalive_timeout=KEEPALIVE)
+        return aiohttp.ClientSession(
+            connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
+        )
+
+    return AiohttpTransport(verify=context, client=session, trust_env=False)
+
+
+def http_client(transport: httpx.AsyncBaseTransport) -> httpx.AsyncClient:
+    """Make the client of all requests: it follows nothing, keeps nothing and waits as long as it is let."""
+    client = httpx.AsyncClient(
+        transport=transport,
+        trust_env=False,
+        follow_redirects=False,
+        timeout=None,  # noqa: S113  (the deadline of the whole request is the caller's)
+        headers={
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+            "Content-Type": "application/json",  # without it the platform answers 415, to a GET too
+            "User-Agent": f"job-exporter/{__version__}",
+        },
+    )
+    client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    return client
+
+
+def _tls_context(ca_file: Path | None, cert_file: Path | None, key_file: Path | None) -> ssl.SSLContext:
+    """Trust the given authorities, or the system's; show the client certificate if there is one.
+
+    Raises ConfigError, naming the setting, if a file cannot be used.
+    """
+    if key_file and not cert_file:
+        raise ConfigError("api.key-file is set, but no certificate: set api.cert-file")
+    try:
+        context = ssl.create_default_context(cafile=ca_file)
+    except OSError as error:
+        raise ConfigError(f"api.ca-file {ca_file}: {error.strerror or 'no certificate in it'}") from None
+    if cert_file:
+        try:
+            context.load_cert_chain(cert_file, key_file, password=_no_password)
+        except (OSError, ConfigError) as error:
+            why = getattr(error, "strerror", None) or error
+            raise ConfigError(f"api.cert-file {cert_file}, api.key-file {key_file}: {why}") from None
+    return context
+
+
+def _no_password() -> str:
+    """Refuse an encrypted key: OpenSSL would ask for its password on the terminal, and hang a daemon."""
+    raise ConfigError("the key is encrypted: store it without a password, readable by the exporter alone")
+
+
+class _SecretFile:
+    """The first line of a file, read again when the file changes (a rotated secret keeps its path)."""
+
+    def __init__(self, setting: str, path: Path) -> None:
+        self._setting = setting
+        self._path = path
+        self._seen: tuple[int, int, int] | None = None
+        self._value = ""
+
+    @classmethod
+    def at(cls, setting: str, path: Path | None) -> "_SecretFile | None":
+        return cls(setting, path) if path else None
+
+    def read(self) -> str:
+        try:
+            stat = self._path.stat()
+            seen = (stat.st_mtime_ns, stat.st_ino, stat.st_size)
+            if seen != self._seen:
+                with self._path.open("rb") as file:
+                    self._value = self._clean(file.read(MAX_SECRET + 1))
+                self._seen = seen
+        except OSError as error:
+            raise ConfigError(f"{self._setting} {self._path}: {error.strerror}") from None
+        return self._value
+
+    def _clean(self, content: bytes) -> str:
+        if len(content) > MAX_SECRET:
+            raise ConfigError(f"{self._setting} {self._path}: too long for a secret")
+        try:
+            value = content.decode().rstrip("\r\n")
+        except UnicodeDecodeError:
+            raise ConfigError(f"{self._setting} {self._path}: not UTF-8 text") from None
+        if not value or any(c in value for c in "\r\n\0"):
+            raise ConfigError(f"{self._setting} {self._path}: not a single line of text")
+        return value
