@@ -1,0 +1,291 @@
+"""Every metric family once, and the metrics that the process keeps about itself.
+
+The names, types and labels are the public interface: dashboards, rules and users' alerts hang on them.
+`exposition.py` turns a snapshot of their series into what a scrape gets.
+"""
+
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import partial
+from itertools import product
+
+from prometheus_client.utils import floatToGoString
+
+from exporter.model import ExecuteStatus, HostStatus, IdcOutcome, ResultStatus, Sample, Series
+
+# From the shortest run that a whole-second clock can show to the longest that people wait for.
+DURATION_BUCKETS = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0, 21600.0)
+# 1-2-5 steps: one host is the most frequent case, ten thousand the largest fleet we heard of.
+HOST_BUCKETS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0, 10000.0)
+# Poll interval and settle grace are 15 s each, a look comes at most a minute later; hours are downtime.
+LAG_BUCKETS = (1.0, 5.0, 10.0, 15.0, 30.0, 45.0, 60.0, 90.0, 120.0, 300.0, 900.0, 3600.0, 21600.0, 86400.0)
+# A look-up by id takes 1 ms, a tail page up to 1.5 s, a request's deadline is 10 s unless set.
+REQUEST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+RECORD_LABELS = ("provider", "script_type")
+ENDPOINTS = ("page", "record", "result")
+FAILURE_REASONS = ("connect", "timeout", "http", "auth", "api", "decode", "too_large")
+INCOMPLETE_REASONS = ("missing_rows", "no_results", "bad_times", "vanished")
+UNKNOWN_FIELDS = ("execute_status", "result_status", "host_status", "start_time", "end_time")
+
+
+class MetricType(StrEnum):
+    """The types of the text format that are used here."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+class Origin(StrEnum):
+    """Who keeps the series of a family."""
+
+    LEDGER = "ledger"  # durable: goes on after a restart
+    PLATFORM = "platform"  # seen by the last poll: goes away when that poll did not reach the platform
+    PROCESS = "process"  # about the exporter itself: stays whatever the platform does
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsConfig:
+    """What a user may change about the families."""
+
+    record_labels: tuple[str, ...] = RECORD_LABELS  # of job_records_finished_total, after result_status
+    duration_buckets: tuple[float, ...] = DURATION_BUCKETS  # ascending upper bounds in seconds, without +Inf
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """One metric family: what `# HELP` and `# TYPE` say of it, and which series it can have."""
+
+    name: str  # with `_total` where it is a counter
+    type: MetricType
+    help: str  # a sentence with the unit
+    origin: Origin
+    labels: tuple[str, ...] = ()  # in the order of `Series.labels`
+    known: Mapping[str, Sequence[str]] = field(
+        default_factory=dict
+    )  # label → its values, where all are known
+    buckets: tuple[float, ...] = ()  # ascending upper bounds without +Inf; histograms only
+
+    @property
+    def goes_stale(self) -> bool:
+        """Whether its series disappear while the platform cannot be read."""
+        return self.origin is Origin.PLATFORM
+
+
+def bucket_part(value: float, buckets: Sequence[float]) -> str:
+    """Name the one bucket that `value` falls in, as `Series.part` wants it: "10.0", "+Inf"."""
+    index = bisect_left(buckets, value)
+    return number(buckets[index]) if index < len(buckets) else "+Inf"
+
+
+def number(value: float) -> str:
+    """Write a number as Go does, and so Prometheus and prometheus-client."""
+    # Below a million Go writes a float as Python does; nearly all values are there, in a quarter of the time.
+    if 0.0 <= value < 1e6:
+        return repr(float(value))
+    return str(floatToGoString(value))  # type: ignore[no-untyped-call]
+
+
+def families(config: MetricsConfig) -> tuple[Family, ...]:
+    """Give the catalog in the order of the exposition."""
+    return (*_job_families(config), *_self_families())
+
+
+def _job_families(config: MetricsConfig) -> tuple[Family, ...]:
+    result = {"result_status": tuple(ResultStatus)}
+    execute = {"execute_status": tuple(ExecuteStatus)}
+    platform = Origin.PLATFORM
+    return (
+        _gauge("job_records", "Records on the platform now, by where they are on their way.",
+               execute, platform),
+        _counter("job_records_discovered_total", "Records that were seen for the first time."),
+        _counter("job_records_finished_total", "Records that finished, each counted once, by how they ended.",
+                 {**result, **dict.fromkeys(config.record_labels, ())}),
+        _histogram("job_record_duration_seconds", "Seconds from the start to the end of a finished record.",
+                   result, buckets=config.duration_buckets),
+        _histogram("job_record_hosts", "Number of hosts of a finished record.", buckets=HOST_BUCKETS),
+        _counter("job_host_results_total", "Hosts of finished records, by their IDC and how they ended.",
+                 {"idc": (), "status": tuple(HostStatus)}),
+        _counter("job_idc_records_total",
+                 "Finished records that touched the IDC: clean if all of its hosts succeeded, degraded if "
+                 "some, failed if none did.",
+                 {"idc": (), "outcome": tuple(IdcOutcome)}),
+        _gauge("job_records_overdue", "Open records past their own timeout and the grace after it.",
+               origin=platform),
+        _gauge("job_record_oldest_open_start_timestamp_seconds",
+               "Start of the oldest open record, in seconds since the Unix epoch.", execute, platform),
+        _gauge("job_record_last_finished_timestamp_seconds",
+               "End of the record that finished last, in seconds since the Unix epoch.", result, platform),
+    )  # fmt: skip
+
+
+def _self_families() -> tuple[Family, ...]:
+    endpoint = {"endpoint": ENDPOINTS}
+    process = Origin.PROCESS
+    return (
+        _gauge("job_exporter_build_info", "Always 1; the labels tell the versions of exporter and Python.",
+               {"version": (), "python": ()}, process),
+        _gauge("job_exporter_platform_up",
+               "1 if the last poll reached the job API and understood it, else 0.", origin=process),
+        _gauge("job_exporter_last_successful_poll_timestamp_seconds",
+               "When the last successful poll ended, in seconds since the Unix epoch; 0 before the first.",
+               origin=process),
+        _gauge("job_exporter_poll_duration_seconds", "Seconds that the last poll took.", origin=process),
+        _counter("job_exporter_polls_total", "Polls of the platform, failed ones included.", origin=process),
+        _counter("job_exporter_poll_failures_total", "Polls that failed.", origin=process),
+        _counter("job_exporter_api_requests_total", "Requests to the job API, failed ones included.",
+                 endpoint, process),
+        _counter("job_exporter_api_response_bytes_total", "Bytes of response bodies read from the job API.",
+                 endpoint, process),
+        _counter("job_exporter_api_request_failures_total", "Requests to the job API that failed, by why.",
+                 {**endpoint, "reason": FAILURE_REASONS}, process),
+        _histogram("job_exporter_api_request_duration_seconds",
+                   "Seconds from sending a request to the job API to the end of its answer.",
+                   endpoint, process, buckets=REQUEST_BUCKETS),
+        _gauge("job_exporter_pending_results", "Finished records whose hosts are not settled yet.",
+               origin=process),
+        _gauge("job_exporter_catching_up",
+               "1 while records that finished during a downtime are counted, else 0.", origin=process),
+        _histogram("job_exporter_count_lag_seconds",
+                   "Seconds from the end of a record to its being counted.", buckets=LAG_BUCKETS),
+        _counter("job_exporter_records_incomplete_total",
+                 "Finished records counted without all of their hosts or times, by what was missing.",
+                 {"reason": INCOMPLETE_REASONS}),
+        _counter("job_exporter_unknown_values_total",
+                 "Values from the platform that are none of the documented ones, by field.",
+                 {"field": UNKNOWN_FIELDS}),
+        _counter("job_exporter_label_overflow_total",
+                 "Increments that were folded into the label value other, by label.",
+                 {"label": ("idc", *RECORD_LABELS)}),
+        _gauge("job_exporter_clock_skew_seconds",
+               "Clock of the platform minus clock of the exporter, in seconds.", origin=Origin.PLATFORM),
+        _gauge("job_exporter_ledger_records", "Records that the ledger holds.", origin=process),
+        _gauge("job_exporter_leader", "1 on the replica that polls, else 0.", origin=process),
+    )  # fmt: skip
+
+
+def _family(
+    kind: MetricType,
+    name: str,
+    text: str,
+    known: Mapping[str, Sequence[str]] | None = None,
+    origin: Origin = Origin.LEDGER,
+    *,
+    buckets: tuple[float, ...] = (),
+) -> Family:
+    """Make a family; a label without known values can have any."""
+    labels = known or {}
+    given = {label: tuple(map(str, values)) for label, values in labels.items() if values}
+    return Family(
+        name=name, type=kind, help=text, origin=origin, labels=tuple(labels), known=given, buckets=buckets
+    )
+
+
+_counter = partial(_family, MetricType.COUNTER)
+_gauge = partial(_family, MetricType.GAUGE)
+_histogram = partial(_family, MetricType.HISTOGRAM)
+
+FAMILIES = families(MetricsConfig())
+
+
+def initial_series(config: MetricsConfig, *, origin: Origin = Origin.LEDGER) -> tuple[Series, ...]:
+    """Give the counters and histograms that stand at 0 from the start: all whose label values are known.
+
+    A histogram is told by its `sum`: its buckets are shown as soon as one of its parts exists.
+    """
+    return tuple(
+        Series(family.name, tuple(zip(family.labels, values, strict=True)), _first_part(family))
+        for family in families(config)
+        if family.origin is origin and family.type is not MetricType.GAUGE
+        for values in product(*(family.known.get(label, ()) for label in family.labels))
+    )
+
+
+def _first_part(family: Family) -> str:
+    return "sum" if family.type is MetricType.HISTOGRAM else ""
+
+
+def siblings(series: Series) -> tuple[Series, ...]:
+    """Give all series that appear together with `series` (itself among them) when it is born.
+
+    An IDC brings all statuses of its hosts and all outcomes of its records; a combination of record labels
+    brings every result status. Any other series comes alone.
+    """
+    match series.family:
+        case "job_host_results_total" | "job_idc_records_total":
+            idc = ("idc", dict(series.labels)["idc"])
+            hosts = [("job_host_results_total", "status", str(status)) for status in HostStatus]
+            records = [("job_idc_records_total", "outcome", str(outcome)) for outcome in IdcOutcome]
+            return tuple(Series(name, (idc, (label, value))) for name, label, value in hosts + records)
+        case "job_records_finished_total":
+            others = series.labels[1:]
+            return tuple(
+                Series(series.family, (("result_status", str(status)), *others)) for status in ResultStatus
+            )
+    return (series,)
+
+
+class ProcessMetrics:
+    """What the exporter counts about itself; lives as long as the process, known series start at 0.
+
+    It is an observer of the job API (`request`) and is told by the poller how polls ended.
+    """
+
+    def __init__(self, *, version: str, python: str) -> None:
+        config = MetricsConfig()  # the process' own families do not depend on it
+        self._counters = {
+            series: Sample(value=0.0, born=0.0) for series in initial_series(config, origin=Origin.PROCESS)
+        }
+        self._gauges: dict[Series, float] = {
+            Series(family.name): 0.0
+            for family in FAMILIES
+            if family.origin is Origin.PROCESS and family.type is MetricType.GAUGE and not family.labels
+        }
+        self._gauges[Series("job_exporter_build_info", (("version", version), ("python", python)))] = 1.0
+
+    def request(self, *, endpoint: str, seconds: float, size: int, reason: str | None) -> None:
+        """Count one request: its `endpoint`, how long it took, bytes of its body, why it failed if it did."""
+        label = ("endpoint", endpoint)
+        self._add("job_exporter_api_requests_total", 1, label)
+        self._add("job_exporter_api_response_bytes_total", size, label)
+        name = "job_exporter_api_request_duration_seconds"
+        self._add(name, 1, label, part=bucket_part(seconds, REQUEST_BUCKETS))
+        self._add(name, seconds, label, part="sum")
+        if reason is not None:
+            self._add("job_exporter_api_request_failures_total", 1, label, ("reason", reason))
+
+    def poll_finished(self, *, ok: bool, seconds: float, now: float) -> None:
+        """Count one poll that ended at `now` (POSIX seconds) after `seconds`."""
+        self._add("job_exporter_polls_total", 1)
+        self._set("job_exporter_poll_duration_seconds", seconds)
+        self._set("job_exporter_platform_up", float(ok))
+        if ok:
+            self._set("job_exporter_last_successful_poll_timestamp_seconds", now)
+        else:
+            self._add("job_exporter_poll_failures_total", 1)
+
+    def state(self, *, pending_results: int, catching_up: bool, ledger_records: int, leader: bool) -> None:
+        """Tell how the exporter stands after a poll."""
+        self._set("job_exporter_pending_results", pending_results)
+        self._set("job_exporter_catching_up", catching_up)
+        self._set("job_exporter_ledger_records", ledger_records)
+        self._set("job_exporter_leader", leader)
+
+    def counters(self) -> Mapping[Series, Sample]:
+        """Give a copy of the counters and histograms; `born` is 0: they are never held."""
+        return dict(self._counters)
+
+    def gauges(self) -> Mapping[Series, float]:
+        """Give a copy of the gauges."""
+        return dict(self._gauges)
+
+    def _add(self, name: str, amount: float, *labels: tuple[str, str], part: str = "") -> None:
+        series = Series(name, labels, part)
+        old = self._counters.get(series)
+        self._counters[series] = Sample(value=(old.value if old else 0.0) + amount, born=0.0)
+
+    def _set(self, name: str, value: float) -> None:
+        self._gauges[Series(name)] = float(value)
