@@ -137,7 +137,7 @@ def test_missing_times_are_written_as_recorded() -> None:
     rows = body(OBSERVED.answer(world, "result", {"id": "a"}))["content"]
     assert rows[0]["startTime"] == rows[0]["endTime"] == "0001-01-01T00:00:00Z"
     record = body(OBSERVED.answer(world, "record", {"id": "b"}))["content"]
-    assert (record["endTime"], record["hosts"]) == ("0001-01-01T00:00:00Z", "null")
+    assert (record["endTime"], record["hosts"]) == ("0001-01-01T00:00:00Z", "")
     assert body(OBSERVED.answer(world, "result", {"id": "b"}))["content"][0]["endTime"] == ""
 
 
@@ -147,6 +147,14 @@ def test_hosts_are_an_array_inside_a_string() -> None:
     assert json.loads(content["hosts"]) == [host.id for host in THREE]
     assert content["executeId"] == "发布 \"x\"\n'y'"
     assert json.loads(content["parameters"])["params"] == {"args": "发布 \"x\"\n'y'"}
+
+
+def test_a_record_without_hosts_says_null() -> None:
+    """As recorded of a job that matched no host."""
+    world = World()
+    world.add(RecordSpec(id="a"), NOW)
+    assert body(OBSERVED.answer(world, "record", {"id": "a"}))["content"]["hosts"] == "null"
+    assert recorded("record-real-ssh-unknown-idc")["content"]["hosts"] == "null"
 
 
 def test_a_page_holds_rows_out_of_time_order_and_counts_records() -> None:

@@ -211,14 +211,14 @@ def test_an_idc_that_is_down_fails_wholly() -> None:
 
 
 def test_a_sick_idc_fails_in_part() -> None:
-    """Most of its hosts fail, some do not."""
+    """Most of its hosts fail, some succeed, some never report and let the record time out."""
+    drawn = jobs(SCENARIOS["sick-idc"])
     statuses = [
-        job.statuses[host.id]
-        for job in jobs(SCENARIOS["sick-idc"])
-        for host in job.spec.hosts
-        if host.idc == "杭州"
+        job.statuses.get(host.id, "") for job in drawn for host in job.spec.hosts if host.idc == "杭州"
     ]
-    assert 0.6 < statuses.count("fail") / len(statuses) < 0.8
+    assert 0.6 < statuses.count("fail") / len(statuses) < 0.7
+    assert 0.04 < statuses.count("") / len(statuses) < 0.1
+    assert all(job.result == "timeout" for job in drawn if len(job.statuses) < len(job.spec.hosts))
 
 
 def test_spells_of_sickness_come_and_go() -> None:

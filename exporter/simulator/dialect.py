@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Literal, Protocol
 
+import msgspec
+
 from exporter.simulator.record import Record
 from exporter.simulator.world import World
 
@@ -68,6 +70,13 @@ def write_time(seconds: int, zone: timezone, style: TimeFormat = "rfc3339") -> s
     if style == "plain":
         return moment.strftime("%Y-%m-%d %H:%M:%S")
     return moment.isoformat().removesuffix("+00:00") + ("Z" if zone is UTC else "")
+
+
+def hosts_of(record: Record) -> str:
+    """Give the list of host ids in a string: `null` when it has none (as recorded), empty when untold."""
+    if not record.spec.hosts_listed:
+        return ""
+    return msgspec.json.encode([host.id for host in record.spec.hosts] or None).decode()
 
 
 def script_of(record: Record) -> str:

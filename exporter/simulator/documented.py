@@ -15,6 +15,7 @@ from exporter.simulator.dialect import (
     Answer,
     Endpoint,
     TimeFormat,
+    hosts_of,
     integer,
     make_zone,
     script_of,
@@ -111,14 +112,13 @@ class DocumentedDialect:
 
     def _record(self, record: Record) -> dict[str, object]:
         spec = record.spec
-        hosts = [host.id for host in spec.hosts] if spec.hosts_listed else None
         return {
             "id": record.id,
             "start_time": self._time(record.start),
             "end_time": self._time(record.end if record.done else None),
             "execute_status": record.execute,
             "result_status": record.result,
-            "hosts": msgspec.json.encode(hosts).decode(),
+            "hosts": hosts_of(record),
             "provider": spec.provider,
             "script": script_of(record),
             "script_type": spec.script_type,

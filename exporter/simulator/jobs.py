@@ -83,10 +83,15 @@ class JobMaker:
         sick = sickness.sick_idc(now, tuple(scenario.idcs)) if sickness else None
         statuses: dict[str, str] = {}
         for host in hosts:
-            risk = sickness.hosts if sickness and host.idc == sick else scenario.host_fail
+            risk, silent = scenario.host_fail, 0.0
+            if sickness and host.idc == sick:
+                risk, silent = sickness.hosts, sickness.silent
             if script_type == scenario.bad_script:
                 risk = 1.0
-            statuses[host.id] = "fail" if rng.random() < risk else "success"
+            if rng.random() >= risk:
+                statuses[host.id] = "success"
+            elif rng.random() >= silent:
+                statuses[host.id] = "fail"
         return statuses
 
     def _fate(self, job: Job) -> Job:
@@ -101,8 +106,9 @@ class JobMaker:
         if draw < scenario.cancel:
             return replace(job, result="cancelled", statuses=dict.fromkeys(job.statuses, "cancelled"))
         if draw < scenario.cancel + scenario.silent:
-            told = dict(list(job.statuses.items())[: len(job.statuses) // 2])
-            return replace(job, result="timeout", statuses=told, ends=float(scenario.timeout))
+            job = replace(job, statuses=dict(list(job.statuses.items())[: len(job.statuses) // 2]))
+        if len(job.statuses) < len(job.spec.hosts):  # the platform waits for the silent ones
+            return replace(job, result="timeout", ends=float(scenario.timeout))
         draw = rng.random()
         if draw < scenario.endless:
             return replace(job, ends=None)

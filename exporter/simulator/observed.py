@@ -10,6 +10,7 @@ from exporter.simulator.dialect import (
     ZERO_TIME,
     Answer,
     Endpoint,
+    hosts_of,
     integer,
     make_zone,
     script_of,
@@ -125,7 +126,6 @@ class ObservedDialect:
             "extendData": None,
             "realTimeOutput": False,
         }
-        hosts = [host.id for host in spec.hosts] if spec.hosts_listed else None
         return {
             "id": record.id,
             "startTime": self._time(record.start),
@@ -133,7 +133,7 @@ class ObservedDialect:
             "executeStatus": record.execute,
             "resultStatus": record.result,
             "callback": f"http://127.0.0.1:9/hook?token={CANARY}-callback",
-            "hosts": msgspec.json.encode(hosts).decode(),
+            "hosts": hosts_of(record),
             "provider": spec.provider,
             "script": script,
             "scriptType": spec.script_type,

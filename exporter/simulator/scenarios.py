@@ -20,10 +20,12 @@ LOCAL = 8 * 3600  # the rhythm follows the working day of UTC+8
 class Sickness:
     """An IDC turns sick every `every` seconds for `lasts` seconds, another one each time.
 
-    `hosts` is the share of its hosts that fail or stay silent then; `idc` pins it to one.
+    `hosts` is the share of its hosts that do not succeed then, `silent` the share of these that never
+    report (the others fail); `idc` pins it to one.
     """
 
     hosts: float = 0.7
+    silent: float = 0.1
     every: float = 1
     lasts: float = 1
     idc: str | None = None
@@ -97,6 +99,6 @@ SCENARIOS: Mapping[str, Scenario] = {
     "bad-script": Scenario(bad_script="python"),
     "stuck": Scenario(endless=0.2),
     "timeout-surge": Scenario(silent=0.5, timeout=20),
-    "idc-down": Scenario(sickness=Sickness(hosts=1.0, idc="杭州")),
+    "idc-down": Scenario(sickness=Sickness(hosts=1.0, silent=0.0, idc="杭州")),
     "init-stuck": Scenario(init_stuck=0.3),
 }

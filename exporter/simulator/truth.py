@@ -11,8 +11,9 @@ from exporter.simulator.record import Record
 
 _SPELLINGS = {"cancel": "cancelled", "canceled": "cancelled", "failed": "fail", "error": "fail"}
 _RESULTS = frozenset({"success", "fail", "timeout", "cancelled"})
-# From harmless to bad: of the rows of one host the last one here counts.
-SEVERITY = ("success", "unreported", "unknown", "cancelled", "timeout", "fail")
+# From harmless to bad: of the rows of one host the last one here counts. A row without a status is worse
+# than one that someone cancelled: nobody knows what that host did.
+SEVERITY = ("success", "unknown", "cancelled", "unreported", "timeout", "fail")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
