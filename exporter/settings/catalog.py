@@ -1,5 +1,6 @@
 """The settings as a table: what `--help`, the README and the tests are made from."""
 
+import itertools
 import textwrap
 from dataclasses import dataclass
 from functools import cache
@@ -13,11 +14,11 @@ PREFIX = "JOB_EXPORTER_"
 
 _HEAD = """\
 Every setting is a flag, an environment variable and a key of the YAML file that --config (or
-JOB_EXPORTER_CONFIG) names; a flag goes before a variable, a variable before the file. One in all three forms:
+JOB_EXPORTER_CONFIG) names; a flag goes before a variable, a variable before the file. The same thrice:
   --api.base-url=URL      JOB_EXPORTER_API__BASE_URL=URL      api: {base_url: URL}
-Durations read 15s, 5m, 24h, 30d, 1h30m or plain seconds; sizes 64MiB, 64MB or plain bytes. A flag marked
-with + may be repeated; in a variable its values are apart by commas (headers by line ends), in the file they
-are a list. An empty variable counts as not set."""
+Durations read 15s, 5m, 24h, 30d, 1h30m or plain seconds; sizes 64MiB, 64MB or plain bytes. A flag
+marked with + may be repeated; in a variable its values are apart by commas (headers by line ends),
+in the file they are a list. An empty variable counts as not set."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,21 +53,21 @@ def catalog() -> tuple[SettingInfo, ...]:
 
 def help_text(width: int = 100) -> str:
     """Tell every setting with its default and meaning, grouped, for `--help`; ends with a line end."""
+    wrapper = textwrap.TextWrapper(
+        width,
+        initial_indent=" " * 8,
+        subsequent_indent=" " * 8,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
     lines = [_HEAD]
-    group = None
-    for info in catalog():
-        if info.group != group:
-            group = info.group
-            lines += ["", group] if group else [""]
-        lines.append(
-            f"  {info.flag}={info.kind.upper() if info.kind.isalpha() else info.kind}{' +' * info.repeatable}"
-        )
-        default = f" Default: {info.default}" if info.default else ""
-        lines.append(
-            textwrap.fill(
-                info.description + default, width, initial_indent=" " * 8, subsequent_indent=" " * 8
-            )
-        )
+    for group, infos in itertools.groupby(catalog(), key=lambda info: info.group):
+        lines += ["", group] if group else [""]
+        for info in infos:
+            kind = info.kind.upper() if info.kind.isalpha() else info.kind
+            default = f" Default: {info.default}" if info.default else ""
+            lines.append(f"  {info.flag}={kind}{' +' if info.repeatable else ''}")
+            lines.append(wrapper.fill(info.description + default))
     return "\n".join(lines) + "\n"
 
 

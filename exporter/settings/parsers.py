@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import BeforeValidator, PlainValidator, SecretStr
+from pydantic import BeforeValidator, PlainSerializer, PlainValidator, SecretStr
 
 _NUMBER = r"\d+(?:\.\d+)?"
 _DURATION = re.compile(
@@ -306,18 +306,18 @@ def _header_pairs(value: object) -> Iterable[tuple[str, object]]:
 
 
 Duration = Annotated[float, BeforeValidator(duration)]
-History = Annotated[float, PlainValidator(history)]
+History = Annotated[float, BeforeValidator(history)]
 Size = Annotated[int, BeforeValidator(size)]
-TimeZone = Annotated[tzinfo, PlainValidator(time_zone)]
-PlatformUrl = Annotated[str, PlainValidator(platform_url)]
-RecordUrl = Annotated[str, PlainValidator(record_url)]
-TelemetryPath = Annotated[str, PlainValidator(telemetry_path)]
-StateUrl = Annotated[SecretStr, PlainValidator(state_url)]
-ReadableFile = Annotated[Path | None, PlainValidator(readable_file)]
-Headers = Annotated[tuple[tuple[str, SecretStr], ...], PlainValidator(headers)]
-ListenAddresses = Annotated[tuple[ListenAddress, ...], PlainValidator(listen_addresses)]
-Buckets = Annotated[tuple[float, ...], PlainValidator(buckets)]
-RecordLabels = Annotated[tuple[str, ...], PlainValidator(record_labels)]
+TimeZone = Annotated[tzinfo, PlainValidator(time_zone), PlainSerializer(str)]
+PlatformUrl = Annotated[str, BeforeValidator(platform_url)]
+RecordUrl = Annotated[str, BeforeValidator(record_url)]
+TelemetryPath = Annotated[str, BeforeValidator(telemetry_path)]
+StateUrl = Annotated[SecretStr, BeforeValidator(state_url)]
+ReadableFile = Annotated[Path | None, BeforeValidator(readable_file)]
+Headers = Annotated[tuple[tuple[str, SecretStr], ...], BeforeValidator(headers)]
+ListenAddresses = Annotated[tuple[ListenAddress, ...], BeforeValidator(listen_addresses)]
+Buckets = Annotated[tuple[float, ...], BeforeValidator(buckets)]
+RecordLabels = Annotated[tuple[str, ...], BeforeValidator(record_labels)]
 Secret = Annotated[SecretStr | None, BeforeValidator(_blank_is_none)]
-UserName = Annotated[str | None, PlainValidator(user_name)]
+UserName = Annotated[str | None, BeforeValidator(user_name)]
 Word = BeforeValidator(_lower)

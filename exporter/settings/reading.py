@@ -198,6 +198,8 @@ def _nearest(name: str, known: Iterable[str]) -> str:
 
     def likeness(candidate: str) -> float:
         tail = re.split(r"\.|__", candidate)[-1]
-        return max(difflib.SequenceMatcher(None, name, text).ratio() for text in (candidate, tail))
+        return max(
+            difflib.SequenceMatcher(None, name.lower(), text.lower()).ratio() for text in (candidate, tail)
+        )
 
     return max(known, key=likeness)
