@@ -1,6 +1,8 @@
 """The Kubernetes manifests as kustomize builds them: schemas, references, what the pod may do."""
 
 import importlib.util
+import os
+import textwrap
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -172,6 +174,25 @@ def test_kustomize_builds_what_kubernetes_takes(folder: Path) -> None:
     assert config["data"]["job-exporter.yaml"] == (BASE / "job-exporter.yaml").read_text()
 
 
+def test_the_readmes_kustomization_works(tmp_path: Path) -> None:
+    """The kustomization that deploy/README.md proposes builds, with the user's image and configuration."""
+    text = (KUBERNETES.parent / "README.md").read_text()
+    start = text.index("       apiVersion: kustomize")
+    proposal = textwrap.dedent(text[start : text.index("\n\n", start)])
+    own = proposal.replace(
+        "github.com/your/checkout/deploy/kubernetes", os.path.relpath(KUBERNETES, tmp_path)
+    )
+    (tmp_path / "kustomization.yaml").write_text(own)
+    (tmp_path / "job-exporter.yaml").write_text("api: {base_url: http://mine:6868}\n")
+    result = built(tmp_path)
+    for manifest in result:
+        validate(manifest)
+        assert manifest["metadata"]["namespace"] == "job-exporter"
+    assert "http://mine:6868" in only("ConfigMap", result)["data"]["job-exporter.yaml"]
+    (container,) = only("StatefulSet", result)["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == f"registry.example.com/job-exporter:{exporter.__version__}"
+
+
 def test_the_image_is_of_this_version() -> None:
     """The base names the image by the version of this checkout, never by latest."""
     (kustomization,) = documents(BASE / "kustomization.yaml")
@@ -236,7 +257,7 @@ def test_the_pod_is_restricted() -> None:
 
 
 def test_kubernetes_puts_no_variables_with_our_prefix_into_the_pod() -> None:
-    """Service links are off: they would be unknown settings for a Service named job-exporter."""
+    """Service links are off: of a Service named job-exporter they look like settings."""
     assert only("StatefulSet")["spec"]["template"]["spec"]["enableServiceLinks"] is False
 
 
