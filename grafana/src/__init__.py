@@ -1,0 +1,1 @@
+"""The dashboards as code: queries, panels, and one module a dashboard."""
