@@ -49,8 +49,8 @@ class FaultSettings:
     def __post_init__(self) -> None:
         if not 0 <= self.rate <= 1:
             raise ValueError("rate must be between 0 and 1")
-        if self.rate and not self.kinds:
-            raise ValueError("kinds must not be empty when there is a rate")
+        if not self.kinds or not set(self.kinds) <= set(CHANCE):
+            raise ValueError(f"kinds must be some of {', '.join(CHANCE)}")
         if min(self.slow_seconds, self.page_delay, self.retry_after or 0) < 0:
             raise ValueError("seconds must not be negative")
 
