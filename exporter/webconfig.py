@@ -83,8 +83,12 @@ class FileConfig:
     users: Mapping[str, str] = field(default_factory=dict, repr=False)  # name -> bcrypt hash
 
 
-class _StrictSafeLoader(yaml.SafeLoader):
-    """YAML that refuses a key given twice, as the toolkit does: the first of two users would vanish."""
+class _StrictLoader(yaml.BaseLoader):
+    """YAML whose scalars all stay texts, until it is known what each should be.
+
+    So a user may be called `yes` or 42, and nothing is made of tags. As in the toolkit a key given twice
+    is refused: the first of two users would vanish.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
@@ -107,18 +111,21 @@ def parse(path: Path) -> FileConfig:
     except OSError as error:
         raise WebError(f"cannot read the web configuration file {path}: {error.strerror}") from None
     except WebError as error:
-        raise WebError(f"web configuration file {path}: {error}") from None
+        line = "".join(letter if letter.isprintable() else "?" for letter in str(error))
+        raise WebError(f"web configuration file {path}: {line}") from None
 
 
 def _yaml(path: Path) -> Any:
     try:
-        return yaml.load(path.read_bytes(), _StrictSafeLoader)  # noqa: S506, a safe loader made stricter
+        return yaml.load(path.read_bytes(), _StrictLoader)  # noqa: S506, it makes texts only
     except yaml.MarkedYAMLError as error:
         # Its text would quote the line, which may hold a key or a hash.
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise WebError(f"line {line} is not valid YAML: {error.problem}") from None
     except yaml.YAMLError:
         raise WebError("not a YAML text") from None
+    except RecursionError:
+        raise WebError("nested too deeply") from None
 
 
 def _document(data: Any, folder: Path) -> FileConfig:
@@ -127,12 +134,14 @@ def _document(data: Any, folder: Path) -> FileConfig:
     tls = _mapping(top.get("tls_server_config"), "tls_server_config", _names(TlsConfig))
     http = _mapping(top.get("http_server_config"), "http_server_config", _names(HttpConfig))
     rate = _mapping(top.get("rate_limit"), "rate_limit", _names(RateConfig))
-    tls = {name: value for name, value in tls.items() if value is not None}
+    tls = {name: value for name, value in tls.items() if value != ""}
     for name in ("cert_file", "key_file", "client_ca_file"):
-        if isinstance(tls.get(name), str) and tls[name]:
+        if isinstance(tls.get(name), str):
+            if not tls[name].isprintable():
+                raise WebError(f"tls_server_config.{name} holds characters that no path may hold")
             tls[name] = str(folder / tls[name])
     if "interval" in rate:
-        rate = {**rate, "interval": _duration(rate["interval"], "rate_limit.interval")}
+        rate["interval"] = _duration(rate["interval"], "rate_limit.interval")
     return FileConfig(
         tls=_convert(tls, TlsConfig, "tls_server_config") if tls else None,
         http=_http(
@@ -149,7 +158,7 @@ def _names(section: type[Any]) -> tuple[str, ...]:
 
 def _mapping(data: Any, where: str, known: Collection[str]) -> dict[str, Any]:
     """Check that `data` is a mapping with known keys only; nothing at all is an empty one."""
-    if data is None:
+    if not data:
         return {}
     if not isinstance(data, dict):
         raise WebError(f"{where or 'the file'} must be a mapping of keys to values")
@@ -169,7 +178,7 @@ def nearest(word: object, known: Collection[str]) -> str:
 
 def _convert(data: Any, kind: type[T], where: str) -> T:
     try:
-        return msgspec.convert(data, kind)
+        return msgspec.convert(data, kind, strict=False)  # "20" is a number where one is wanted
     except msgspec.ValidationError as error:
         # msgspec names types and places, never values: "Expected `str`, got `int` - at `$.cert_file`".
         problem, _, place = str(error).partition(" - at ")

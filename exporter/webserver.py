@@ -17,6 +17,7 @@ Only where all are being served is the new one closed at once.
 """
 
 import asyncio
+import errno
 import socket
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -32,7 +33,8 @@ from exporter.webtls import Tls
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
-ACCEPT_PAUSE = 0.5  # seconds, when accept fails for want of file descriptors: some must close first
+EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+ACCEPT_PAUSE = 0.5  # seconds, when accept fails for want of these: some must be given back first
 BACKLOG = 512  # handshakes of TCP waiting for accept; the kernel has its own, lower or higher, limit
 
 
@@ -215,7 +217,7 @@ class Gate:
                 client, _ = await loop.sock_accept(listener)
             except OSError as error:
                 log.warning("cannot accept a connection", error=error.strerror)
-                await asyncio.sleep(ACCEPT_PAUSE)
+                await asyncio.sleep(ACCEPT_PAUSE if error.errno in EXHAUSTED else 0.01)
                 continue
             if len(self._clients) >= self._limits.connections and not self._displace():
                 client.close()

@@ -1,11 +1,16 @@
 """The web configuration file: what is understood, and what each mistake is told."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from web_support import hashed
 
+from exporter.webauth import Logins
 from exporter.webconfig import FileConfig, HttpConfig, RateConfig, WebError, parse
+from exporter.webpolicy import build
 
 ALICE = hashed("open sesame")
 
@@ -23,6 +28,12 @@ def parsed(folder: Path, text: str | bytes) -> FileConfig:
 def test_an_empty_file_changes_nothing(tmp_path: Path, text: str) -> None:
     """Sections without content are as good as none: plain HTTP for everyone."""
     assert parsed(tmp_path, text) == FileConfig()
+
+
+def test_a_user_may_have_any_name(tmp_path: Path) -> None:
+    """Names that YAML would take for something else are names."""
+    users = parsed(tmp_path, f"basic_auth_users: {{yes: {ALICE}, 42: {ALICE}, ~: {ALICE}}}").users
+    assert list(users) == ["yes", "42", "~"]
 
 
 def test_every_key_of_the_format_is_understood(tmp_path: Path) -> None:
@@ -85,10 +96,11 @@ def test_inline_pem_is_taken_and_not_shown(tmp_path: Path) -> None:
         ("http_server_config: {http3: true}", "http_server_config.http3.*http_server_config.http2"),
         ("rate_limit: {brust: 3}", "rate_limit.brust.*rate_limit.burst"),
         ("1: 2", "unknown key 1;"),
+        ('"a\\nb": 2', r"unknown key a\?b;"),
         ("[1]", "the file must be a mapping"),
         ("tls_server_config: abc", "tls_server_config must be a mapping"),
         ("basic_auth_users: [alice]", r"basic_auth_users: Expected `object`, got `array`"),
-        ("tls_server_config: {cert_file: 1}", r"config.cert_file: Expected `str \| null`, got `int`"),
+        ("tls_server_config: {cert_file: [1]}", r"config.cert_file: Expected `str \| null`, got `array`"),
         ("tls_server_config: {cipher_suites: X}", "tls_server_config.cipher_suites: Expected `array`"),
         ("http_server_config: {http2: maybe}", "http_server_config.http2: Expected `bool`, got `str`"),
         ("http_server_config: {headers: {X-Foo: a}}", "headers: X-Foo cannot be set; the nearest that can"),
@@ -102,8 +114,11 @@ def test_inline_pem_is_taken_and_not_shown(tmp_path: Path) -> None:
         ("basic_auth_users: {alice: CANARY, alice: CANARY}", "line 1 .*: a key is given twice"),
         ("a: b\nkey: 'CANARY", "line 2 is not valid YAML: found unexpected end"),
         ("? [a]\n: b", "not valid YAML"),
-        ("key: !!python/object:os.system CANARY", "not valid YAML"),
+        ("tls_server_config: !!python/object:os.system CANARY", "must be a mapping"),
         (b"\xff\xfe\x00", "not a YAML text"),
+        ("basic_auth_users: {alice: 2026-13-01}", "not a bcrypt hash"),
+        ("[" * 5000, "nested too deeply"),
+        ('tls_server_config: {key_file: "a\\0b"}', "no path may hold"),
     ],
 )  # fmt: skip
 def test_a_mistake_gets_one_line_that_names_it(tmp_path: Path, text: str | bytes, message: str) -> None:
@@ -133,3 +148,21 @@ def test_defaults_are_the_toolkits() -> None:
 def test_durations_are_read_as_go_reads_them(tmp_path: Path, text: str, seconds: float) -> None:
     """A number with its unit, several in a row, or 0."""
     assert parsed(tmp_path, f"rate_limit: {{interval: {text}, burst: 1}}").rate.interval == seconds
+
+
+PIECES = (
+    """tls_server_config:·|cert_file|cert|key|basic_auth_users:·|a:·|rate_limit:·|interval|burst|headers
+|:·|·|··|{|}|[|]|,|-·|?·|*a|&a·|!!int·|!!binary·|!!float·|<<|~|'|"|0|-1|1s|#|%|@|true|0x|1:2:3|.inf|\\0
+""".replace("\n", "")
+    .replace("·", " ")
+    .split("|")
+)
+
+
+@given(st.lists(st.sampled_from([*PIECES, "|", "\n", "9" * 5000]), max_size=30))
+def test_no_file_brings_another_error(tmp_path_factory: pytest.TempPathFactory, pieces: list[str]) -> None:
+    """Whatever the file holds, it is read or refused with a WebError."""
+    file = tmp_path_factory.getbasetemp() / "fuzzed.yml"
+    file.write_text("".join(pieces))
+    with suppress(WebError):
+        build(parse(file), Logins())
