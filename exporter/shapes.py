@@ -1,0 +1,144 @@
+"""The shapes of the job API's JSON in both dialects, and how to read what does not fit them.
+
+Only what is needed is named: msgspec skips every other field without making an object of it.
+"""
+
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from typing import Any, Generic, Literal, TypeVar
+
+import msgspec
+from msgspec import UNSET, Raw, Struct, UnsetType, field
+
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+T = TypeVar("T")
+S = TypeVar("S", bound=Struct)
+
+
+class Envelope(Struct, gc=False):
+    """What every observed answer is wrapped in; the ids tell a bare host row, which has a status too."""
+
+    status: Raw = Raw()
+    message: Raw = Raw()
+    content: Raw = Raw()
+    record_id: Raw = field(default=Raw(), name="recordId")
+    host_id: Raw = field(default=Raw(), name="hostId")
+    host_ip: Raw = field(default=Raw(), name="hostIp")
+
+
+class Item(Struct, gc=False):
+    """A record of either dialect, or a host row of a page; every field may be missing."""
+
+    record_id: str | None = field(default=None, name="recordId")
+    id: str | None = None
+    start_time: str | None = None
+    start_time_camel: str | None = field(default=None, name="startTime")
+    end_time: str | None = None
+    end_time_camel: str | None = field(default=None, name="endTime")
+    execute_status: str | None = None
+    execute_status_camel: str | None = field(default=None, name="executeStatus")
+    result_status: str | None = None
+    result_status_camel: str | None = field(default=None, name="resultStatus")
+    hosts: str | list[str] | None = None
+    provider: str | None = None
+    script_type: str | None = None
+    script_type_camel: str | None = field(default=None, name="scriptType")
+    timeout: int | None = None
+
+
+class Row(Struct, gc=False):
+    """A host row of the results."""
+
+    host_id: str | None = field(default=None, name="hostId")
+    host_ip: str | None = field(default=None, name="hostIp")
+    status: str | None = None
+    idc: str | None = field(default=None, name="idcName")
+
+
+class PageBody(Struct, Generic[T]):
+    """A page of either spelling."""
+
+    items: list[T] | UnsetType | None = field(default=UNSET, name="list")
+    items_capital: list[T] | UnsetType | None = field(default=UNSET, name="List")
+    total: int | None = field(default=None, name="totalCount")
+    total_capital: int | None = field(default=None, name="TotalCount")
+    count: int | None = field(default=None, name="pageCount")
+    count_capital: int | None = field(default=None, name="PageCount")
+    size: int | None = field(default=None, name="pageSize")
+    size_capital: int | None = field(default=None, name="PageSize")
+
+
+class Success(Struct):
+    """The usual answer of the results, read in a single pass."""
+
+    status: Literal["success"]
+    content: list[Row]
+
+
+ENVELOPE = msgspec.json.Decoder(Envelope)
+_TEXT = msgspec.json.Decoder(str)
+RAW = msgspec.json.Decoder(Raw)
+RAWS = msgspec.json.Decoder(list[Raw])
+_OBJECT = msgspec.json.Decoder(dict[str, Raw])
+ITEM = msgspec.json.Decoder(Item)
+ROW = msgspec.json.Decoder(Row)
+PAGE = msgspec.json.Decoder(PageBody[Item])
+USUAL_RESULTS = msgspec.json.Decoder(Success | list[Row])
+
+
+def text(raw: Raw) -> str | None:
+    """Return the string, or None for anything else."""
+    try:
+        return _TEXT.decode(raw)
+    except UNREADABLE:
+        return None
+
+
+def by_field(content: memoryview | Raw, schema: type[S]) -> tuple[S, list[str]] | None:
+    """Read an object field by field: what does not fit is not given, and its name is returned.
+
+    None: there is no object to read.
+    """
+    try:
+        given = _OBJECT.decode(content)
+    except UNREADABLE:
+        return None
+    values: dict[str, Any] = {}
+    wrong: dict[str, None] = {}
+    for name, key, decoder in _decoders(schema):
+        if key in given:
+            try:
+                values[name] = decoder.decode(given[key])
+            except UNREADABLE:
+                wrong[name.removesuffix("_camel").removesuffix("_capital")] = None
+    return schema(**values), list(wrong)
+
+
+@lru_cache(maxsize=8)  # a few schemas, each built once
+def _decoders(schema: type[Struct]) -> list[tuple[str, str, msgspec.json.Decoder[Any]]]:
+    return [(f.name, f.encode_name, msgspec.json.Decoder(f.type)) for f in msgspec.structs.fields(schema)]
+
+
+def salvage(
+    raws: Iterable[Raw | memoryview],
+    decoder: msgspec.json.Decoder[S],
+    schema: type[S],
+    rest: Callable[[S], S | None],
+) -> tuple[list[S], int]:
+    """Read items one by one; `rest` makes of one with a field of the wrong type what can be kept of it.
+
+    Returns the items and how many had such a field or were no objects.
+    """
+    items: list[S] = []
+    bad = 0
+    for raw in raws:
+        try:
+            items.append(decoder.decode(raw))
+        except UNREADABLE:
+            bad += 1
+            read = by_field(raw, schema)
+            kept = rest(read[0]) if read else None
+            if kept is not None:
+                items.append(kept)
+    return items, bad

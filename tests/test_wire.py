@@ -1,0 +1,529 @@
+"""The reading of single answers: what is documented, what was observed, and what neither allows."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from exporter import wire
+from exporter.model import (
+    ExecuteStatus,
+    HostResult,
+    HostStatus,
+    Page,
+    PageItem,
+    Record,
+    Results,
+    ResultStatus,
+)
+
+START = datetime(2026, 11, 23, 8, 0, 0, tzinfo=UTC).timestamp()
+DOCUMENTED = {
+    "id": "r1",
+    "start_time": "2026-11-23T08:00:00Z",
+    "end_time": "2026-11-23T08:01:30Z",
+    "execute_status": "done",
+    "result_status": "success",
+    "hosts": '["a","b"]',
+    "provider": "salt",
+    "script": "secret",
+    "script_type": "bash",
+    "module_name": "script",
+    "parameters": '{"password":"secret"}',
+    "callback": "",
+    "timeout": 60,
+}
+WHOLE = Record(
+    id="r1",
+    execute_status=ExecuteStatus.DONE,
+    result_status=ResultStatus.SUCCESS,
+    start=START,
+    end=START + 90,
+    timeout=60.0,
+    expected_hosts=frozenset({"a", "b"}),
+    provider="salt",
+    script_type="bash",
+)
+
+
+def record(**changes: Any) -> Record:
+    return wire.decode_record(dump({**DOCUMENTED, **changes}), zone=UTC)
+
+
+def page(content: Any, number: int = 1, size: int = 20) -> Page:
+    return wire.decode_page(dump(content), number=number, size=size, zone=UTC)
+
+
+def results(content: Any) -> Results:
+    return wire.decode_results(dump(content), zone=UTC)
+
+
+def dump(value: Any) -> bytes:
+    return value if isinstance(value, bytes) else json.dumps(value, ensure_ascii=False).encode()
+
+
+def wrapped(content: Any, status: str = "success", message: str = "") -> dict[str, Any]:
+    return {"status": status, "message": message, "content": content}
+
+
+def row(host: str, **changes: Any) -> dict[str, Any]:
+    return {"recordId": "r1", "hostId": host, "idcName": "北京", "status": "success", **changes}
+
+
+def test_a_documented_record_is_read_whole() -> None:
+    """Snake case without an envelope is the documented dialect."""
+    assert record() == WHOLE
+
+
+def test_an_observed_record_is_read_whole() -> None:
+    """Camel case in an envelope is the observed dialect, and means the same."""
+    names = {
+        "start_time": "startTime",
+        "end_time": "endTime",
+        "execute_status": "executeStatus",
+        "result_status": "resultStatus",
+        "script_type": "scriptType",
+        "module_name": "pattern",
+    }
+    observed = {names.get(key, key): value for key, value in DOCUMENTED.items()}
+    assert wire.decode_record(dump(wrapped(observed)), zone=UTC) == WHOLE
+
+
+def test_a_record_of_an_id_alone_is_open_and_says_nothing_else() -> None:
+    """Every field but the id is optional."""
+    expected = Record(id="r1", execute_status=ExecuteStatus.DOING)
+    assert wire.decode_record(b'{"id":"r1"}', zone=UTC) == expected
+    nulls = dict.fromkeys(DOCUMENTED) | {"id": "r1"}
+    assert wire.decode_record(dump(nulls), zone=UTC) == expected
+
+
+@pytest.mark.parametrize(
+    ("execute", "result", "meaning"),
+    [
+        ("done", "success", (ExecuteStatus.DONE, ResultStatus.SUCCESS, ())),
+        (" DONE ", " Failed\n", (ExecuteStatus.DONE, ResultStatus.FAIL, ())),
+        ("done", "fail", (ExecuteStatus.DONE, ResultStatus.FAIL, ())),
+        ("done", "error", (ExecuteStatus.DONE, ResultStatus.FAIL, ())),
+        ("done", "TIMEOUT", (ExecuteStatus.DONE, ResultStatus.TIMEOUT, ())),
+        ("done", "cancel", (ExecuteStatus.DONE, ResultStatus.CANCELLED, ())),
+        ("done", "canceled", (ExecuteStatus.DONE, ResultStatus.CANCELLED, ())),
+        ("done", "CANCELLED", (ExecuteStatus.DONE, ResultStatus.CANCELLED, ())),
+        ("done", "", (ExecuteStatus.DONE, None, ())),
+        ("done", "skipped", (ExecuteStatus.DONE, ResultStatus.UNKNOWN, ("result_status",))),
+        ("init", "", (ExecuteStatus.INIT, None, ())),
+        ("doing", "", (ExecuteStatus.DOING, None, ())),
+        ("paused", "", (ExecuteStatus.DOING, None, ("execute_status",))),
+        ("cancelled", "", (ExecuteStatus.DONE, ResultStatus.CANCELLED, ())),
+        ("Cancel", "timeout", (ExecuteStatus.DONE, ResultStatus.TIMEOUT, ())),
+        ("", "", (ExecuteStatus.DOING, None, ())),
+        ("", "success", (ExecuteStatus.DONE, ResultStatus.SUCCESS, ())),
+        (None, "success", (ExecuteStatus.DONE, ResultStatus.SUCCESS, ())),
+    ],
+)
+def test_statuses_are_normalised(execute: str | None, result: str, meaning: tuple[object, ...]) -> None:
+    """Spellings fold into the documented statuses, and what is none of them is named."""
+    told = record(execute_status=execute, result_status=result)
+    assert (told.execute_status, told.result_status, told.unknown_fields) == meaning
+
+
+def test_a_result_without_end_and_execute_status_is_still_open() -> None:
+    """A missing execute status is taken for done only if result and end are both there."""
+    assert record(execute_status="", end_time="").execute_status is ExecuteStatus.DOING
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2026-11-23T08:00:00Z", START),
+        ("2026-11-23T08:00:00z", START),
+        ("2026-11-23T16:00:00+08:00", START),
+        ("2026-11-23T16:00:00.25+08:00", START + 0.25),
+        ("2026-11-23T08:00:00.123456789Z", START + 0.123456),
+        ("2026-11-23 09:00:00", START),
+        ("2026-11-23T09:00:00", START),
+        (" 2026-11-23 09:00:00 ", START),
+        ("0001-01-01T00:00:00Z", None),
+        ("0001-01-01T08:05:43+08:05", None),
+        ("0000-00-00 00:00:00", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_times_of_every_kind(text: str | None, moment: float | None) -> None:
+    """Offsets count, times without one are meant in the configured zone, and zero times are none."""
+    body = dump({**DOCUMENTED, "start_time": text})
+    told = wire.decode_record(body, zone=ZoneInfo("Europe/Berlin"))
+    assert told.start == moment
+    assert told.unknown_fields == ()
+
+
+@pytest.mark.parametrize(
+    "text", ["yesterday", "1732350000", "20261123", "2026-11-23", "2026-13-01T00:00:00Z"]
+)
+def test_times_that_cannot_be_read_are_named(text: str) -> None:
+    """A time that is none is not given, and its field is counted as unknown."""
+    told = record(end_time=text)
+    assert told.end is None
+    assert told.unknown_fields == ("end_time",)
+
+
+@pytest.mark.parametrize(
+    "text", ["9999-12-31T23:59:59", "9999-12-31T23:59:59-23:59", "0001-01-02T00:00:00+23:59"]
+)
+def test_times_at_the_ends_of_the_calendar_are_times(text: str) -> None:
+    """No time that can be written breaks the reading of its record."""
+    assert wire.decode_record(dump({**DOCUMENTED, "end_time": text}), zone=ZoneInfo("America/New_York")).end
+
+
+@pytest.mark.parametrize(
+    ("hosts", "expected"),
+    [
+        ('["a", "b", "a"]', {"a", "b"}),
+        (["a", "b"], {"a", "b"}),
+        ("a, b,,", {"a", "b"}),
+        ("a", {"a"}),
+        ("[]", set()),
+        ("null", set()),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_expected_hosts_of_every_kind(hosts: object, expected: set[str] | None) -> None:
+    """An array in a string, a plain list, none at all, and not told are different things."""
+    told = record(hosts=hosts)
+    assert told.expected_hosts == expected
+    assert told.unknown_fields == ()
+
+
+@pytest.mark.parametrize("hosts", ['["a', "[1]", "[[[[", '{"a":1}'.replace("{", "[")])
+def test_expected_hosts_that_cannot_be_read_are_named(hosts: str) -> None:
+    """A broken array is not told, and counted as unknown."""
+    told = record(hosts=hosts)
+    assert told.expected_hosts is None
+    assert told.unknown_fields == ("hosts",)
+
+
+@pytest.mark.parametrize(
+    ("timeout", "expected"),
+    [
+        (60, 60.0),
+        (315_360_000, 315_360_000.0),
+        (0, None),
+        (-1, None),
+        (None, None),
+        (10**400, None),
+        (2**53, None),
+    ],
+)
+def test_timeouts(timeout: int | None, expected: float | None) -> None:
+    """A timeout is a positive number of seconds that a float holds; everything else is none."""
+    assert record(timeout=timeout).timeout == expected
+
+
+def test_labels_are_stripped_shortened_and_never_empty() -> None:
+    """What becomes a label value is bounded and has a value."""
+    told = record(provider="  ", script_type=f" \0{'长' * 200}")
+    assert told.provider == "unknown"
+    assert told.script_type == "\ufffd" + "长" * 127
+
+
+@pytest.mark.parametrize(
+    "field", ["timeout", "provider", "start_time", "execute_status", "hosts", "script_type"]
+)
+def test_a_field_of_the_wrong_type_costs_only_itself(field: str) -> None:
+    """The rest of the record is read, and the field is named."""
+    told = record(**{field: {"not": ["this"]}})
+    assert told.id == "r1"
+    assert told.unknown_fields == (field,)
+    assert told.result_status is ResultStatus.SUCCESS
+
+
+def test_a_wrong_type_in_the_observed_spelling_has_the_same_name() -> None:
+    """Both dialects are counted under the documented name."""
+    told = wire.decode_record(dump(wrapped({"id": "r1", "startTime": 5, "executeStatus": "doing"})), zone=UTC)
+    assert told.unknown_fields == ("start_time",)
+
+
+@pytest.mark.parametrize("record_id", ["x" * 64, "语" * 64, " ", "a/b?c=d&e#f", '"\n'])
+def test_strange_ids_are_ids(record_id: str) -> None:
+    """Any string of 1 to 64 characters is an id."""
+    assert record(id=record_id).id == record_id
+
+
+@pytest.mark.parametrize("record_id", ["", "x" * 65, None, 5, ["a"], "a\0b"])
+def test_a_record_without_a_readable_id_is_not_understood(record_id: object) -> None:
+    """A record that cannot be told apart is refused."""
+    with pytest.raises(wire.DecodeError, match="readable id"):
+        record(id=record_id)
+
+
+def test_a_page_of_host_rows_is_folded_to_its_records() -> None:
+    """A record is one item, however many host rows it has."""
+    rows = [
+        {"recordId": "r1", "startTime": "2026-11-23T16:00:00+08:00", "status": "error", "stdout": "x" * 100},
+        {"recordId": "r2", "startTime": "0001-01-01T00:00:00Z", "status": ""},
+        {"recordId": "r1", "startTime": "2026-11-23T16:00:00+08:00", "status": "success"},
+        {"recordId": "r3", "startTime": "soon"},
+    ]
+    told = page(
+        wrapped({"PageNo": 3, "PageSize": 20, "PageCount": 3, "TotalCount": 44, "List": rows}), number=3
+    )
+    items = (PageItem(id="r1", start=START), PageItem(id="r2"), PageItem(id="r3"))
+    assert told == Page(number=3, size=20, total=44, items=items)
+
+
+def test_a_page_of_whole_records_carries_them() -> None:
+    """Items of the documented kind need no look-up."""
+    told = page({"list": [DOCUMENTED], "pageNo": 1, "pageSize": 20, "pageCount": 1, "totalCount": 1})
+    assert told.items == (PageItem(id="r1", start=START, record=WHOLE),)
+
+
+@pytest.mark.parametrize("missing", ["execute_status", "result_status", "end_time"])
+def test_a_thin_item_is_only_an_id(missing: str) -> None:
+    """What a page does not tell of a finished record is looked up, not guessed."""
+    thin = {key: value for key, value in DOCUMENTED.items() if key != missing}
+    told = page({"list": [thin]})
+    assert told.items == (PageItem(id="r1", start=START),)
+    assert told.total is None
+
+
+def test_a_thin_item_of_an_open_record_is_whole() -> None:
+    """An open record has neither result nor end to tell."""
+    (item,) = page({"list": [{"id": "r1", "execute_status": "init"}]}).items
+    assert item.record == Record(id="r1", execute_status=ExecuteStatus.INIT)
+
+
+@pytest.mark.parametrize("spelling", ["list", "List"])
+def test_an_empty_list_may_be_null(spelling: str) -> None:
+    """The observed platform says null for an empty database."""
+    assert page({spelling: None, "totalCount": 0}) == Page(number=1, size=20, total=0, items=())
+
+
+def test_the_total_of_a_page_of_one_is_its_page_count() -> None:
+    """Where the total is missing, pages of one record count the records."""
+    assert page({"list": [], "pageCount": 7}, size=1).total == 7
+    assert page({"list": [], "pageCount": 7}, size=20).total is None
+    assert page({"list": [], "pageCount": 7, "totalCount": 9}, size=1).total == 9
+
+
+@pytest.mark.parametrize("total", [-1, 2**53, 10**30])
+def test_a_total_that_counts_nothing_is_not_told(total: int) -> None:
+    """A total must be a number of records that a sample can show."""
+    assert page({"list": [], "totalCount": total}).total is None
+
+
+def test_a_platform_that_caps_the_page_size_is_refused() -> None:
+    """Pages smaller than asked would be read with gaps, so the message says which size to set."""
+    body = {"list": [], "pageNo": 4, "pageSize": 20, "pageCount": 8, "totalCount": 158}
+    with pytest.raises(wire.DecodeError, match=r"set api\.page-size to 20"):
+        page(body, number=4, size=50)
+    short = {"list": [], "pageNo": 4, "pageSize": 8, "pageCount": 4, "totalCount": 158}
+    assert page(short, number=4, size=50).total == 158
+
+
+def test_bad_items_of_a_page_cost_only_themselves() -> None:
+    """An id is kept whatever is wrong beside it; what has none is counted."""
+    items = [
+        {"recordId": "r1"},
+        {"recordId": "r2", "startTime": 5},
+        {**DOCUMENTED, "id": "r3", "timeout": "soon"},
+        {"recordId": 5},
+        {"recordId": "x" * 65},
+        {"recordId": ""},
+        {},
+        None,
+        7,
+        ["r4"],
+        "r5",
+    ]
+    told = page({"list": items, "totalCount": 11})
+    assert told.items == (PageItem(id="r1"), PageItem(id="r2"), PageItem(id="r3"))
+    assert told.bad_items == 10
+
+
+def test_items_without_an_id_are_counted() -> None:
+    """Rows that are well formed but name no record are bad items."""
+    told = page({"list": [{"status": "success"}, {"recordId": "r1"}, {"id": "x" * 65}], "totalCount": 3})
+    assert told.items == (PageItem(id="r1"),)
+    assert told.bad_items == 2
+
+
+@pytest.mark.parametrize(
+    "content",
+    [{"list": {}}, {"list": "x"}, {"totalCount": "5"}, {"TotalCount": 5.5}, {"pageSize": []}, {"List": 5}],
+)
+def test_a_page_with_a_wrong_frame_is_refused(content: object) -> None:
+    """Numbers and list of a page must have their types: nothing can be done without them."""
+    with pytest.raises(wire.DecodeError, match="wrong type"):
+        page(content)
+
+
+@pytest.mark.parametrize(
+    "content", [{}, {"error": "maintenance"}, {"pageNo": 1}, [], None, 5, "x", wrapped(None)]
+)
+def test_json_that_is_no_page_is_refused(content: object) -> None:
+    """Neither list nor total means that something else answers."""
+    with pytest.raises(wire.DecodeError, match="instead of a page"):
+        page(content)
+
+
+@pytest.mark.parametrize("content", [[], None, 5, "x", wrapped(None), wrapped([DOCUMENTED])])
+def test_json_that_is_no_record_is_refused(content: object) -> None:
+    """A record is an object."""
+    with pytest.raises(wire.DecodeError, match="no object"):
+        wire.decode_record(dump(content), zone=UTC)
+
+
+@pytest.mark.parametrize(
+    ("status", "meaning", "unknown"),
+    [
+        ("success", HostStatus.SUCCESS, False),
+        ("SUCCESS ", HostStatus.SUCCESS, False),
+        ("fail", HostStatus.FAIL, False),
+        ("error", HostStatus.FAIL, False),
+        ("timeout", HostStatus.TIMEOUT, False),
+        ("cancel", HostStatus.CANCELLED, False),
+        ("skipped", HostStatus.UNKNOWN, True),
+        ("unreported", HostStatus.UNKNOWN, True),
+        ("", None, False),
+        (" ", None, False),
+        (None, None, False),
+    ],
+)
+def test_host_statuses_are_normalised(status: str | None, meaning: HostStatus | None, unknown: bool) -> None:
+    """Hosts have the statuses of records; an empty one is not reported yet."""
+    expected = HostResult(host_id="a", idc="北京", status=meaning, unknown_status=unknown)
+    assert results(wrapped([row("a", status=status)])) == Results(rows=(expected,))
+
+
+def test_results_of_every_form() -> None:
+    """An array or one object, bare or wrapped, are the same rows."""
+    one = Results(rows=(HostResult(host_id="a", idc="北京", status=HostStatus.SUCCESS),))
+    for content in (row("a"), [row("a")]):
+        assert results(content) == one
+        assert results(wrapped(content)) == one
+    assert results(row("a", status="error", message="no route")).rows[0].status is HostStatus.FAIL
+
+
+@pytest.mark.parametrize("content", [[], None, wrapped([]), wrapped(None)])
+def test_results_may_be_empty(content: object) -> None:
+    """No rows are an answer."""
+    assert results(content) == Results(rows=())
+
+
+def test_the_same_host_may_have_several_rows() -> None:
+    """Doubles are kept: which of them counts is not decided here."""
+    told = results([row("a"), row("a", status="fail")])
+    assert [host.status for host in told.rows] == [HostStatus.SUCCESS, HostStatus.FAIL]
+
+
+def test_a_row_without_host_id_is_told_apart_by_its_address() -> None:
+    """Every field is optional, but a host must be some host."""
+    told = results([row("", hostIp="10.0.0.1", idcName=None), row("", hostIp="")])
+    assert told.rows == (HostResult(host_id="10.0.0.1", idc="unknown", status=HostStatus.SUCCESS),)
+    assert told.bad_rows == 1
+
+
+def test_bad_rows_cost_only_themselves() -> None:
+    """A host is kept whatever is wrong beside it; what names no host is only counted."""
+    told = results(wrapped([row("a"), row("b", status=5), row("c", idcName=[]), {"hostId": 5}, None, "x"]))
+    assert told.rows == (
+        HostResult(host_id="a", idc="北京", status=HostStatus.SUCCESS),
+        HostResult(host_id="b", idc="北京", status=None),
+        HostResult(host_id="c", idc="unknown", status=HostStatus.SUCCESS),
+    )
+    assert told.bad_rows == 5
+
+
+@pytest.mark.parametrize(
+    "content", [{}, {"message": "maintenance"}, 5, "x", True, wrapped({}), {"hostId": 5}]
+)
+def test_json_that_is_no_result_is_refused(content: object) -> None:
+    """One object is a row only if it names a host."""
+    with pytest.raises(wire.DecodeError, match="instead of results"):
+        results(content)
+
+
+@pytest.mark.parametrize(
+    ("message", "error"),
+    [
+        ("record not found", wire.NotFound),
+        ("Record Not Found ", wire.NotFound),
+        ("invalid user", wire.AuthError),
+        ("invalid authorization data", wire.AuthError),
+        ("dial tcp 127.0.0.1:3306: connect: connection refused", wire.PlatformError),
+    ],
+)
+def test_a_status_error_is_the_platforms_own(message: str, error: type[wire.PlatformError]) -> None:
+    """An error in an envelope is told as such, with its kind."""
+    for content in (wrapped(None, "error", message), {"status": "ERROR", "message": message}):
+        for decode in (page, results):
+            with pytest.raises(wire.PlatformError) as caught:
+                decode(content)
+            assert type(caught.value) is error
+            assert caught.value.message == message.strip()
+
+
+@pytest.mark.parametrize("message", ["", None, 5, {"a": 1}])
+def test_an_error_may_come_without_a_message(message: object) -> None:
+    """What cannot be quoted is said in our words."""
+    with pytest.raises(wire.PlatformError, match="an error without a message"):
+        page({"status": "error", "message": message, "content": None})
+
+
+def test_messages_of_the_platform_are_short_and_on_one_line() -> None:
+    """SQL, control characters and escape sequences do not reach a log as they are."""
+    with pytest.raises(wire.PlatformError) as caught:
+        page(wrapped(None, "error", "Error 1064:\n\x1b[31m near\u2028'" + "x" * 500))
+    assert caught.value.message.startswith(r"Error 1064:\n\x1b[31m near\u2028'xxx")
+    assert len(caught.value.message) == 200
+
+
+def test_a_content_with_another_status_is_an_error() -> None:
+    """Only success means success."""
+    with pytest.raises(wire.PlatformError, match="partly"):
+        page(wrapped({"List": [], "TotalCount": 0}, "failed", "partly"))
+
+
+@pytest.mark.parametrize(
+    ("body", "seen"),
+    [
+        (b"", "an empty body"),
+        (b" \r\n", "an empty body"),
+        (b"<!doctype html><html>secret</html>", "HTML instead of JSON"),
+        (b"\n  <html>", "HTML instead of JSON"),
+        (b"404 page not found\n", "text instead of JSON"),
+        (b"NaN", "text instead of JSON"),
+        (b'{"status":"success","content":[{"hostId":"sec', "malformed JSON"),
+        (b'{"totalCount":NaN}', "malformed JSON"),
+        (b'[{"hostId":"a"},]', "malformed JSON"),
+        (b'{"list":[],"totalCount":1}}', "malformed JSON"),
+        (b'{"a":' * 100_000, "nested too deep"),
+        (b'{"hostId":"a","x":' + b"[" * 100_000, "nested too deep"),
+    ],
+)
+def test_what_is_no_json_is_said_without_its_content(body: bytes, seen: str) -> None:
+    """Only DecodeError comes out, and it says what was seen without quoting it."""
+    for decode in (page, results):
+        with pytest.raises(wire.DecodeError, match=seen) as caught:
+            decode(body)
+        assert "sec" not in str(caught.value).replace("seconds", "")
+
+
+def test_invalid_utf8_costs_only_its_row() -> None:
+    """A row in another encoding is bad; the others are read."""
+    body = b'[{"hostId":"\xb1\xb1\xbe\xa9","status":"success"},{"hostId":"a","idcName":"\xff"}]'
+    assert results(body) == Results(rows=(HostResult(host_id="a", idc="unknown", status=None),), bad_rows=2)
+
+
+def test_of_doubled_keys_the_last_counts() -> None:
+    """Doubled keys are read like any parser reads them."""
+    assert wire.decode_record(b'{"id":"r1","id":"r2"}', zone=UTC).id == "r2"
+
+
+def test_unneeded_fields_are_never_looked_at() -> None:
+    """Output and parameters may have any type and encoding."""
+    body = b'[{"hostId":"a","status":"success","stdout":{"a":[1,2]},"stderr":"\xff\xfe","message":7}]'
+    assert results(body).bad_rows == 0
