@@ -348,8 +348,9 @@ def _status_error(endpoint: Endpoint, response: httpx.Response, body: bytes) -> 
     if status in {401, 403}:
         advice = "the credentials are refused, or their role may not read jobs"
         return CredentialsError(f"HTTP {status}: {advice}", endpoint=endpoint)
-    if status == 404 and endpoint == "record" and body.lstrip().startswith(b"{"):
-        return RecordNotFound("HTTP 404", endpoint=endpoint)
+    if status in {400, 404} and endpoint == "record" and body.lstrip().startswith(b"{"):
+        # The document has no word for an unknown id; the id is the only parameter, and never empty.
+        return RecordNotFound(f"HTTP {status}", endpoint=endpoint)
     advice = _ADVICE.get(status, "")
     if 300 <= status < 400:
         advice = ": redirects are not followed, set api.base-url to where it leads"

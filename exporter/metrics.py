@@ -257,11 +257,14 @@ class ProcessMetrics:
         if reason is not None:
             self._add("job_exporter_api_request_failures_total", 1, label, ("reason", reason))
 
-    def poll_finished(self, *, ok: bool, seconds: float, now: float) -> None:
-        """Count one poll that ended at `now` (POSIX seconds) after `seconds`."""
+    def poll_finished(self, *, ok: bool, up: bool, seconds: float, now: float) -> None:
+        """Count one poll that ended at `now` (POSIX seconds) after `seconds`.
+
+        `up`: it reached the platform and understood it, whatever else failed.
+        """
         self._add("job_exporter_polls_total", 1)
         self._set("job_exporter_poll_duration_seconds", seconds)
-        self._set("job_exporter_platform_up", float(ok))
+        self._set("job_exporter_platform_up", float(up))
         if ok:
             self._set("job_exporter_last_successful_poll_timestamp_seconds", now)
         else:

@@ -61,7 +61,7 @@ class Group:
         self.touch()
 
     def hold(self) -> bool:
-        """Note the birth, once the first samples are there; tell whether the group is held at 0 from then on."""
+        """Note the birth, once the first samples are there; tell whether the group is held at 0."""
         self.born = min(sample.born for sample in self.samples)
         self.held = self.held and self.born > 0
         return self.held

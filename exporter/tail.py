@@ -136,13 +136,12 @@ def probed(tail: Tail, page: Page, *, now: float, recheck_interval: float) -> Ta
     tail = _resized(tail, total, now)
     if first is not None:  # else its rows blink, or it has none: that tells nothing
         tail = replace(tail, first_id=first.id, first_start=first.start)
-    check_due = shifted or now >= tail.recheck_due
+    regular = not tail.recheck_due - recheck_interval <= now < tail.recheck_due  # our clock may jump back
+    check_due = shifted or regular
     if check_due and total and not any(gap.missing == 0 for gap in tail.gaps):
         lo = max(0, total - page_limit(tail))
         tail = replace(tail, gaps=(*tail.gaps, _gap(lo, total, missing=0, now=now)))
-    if now >= tail.recheck_due:
-        tail = replace(tail, recheck_due=now + recheck_interval)
-    return tail
+    return replace(tail, recheck_due=now + recheck_interval) if regular else tail
 
 
 def first_reading(
@@ -199,9 +198,22 @@ def is_first_reading(tail: Tail) -> bool:
     return any(gap.floor is not None and gap.looks == 0 for gap in tail.gaps)
 
 
+def end_first_reading(tail: Tail) -> Tail:
+    """Go no further down than the first reading has come, as where pages are too heavy to go on."""
+    return replace(
+        tail,
+        gaps=tuple(
+            replace(gap, floor=gap.at, lo=gap.at, missing=gap.missing - (gap.at - gap.lo))
+            if gap.floor is not None and gap.at > gap.lo
+            else gap
+            for gap in tail.gaps
+        ),
+    )
+
+
 def backlog(tail: Tail, now: float) -> int:
     """Records that are known to be missing and due to be read."""
-    return sum(gap.missing for gap in tail.gaps if gap.due <= now)
+    return sum(gap.missing for gap in tail.gaps if _is_due(gap, now))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,8 +232,13 @@ def _gap(lo: int, hi: int, *, missing: int, now: float) -> Gap:
 
 
 def _next_gap(tail: Tail, now: float) -> Gap | None:
-    due = (gap for gap in tail.gaps if gap.due <= now)
+    due = (gap for gap in tail.gaps if _is_due(gap, now))
     return max(due, key=lambda gap: gap.hi, default=None)
+
+
+def _is_due(gap: Gap, now: float) -> bool:
+    # What is due later than any look is ever put off was put off before our clock jumped back.
+    return not now < gap.due <= now + RELOOK_LIMIT
 
 
 def _resized(tail: Tail, total: int, now: float) -> Tail:

@@ -87,6 +87,8 @@ class Beginning:
 
     horizon: float  # a doubtful record that ended by then is the baseline
     floor: float | None  # what started later is surely new; None: the first reading is going on
+    lowest: float | None = None  # earliest start that the first reading met so far
+    read: int = 0  # bytes of the pages of the first reading
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +151,10 @@ def due(tracked: Iterable[Tracked], *, now: float, rules: Rules, limit: int) -> 
     A quarter of the interval counts as due: else a look that came a little after its poll began would
     be missed by the next poll and wait for the one after.
     """
-    waiting = [item for item in tracked if item.due <= now + rules.interval / 4]
+    soon = now + rules.interval / 4
+    # What is due later than any look is ever put off was put off before our clock jumped back.
+    never = now + max(MAX_LOOK_INTERVAL, rules.interval, rules.settle_grace)
+    waiting = [item for item in tracked if not soon < item.due <= never]
     return sorted(waiting, key=lambda item: (item.due, item.id))[:limit]
 
 
@@ -170,6 +175,12 @@ def looked(tracked: Tracked, look: Look, *, clock: Clock, rules: Rules) -> Track
     return _done(tracked, tracked.record, look.results, clock, rules)
 
 
+def wants_results(tracked: Tracked, record: Record, *, clock: Clock) -> bool:
+    """Whether a look at a record that shows this must ask for its results too."""
+    done = tracked.stage is Stage.DONE or record.execute_status is ExecuteStatus.DONE
+    return done and not _is_baseline(tracked, record, clock)
+
+
 def is_overdue(tracked: Tracked, *, clock: Clock, rules: Rules) -> bool:
     """Whether an open record has run past its own timeout and the grace."""
     if tracked.stage is Stage.DONE or tracked.start is None or tracked.timeout is None:
@@ -177,9 +188,11 @@ def is_overdue(tracked: Tracked, *, clock: Clock, rules: Rules) -> bool:
     return clock.platform > tracked.start + tracked.timeout + rules.overdue_grace
 
 
-def discovered() -> Increment:
-    """What a record counts that is followed for the first time."""
-    return Increment(series=Series("job_records_discovered_total"))
+def discovered(before: Tracked | None, after: Tracked | Settlement) -> bool:
+    """Whether a record is now surely one to be counted, and was not before (None: it was just found)."""
+    if isinstance(after, Settlement):
+        return after.outcome is Outcome.SETTLED and before is not None and before.horizon is not None
+    return after.horizon is None and (before is None or before.horizon is not None)
 
 
 def _seen(tracked: Tracked, record: Record, clock: Clock, rules: Rules) -> Tracked:

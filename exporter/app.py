@@ -1,0 +1,197 @@
+"""The composition root: settings → the parts, wired; started, polled by a timer, stopped.
+
+A signal asks the poll in flight to commit what it has in hand; the process ends within two seconds.
+"""
+
+import asyncio
+import contextlib
+import math
+import platform
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+
+import structlog
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+
+from exporter import __version__
+from exporter.api import ApiConfig, JobApi
+from exporter.counting import Buckets
+from exporter.exposition import Exposition, Scrape
+from exporter.ledger import Layout, Ledger
+from exporter.metrics import (
+    HOST_BUCKETS,
+    LAG_BUCKETS,
+    MetricsConfig,
+    ProcessMetrics,
+    initial_series,
+    siblings,
+)
+from exporter.poller import PollConfig, Poller
+from exporter.settings import Settings
+from exporter.tracker import Rules
+from exporter.web import Web, WebConfig
+
+STOP_GRACE = 1.5  # seconds that the poll in flight has to commit: within the two that are promised
+STALE_POLLS = 5  # polls after whose time without a good one the exporter is not ready
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+class Exporter:
+    """The daemon: one platform, one ledger, one timer, one web server."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Open everything that can fail; raises SettingsError, ConfigError, LedgerError, WebError."""
+        base_url = settings.require_platform()
+        self._settings = settings
+        metrics = MetricsConfig(
+            record_labels=settings.metrics.record_labels,
+            duration_buckets=settings.metrics.duration_buckets,
+        )
+        self._exposition = Exposition(zero_hold=settings.metrics.zero_hold, config=metrics)
+        self._process = ProcessMetrics(version=__version__, python=platform.python_version())
+        self._web = Web(web_config(settings), scrape=self._scrape, ready=self._not_ready)
+        self._api = JobApi(api_config(settings, base_url), self._process)
+        self._ledger = Ledger(
+            settings.state.url.get_secret_value(),
+            platform=base_url,
+            now=time.time(),
+            layout=layout(metrics, label_limit=settings.metrics.label_limit),
+        )
+        self._poller = Poller(
+            api=self._api,
+            ledger=self._ledger,
+            config=poll_config(settings),
+            process=self._process,
+            publish=self._exposition.publish,
+        )
+        self._scheduler = AsyncIOScheduler(timezone=UTC)
+        for note in self._ledger.notes:
+            log.warning("ledger changed", note=note)
+
+    async def start(self) -> None:
+        """Serve, and poll from now on. Raises WebError."""
+        await self._web.start()
+        self._poller.publish()
+        self._scheduler.add_job(
+            self._poller.poll,
+            "interval",
+            seconds=self._settings.poll.interval,
+            next_run_time=datetime.now(UTC),
+            max_instances=1,
+            coalesce=True,
+            misfire_grace_time=None,
+        )
+        self._scheduler.start()
+        log.info("polling", platform=self._settings.api.base_url, version=__version__)
+
+    async def stop(self) -> None:
+        """End the poll, keeping what it has in hand; then everything else."""
+        self._scheduler.shutdown(wait=False)
+        self._poller.stop()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._poller.idle(), STOP_GRACE)
+        await self._web.stop()
+        await self._api.aclose()
+        self._ledger.close()
+        log.info("stopped")
+
+    def reload(self) -> None:
+        """Read again what can be read again: users and certificates of the web server."""
+        self._web.reload()
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """The ports that are served."""
+        return self._web.ports
+
+    def _scrape(self, accept: str, accept_encoding: str) -> Scrape:
+        return self._exposition.scrape(accept=accept, accept_encoding=accept_encoding, now=time.time())
+
+    def _not_ready(self) -> str | None:
+        return self._poller.last_error
+
+
+async def run(settings: Settings, *, started: Callable[[Exporter], Awaitable[None]] | None = None) -> None:
+    """Run until SIGTERM or Ctrl-C; `started` is called once it serves."""
+    exporter = Exporter(settings)
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    loop.add_signal_handler(signal.SIGHUP, exporter.reload)
+    try:
+        await exporter.start()
+        if started is not None:
+            await started(exporter)
+        await stopping.wait()
+    finally:
+        await exporter.stop()
+
+
+def api_config(settings: Settings, base_url: str) -> ApiConfig:
+    """The way to the platform, as it is set."""
+    api = settings.api
+    return ApiConfig(
+        base_url=base_url,
+        username=api.username,
+        password=api.password,
+        password_file=api.password_file,
+        token_file=api.token_file,
+        headers=dict(api.headers),
+        ca_file=api.ca_file,
+        cert_file=api.cert_file,
+        key_file=api.key_file,
+        timeout=api.timeout,
+        concurrency=api.concurrency,
+        max_response_bytes=api.max_response_bytes,
+        retries=api.retries,
+        zone=api.timezone,
+    )
+
+
+def poll_config(settings: Settings) -> PollConfig:
+    """When to poll and what to count, as it is set."""
+    poll = settings.poll
+    return PollConfig(
+        rules=Rules(
+            interval=poll.interval,
+            settle_grace=poll.settle_grace,
+            overdue_grace=poll.overdue_grace,
+            record_labels=settings.metrics.record_labels,
+            buckets=Buckets(duration=settings.metrics.duration_buckets, hosts=HOST_BUCKETS, lag=LAG_BUCKETS),
+        ),
+        recheck_interval=poll.recheck_interval,
+        adopt=poll.adopt,
+        history=None if math.isinf(poll.history) else poll.history,
+        duty=settings.api.duty,
+        page_size=settings.api.page_size,
+        retention=settings.state.retention,
+    )
+
+
+def web_config(settings: Settings) -> WebConfig:
+    """What to serve and where, as it is set."""
+    web = settings.web
+    return WebConfig(
+        listen_addresses=tuple(str(address) for address in web.listen_address),
+        config_file=web.config_file,
+        telemetry_path=web.telemetry_path,
+    )
+
+
+def layout(metrics: MetricsConfig, *, label_limit: int) -> Layout:
+    """Which series the ledger holds."""
+    return Layout(
+        initial=initial_series(metrics),
+        siblings=siblings,
+        record_labels=metrics.record_labels,
+        buckets={
+            "job_record_duration_seconds": metrics.duration_buckets,
+            "job_record_hosts": HOST_BUCKETS,
+            "job_exporter_count_lag_seconds": LAG_BUCKETS,
+        },
+        label_limit=label_limit,
+    )

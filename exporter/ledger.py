@@ -1,0 +1,424 @@
+"""The durable state: what was found, what is followed, what was counted. SQLAlchemy Core.
+
+`commit` is the only writer, one transaction each: a record's id goes in together with the increments it
+causes, and the primary key of `settled` refuses a second time. What memory holds is a copy, replaced
+after the transaction has ended well; a commit that fails changes neither.
+
+    LedgerError            the ledger can't be used; the message says what to do
+    └── LedgerBusyError         another process holds it
+"""
+
+import contextlib
+import fcntl
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from exporter import schema
+from exporter.counting import OTHER, Increment, fold
+from exporter.deciding import Changes
+from exporter.model import FailedRecord, Sample, Series
+from exporter.schema import counters, encode, failures, followed, settled
+from exporter.tail import Tail
+from exporter.tracker import Beginning, Outcome, Settlement, Tracked
+
+BOUNDED_LABELS = ("idc", "provider", "script_type")  # values of these come from the platform
+KEPT_FAILURES = 200  # lines of the page of recent failures
+KEPT_SETTLED = 5_000  # the newest ids are never pruned, however old: a re-check can meet them again
+CHUNK = 500  # ids asked for at once: SQLite takes 999 parameters at least
+
+
+class LedgerError(Exception):
+    """The ledger can't be used."""
+
+
+class LedgerBusyError(LedgerError):
+    """Another process holds the ledger."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """What the metrics need of the ledger: which series there are, and how they are cut."""
+
+    initial: tuple[Series, ...] = ()  # exist from the start
+    siblings: Callable[[Series], Iterable[Series]] = lambda series: (series,)  # are born together (rule 9)
+    record_labels: tuple[str, ...] = ("provider", "script_type")
+    buckets: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # bounds by family
+    label_limit: int = 500  # values of each label that comes from the platform (rule 10)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """All that is followed and counted, immutable; `followed` by record id."""
+
+    tail: Tail = field(default_factory=Tail)
+    beginning: Beginning | None = None  # None: nothing was read yet
+    followed: Mapping[str, Tracked] = field(default_factory=dict)
+    counters: Mapping[Series, Sample] = field(default_factory=dict)
+    latest: Mapping[Series, float] = field(default_factory=dict)  # gauges that keep the greatest value
+    failures: tuple[FailedRecord, ...] = ()  # newest first
+    records: int = 0  # rows of `settled`
+
+
+class Ledger:
+    """The ledger of one platform, open for one process; `state` is what the last good commit left."""
+
+    def __init__(self, url: str, *, platform: str, now: float, layout: Layout) -> None:
+        """Open the ledger; make it, or bring it up to date.
+
+        `notes` tells what a change of layout did. Raises LedgerError: the path is not writable, it is
+        not a ledger, newer than the program, another platform's, or held by another process.
+        """
+        self._layout = layout
+        self._lock = _locked(url)
+        try:
+            self._engine = _engine(url)
+            with self._explained(), self._engine.begin() as connection:
+                schema.migrate(connection)
+                schema.claim(connection, platform)
+                self.notes = schema.lay_out(
+                    connection, record_labels=layout.record_labels, buckets=layout.buckets
+                )
+                schema.bear(connection, layout.initial, now)
+            with self._explained(), self._engine.connect() as connection:
+                self.state = _loaded(connection)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Let go of the ledger."""
+        with contextlib.suppress(AttributeError):  # opening failed before there was an engine
+            self._engine.dispose()
+        if self._lock is not None:
+            self._lock.close()
+
+    def known(self, ids: Collection[str]) -> set[str]:
+        """Which of these records are followed, counted or the baseline.
+
+        One that vanished is not: if it comes back, it is followed again.
+        """
+        known = {id_ for id_ in ids if id_ in self.state.followed}
+        with self._explained(), self._engine.connect() as connection:
+            for chunk in _chunks([id_ for id_ in ids if id_ not in known]):
+                rows = sa.select(settled.c.id).where(
+                    settled.c.id.in_(chunk), settled.c.outcome != Outcome.VANISHED
+                )
+                known.update(connection.scalars(rows))
+        return known
+
+    def commit(self, changes: Changes, *, now: float) -> State:
+        """Write a round's changes in one transaction; a record counts only if it never did.
+
+        Raises LedgerError; then nothing has changed.
+        """
+        with self._explained(), self._engine.begin() as connection:
+            state = self._applied(connection, changes, now)
+        self.state = state
+        return state
+
+    def prune(self, *, before: float) -> int:
+        """Forget what was settled before `before`, but the newest; the number of ids forgotten.
+
+        A record that ended by then and is met again is the baseline: see `Beginning`.
+        """
+        newest = sa.select(settled.c.id).order_by(settled.c.settled.desc()).limit(KEPT_SETTLED)
+        old = sa.delete(settled).where(settled.c.settled < before, settled.c.id.not_in(newest))
+        state = self.state
+        with self._explained(), self._engine.begin() as connection:
+            gone = connection.execute(old).rowcount
+            began = state.beginning
+            if gone and began is not None and began.floor is not None:
+                began = Beginning(horizon=max(began.horizon, before), floor=max(began.floor, before))
+                schema.put(connection, "beginning", began)
+        self.state = replace(state, beginning=began, records=state.records - gone)
+        return gone
+
+    def _applied(self, connection: sa.Connection, changes: Changes, now: float) -> State:
+        """Write the changes; what memory is to hold once the transaction has ended well."""
+        state = self.state
+        ids = [item.id for item in changes.settlements]
+        revived = _revive(connection, [item.id for item in changes.found])
+        counted = set(_counted(connection, ids))
+        settlements = [item for item in changes.settlements if item.id not in counted]
+        _settle(connection, settlements, now)
+        increments = [*changes.increments, *(inc for item in settlements for inc in item.increments)]
+        schema.put(connection, "tail", changes.tail)
+        schema.put(connection, "beginning", changes.beginning)
+        return State(
+            tail=changes.tail,
+            beginning=changes.beginning,
+            followed=_follow(connection, state.followed, changes),
+            counters=self._count(connection, increments, now),
+            latest=_keep_latest(connection, state.latest, changes.latest),
+            failures=_keep_failures(connection, state.failures, settlements),
+            records=state.records + len(settlements) - revived,
+        )
+
+    def _count(
+        self, connection: sa.Connection, increments: Iterable[Increment], now: float
+    ) -> Mapping[Series, Sample]:
+        """Add increments to the counters, folding what exceeds the label limit (rules 9 and 10)."""
+        had = self.state.counters
+        values: dict[str, set[str]] = {name: set() for name in BOUNDED_LABELS}
+        for series in had:
+            for name, value in series.labels:
+                if name in values and value != OTHER:
+                    values[name].add(value)
+        added: dict[Series, Sample] = {}
+        for increment in increments:
+            for folded in fold(increment, values, self._layout.label_limit):
+                for name, value in folded.series.labels:
+                    if name in values and value != OTHER:
+                        values[name].add(value)
+                _add(added, had, folded, self._layout.siblings, now)
+        _upsert(connection, added)
+        merged = dict(had)
+        for series, sample in added.items():
+            before = had.get(series)
+            merged[series] = replace(
+                sample,
+                value=sample.value + (before.value if before else 0.0),
+                exemplar=sample.exemplar or (before.exemplar if before else None),
+            )
+        return merged
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn what the database says into a LedgerError that says what to do."""
+        try:
+            yield
+        except schema.SchemaError as error:
+            raise LedgerError(f"ledger {self._name}: {error}") from None
+        except msgspec.DecodeError as error:
+            raise LedgerError(
+                f"ledger {self._name} holds what this program did not write ({error}); "
+                "move it away to start anew, or restore it from a backup"
+            ) from None
+        except sa.exc.SQLAlchemyError as error:
+            cause = getattr(error, "orig", None) or error
+            raise LedgerError(f"ledger {self._name}: {_advice(str(cause))}") from None
+
+    @property
+    def _name(self) -> str:
+        return self._engine.url.render_as_string(hide_password=True)
+
+
+def _engine(url: str) -> sa.Engine:
+    try:
+        engine = sa.create_engine(url)
+    except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ImportError) as error:
+        raise LedgerError(
+            f"state.url is not understood ({type(error).__name__}); "
+            "write sqlite:///PATH, or postgresql+psycopg://USER@HOST/NAME"
+        ) from None
+    if engine.dialect.name == "sqlite":
+        sa.event.listen(engine, "connect", _sqlite_pragmas)
+    return engine
+
+
+def _sqlite_pragmas(connection: Any, _record: Any) -> None:
+    # WAL lets a reader look while the exporter writes; FULL keeps a commit through a power cut.
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000"):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _locked(url: str) -> IO[str] | None:
+    """Hold the file beside an SQLite ledger; the kernel lets go of it when the process ends."""
+    try:
+        parsed = sa.make_url(url)
+    except sa.exc.ArgumentError:
+        return None  # `_engine` says so
+    if parsed.get_backend_name() != "sqlite" or parsed.database in {None, "", ":memory:"}:
+        return None
+    path = Path(f"{parsed.database}.lock")
+    try:
+        lock = path.open("a")
+    except OSError as error:
+        raise LedgerError(
+            f"the ledger {parsed.database} can't be written ({error.strerror}); "
+            "name a file in a folder of this user in state.url"
+        ) from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise LedgerBusyError(
+            f"the ledger {parsed.database} is held by another job-exporter; "
+            "stop that one, or name another file in state.url"
+        ) from None
+    return lock
+
+
+def _advice(said: str) -> str:
+    """What a database said, and what to do about it."""
+    said = " ".join(said.split())[:200]
+    for words, advice in {
+        "not a database": "it is not a ledger; name another file in state.url, or move this one away",
+        "malformed": "it is damaged; restore it from a backup, or move it away to start anew",
+        "unable to open": "name a file in a folder of this user in state.url",
+        "readonly": "let this user write the file and its folder",
+        "attempt to write a readonly": "let this user write the file and its folder",
+        "full": "make room on its disk; nothing is lost meanwhile",
+        "locked": "another program writes to it; stop that one",
+    }.items():
+        if words in said:
+            return f"{said}: {advice}"
+    return said
+
+
+def _chunks(ids: list[str]) -> Iterator[list[str]]:
+    for start in range(0, len(ids), CHUNK):
+        yield ids[start : start + CHUNK]
+
+
+def _loaded(connection: sa.Connection) -> State:
+    samples = {
+        schema.series_of(row): schema.sample_of(row) for row in connection.execute(sa.select(counters))
+    }
+    open_set = connection.execute(sa.select(followed))
+    lines = connection.execute(sa.select(failures).order_by(failures.c.number.desc()))
+    return State(
+        tail=schema.get(connection, "tail", Tail) or Tail(),
+        beginning=schema.get(connection, "beginning", Beginning),
+        followed={row.id: msgspec.json.decode(row.state, type=Tracked) for row in open_set},
+        counters={series: sample for series, sample in samples.items() if series.part != "latest"},
+        latest={
+            replace(series, part=""): sample.value
+            for series, sample in samples.items()
+            if series.part == "latest"
+        },
+        failures=tuple(msgspec.json.decode(row.state, type=FailedRecord) for row in lines),
+        records=connection.scalar(sa.select(sa.func.count()).select_from(settled)) or 0,
+    )
+
+
+def _counted(connection: sa.Connection, ids: list[str]) -> Iterator[str]:
+    """Which of these were settled before; the primary key is the guard behind this one."""
+    for chunk in _chunks(ids):
+        yield from connection.scalars(sa.select(settled.c.id).where(settled.c.id.in_(chunk)))
+
+
+def _revive(connection: sa.Connection, ids: list[str]) -> int:
+    """Forget that these records had vanished: they are back."""
+    gone = 0
+    for chunk in _chunks(ids):
+        back = sa.delete(settled).where(settled.c.id.in_(chunk), settled.c.outcome == Outcome.VANISHED)
+        gone += connection.execute(back).rowcount
+    return gone
+
+
+def _follow(connection: sa.Connection, had: Mapping[str, Tracked], changes: Changes) -> Mapping[str, Tracked]:
+    """The open set after the changes. A record's own data is not written: it is read again."""
+    now = dict(had)
+    if changes.found:
+        rows = [{"id": item.id, "state": encode(replace(item, record=None))} for item in changes.found]
+        connection.execute(sa.insert(followed), rows)
+        now.update((item.id, item) for item in changes.found)
+    written = [item for item in changes.changed if _durable(item) != _durable(had.get(item.id))]
+    if written:
+        connection.execute(
+            sa.update(followed).where(followed.c.id == sa.bindparam("key")),
+            [{"key": item.id, "state": encode(replace(item, record=None))} for item in written],
+        )
+    now.update((item.id, item) for item in changes.changed)
+    for chunk in _chunks([item.id for item in changes.settlements]):
+        connection.execute(sa.delete(followed).where(followed.c.id.in_(chunk)))
+    for item in changes.settlements:
+        now.pop(item.id, None)
+    return now
+
+
+def _durable(item: Tracked | None) -> Tracked | None:
+    """What a restart must find of a record; when to look next is found anew."""
+    return replace(item, due=0.0, record=None, result_looks=0) if item else None
+
+
+def _settle(connection: sa.Connection, settlements: list[Settlement], now: float) -> None:
+    if settlements:
+        connection.execute(
+            sa.insert(settled),
+            [
+                {
+                    "id": item.id,
+                    "outcome": item.outcome,
+                    "result": item.record.result_status if item.record else None,
+                    "found": item.found,
+                    "settled": now,
+                    "started": item.record.start if item.record else None,
+                    "ended": item.record.end if item.record else None,
+                }
+                for item in settlements
+            ],
+        )
+
+
+def _add(
+    added: dict[Series, Sample],
+    had: Mapping[Series, Sample],
+    increment: Increment,
+    siblings: Callable[[Series], Iterable[Series]],
+    now: float,
+) -> None:
+    """Add one increment; a series that is born brings its siblings with it, at 0."""
+    series = increment.series
+    if series not in had and series not in added:
+        for sibling in (*siblings(series), series):
+            if sibling not in had:
+                added.setdefault(sibling, Sample(value=0.0, born=now))
+    before = added.get(series)
+    added[series] = Sample(
+        value=increment.value + (before.value if before else 0.0),
+        born=had[series].born if series in had else now,
+        exemplar=increment.exemplar or (before.exemplar if before else None),
+    )
+
+
+def _upsert(connection: sa.Connection, added: Mapping[Series, Sample]) -> None:
+    if not added:
+        return
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    insert = dialect.insert(counters)
+    statement = insert.on_conflict_do_update(
+        index_elements=[counters.c.family, counters.c.labels, counters.c.part],
+        set_={
+            "value": counters.c.value + insert.excluded.value,
+            "exemplar": sa.func.coalesce(insert.excluded.exemplar, counters.c.exemplar),
+        },
+    )
+    connection.execute(statement, [schema.row_of(series, added[series]) for series in sorted(added)])
+
+
+def _keep_latest(
+    connection: sa.Connection, had: Mapping[Series, float], new: Mapping[Series, float]
+) -> Mapping[Series, float]:
+    greater = {series: value for series, value in new.items() if value > had.get(series, float("-inf"))}
+    for series, value in greater.items():
+        row = schema.row_of(replace(series, part="latest"), Sample(value=value, born=0.0))
+        dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+        connection.execute(
+            dialect.insert(counters)
+            .values(row)
+            .on_conflict_do_update(
+                index_elements=[counters.c.family, counters.c.labels, counters.c.part],
+                set_={"value": value},
+            )
+        )
+    return {**had, **greater}
+
+
+def _keep_failures(
+    connection: sa.Connection, had: tuple[FailedRecord, ...], settlements: list[Settlement]
+) -> tuple[FailedRecord, ...]:
+    new = [item.failure for item in settlements if item.failure is not None]
+    if not new:
+        return had
+    connection.execute(sa.insert(failures), [{"state": encode(item)} for item in new[-KEPT_FAILURES:]])
+    newest = sa.select(failures.c.number).order_by(failures.c.number.desc()).limit(KEPT_FAILURES)
+    connection.execute(sa.delete(failures).where(failures.c.number.not_in(newest)))
+    return (*reversed(new), *had)[:KEPT_FAILURES]

@@ -1,0 +1,74 @@
+"""Log lines: one event, one line, logfmt or JSON, on standard error.
+
+Values can come from the platform: what is not printable is escaped, what is long is cut.
+"""
+
+import logging
+import sys
+from collections.abc import Mapping, MutableMapping
+from typing import Any
+
+import structlog
+
+MAX_VALUE = 500  # characters: a line stays readable, a message of the platform can't fill a disk
+LEVELS: Mapping[str, int] = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
+
+
+def configure(*, level: str, form: str) -> None:
+    """Send structlog's and the libraries' lines to standard error; `form` is logfmt or json."""
+    render: Any
+    if form == "json":
+        render = structlog.processors.JSONRenderer(ensure_ascii=True)
+    else:
+        render = structlog.processors.LogfmtRenderer(key_order=("time", "level", "event"))
+    shared: list[Any] = [
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+        structlog.stdlib.add_log_level,
+        structlog.processors.format_exc_info,
+        _one_line,
+    ]
+    to_formatter = structlog.stdlib.ProcessorFormatter.wrap_for_formatter
+    structlog.configure(
+        processors=[structlog.stdlib.filter_by_level, *shared, to_formatter],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[_rendered(render)])
+    )
+    logging.basicConfig(handlers=[handler], level=LEVELS[level], force=True)
+    # Their lines of success would be one per poll, or name what was asked.
+    for name in ("apscheduler", "httpx", "httpcore", "asyncio", "aiohttp"):
+        logging.getLogger(name).setLevel(max(LEVELS[level], logging.WARNING))
+
+
+def _one_line(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Escape what would break a line, cut what is too long."""
+    for key, value in event.items():
+        if isinstance(value, str):
+            limit = MAX_VALUE if key != "exception" else 20 * MAX_VALUE
+            text = value if len(value) <= limit else value[:limit] + "…"
+            event[key] = "".join(char if char.isprintable() else _escaped(char) for char in text)
+    return event
+
+
+def _escaped(char: str) -> str:
+    return char.encode("unicode_escape").decode("ascii")
+
+
+def _rendered(render: Any) -> Any:
+    """Drop what the formatter added for itself, then render."""
+
+    def process(logger: Any, method: str, event: MutableMapping[str, Any]) -> Any:
+        event.pop("_record", None)
+        event.pop("_from_structlog", None)
+        return render(logger, method, event)
+
+    return process

@@ -1,0 +1,342 @@
+"""One poll: gather (I/O) → decide (pure) → commit (one transaction) → publish (a new snapshot).
+
+A poll asks for the total, then works in rounds until nothing is due: at most one tail page and `ROUND`
+look-ups each. Every round is committed by itself, so a poll that breaks off has lost nothing: what was
+gathered until then is decided and committed all the same. What memory knows of the tail moves on only
+after the commit did.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+import structlog
+
+from exporter import tail as tails
+from exporter.api import ApiError, PageCost, RecordNotFound, TooLargeError
+from exporter.deciding import Changes, PageRead, begin, decide
+from exporter.ledger import Ledger, LedgerError
+from exporter.metrics import ProcessMetrics
+from exporter.model import Page, Record, Results, Snapshot
+from exporter.overview import pending_results, platform_gauges
+from exporter.tail import PROBE, PageRequest, Tail
+from exporter.tracker import Beginning, Clock, Look, Outcome, Rules, Tracked, due, wants_results
+
+ROUND = 400  # look-ups a round: a second or two between commits, and little to ask again after a crash
+MAX_BACKOFF = 60.0  # seconds between polls while the platform is down
+PRUNE_INTERVAL = 3600.0  # seconds between two prunings of the ledger
+LOST_AFTER = 20  # look-ups that fail in a row: the platform is gone, the rest of the round is not asked
+MUCH = 2 * tails.MAX_PAGE_SIZE  # records missing at once that no ordinary poll brings: catching up
+
+T = TypeVar("T")
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+class Platform(Protocol):
+    """What a poll asks of the job API; all may raise ApiError."""
+
+    clock_skew: float | None
+
+    async def page(self, number: int, size: int) -> tuple[Page, PageCost]: ...  # noqa: D102
+    async def record(self, record_id: str) -> Record: ...  # noqa: D102
+    async def results(self, record_id: str) -> Results: ...  # noqa: D102
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PollConfig:
+    """How to poll; seconds."""
+
+    rules: Rules = field(default_factory=Rules)
+    recheck_interval: float = 300.0
+    adopt: int = 200  # records of the first reading
+    history: float | None = 0.0  # count what ended up to so long ago; None: all there is; 0: nothing
+    duty: float = 0.1  # share of the wall time that tail pages may take
+    page_size: int = tails.MAX_PAGE_SIZE
+    retention: float = 30 * 86400.0
+
+
+@dataclass(slots=True)
+class Gathered:
+    """What a round brought so far."""
+
+    page: tuple[Page, PageCost] | None = None
+    page_error: ApiError | None = None
+    looks: list[Look] = field(default_factory=list)
+    answers: int = 0  # look-ups that were answered
+    lost: ApiError | None = None  # the last of `failed` failures in a row
+    failed: int = 0
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the platform is gone, as far as the look-ups tell."""
+        return self.failed >= LOST_AFTER or (self.failed > 0 and not self.answers)
+
+
+class Poller:
+    """Polls one platform into one ledger; `publish` gets a snapshot after each commit and each poll."""
+
+    def __init__(
+        self,
+        *,
+        api: Platform,
+        ledger: Ledger,
+        config: PollConfig,
+        process: ProcessMetrics,
+        publish: Callable[[Snapshot], None],
+        wall: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._api, self._ledger, self._config = api, ledger, config
+        self._process, self._show = process, publish
+        self._wall, self._monotonic, self._sleep = wall, monotonic, sleep
+        self._tail: Tail = ledger.state.tail
+        self._page_due = 0.0  # when the duty allows the next tail page; monotonic
+        self._not_before = 0.0  # backing off until then; monotonic
+        self._prune_due = 0.0  # monotonic
+        self._failures = 0  # polls in a row
+        self._caught_up = False
+        self._reached = False
+        self._tasks: set[asyncio.Task[Any]] = set()  # what `stop` cancels
+        self._stopping = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._version = 0
+        self.last_error: str | None = "the first poll has not ended yet"  # None: the last one was good
+
+    async def poll(self) -> None:
+        """Poll once; a failure is logged and counted, never raised."""
+        began = self._monotonic()
+        if began < self._not_before:
+            return
+        error: Exception | None = None
+        self._idle.clear()
+        try:
+            await self._rounds(began)
+        except asyncio.CancelledError:
+            if self._stopping:
+                return
+            raise
+        except (ApiError, LedgerError) as caught:
+            error = caught
+            log.warning("poll failed", reason=getattr(caught, "reason", "ledger"), error=str(caught))
+        except Exception as caught:
+            error = caught
+            log.error("poll failed by a fault of the exporter", exc_info=True)
+        finally:
+            self._idle.set()
+        self._finished(error, began)
+
+    async def idle(self) -> None:
+        """Wait until no poll is in flight."""
+        await self._idle.wait()
+
+    def stop(self) -> None:
+        """Ask for nothing more; the poll in flight commits what it has in hand and ends."""
+        self._stopping = True
+        for task in self._tasks:
+            task.cancel()
+
+    async def _rounds(self, began: float) -> None:
+        if self._stopping:
+            return
+        page, cost = await self._cancellable(self._api.page(PROBE.number, PROBE.size))
+        self._reached = True
+        tail = tails.weighed(self._tail, len(page.items), cost.size)
+        recheck = self._config.recheck_interval
+        beginning = self._ledger.state.beginning
+        if beginning is None:
+            beginning = await self._begin(tail, page)
+        else:
+            self._tail = tails.probed(tail, page, now=self._wall(), recheck_interval=recheck)
+        if tails.backlog(self._tail, self._wall()) > MUCH:
+            self._caught_up = False
+        while not self._stopping and await self._round(began):
+            self.publish()
+        self._caught_up = not tails.backlog(self._tail, self._wall())
+        await self._prune()
+
+    async def _begin(self, tail: Tail, page: Page) -> Beginning:
+        """Lay down where counting begins, before anything is read."""
+        config = self._config
+        changes = begin(
+            tail,
+            page,
+            clock=self._clock(),
+            adopt=config.adopt,
+            history=config.history,
+            recheck_interval=config.recheck_interval,
+        )
+        log.info("first start: reading the newest records", records=page.total)
+        await self._commit(changes)
+        return changes.beginning
+
+    async def _round(self, began: float) -> bool:
+        """One round; False when there is nothing to do until the next poll."""
+        now, rules = self._wall(), self._config.rules
+        request = tails.next_page(self._tail, now=now, limit=self._config.page_size)
+        looks = due(self._ledger.state.followed.values(), now=now, rules=rules, limit=ROUND)
+        wait = self._page_due - self._monotonic()
+        if request is not None and wait > 0:
+            if looks or self._monotonic() + wait >= began + rules.interval:
+                request = None  # look-ups go on meanwhile; the page is the next poll's
+            else:
+                await self._cancellable(self._sleep(wait))
+        if request is None and not looks:
+            return False
+        gathered = await self._gather(request, looks)
+        await self._commit(await self._decided(gathered))
+        if gathered.page_error is not None:
+            raise gathered.page_error
+        if gathered.is_lost and gathered.lost is not None:
+            raise gathered.lost
+        return True
+
+    async def _gather(self, request: PageRequest | None, looks: Iterable[Tracked]) -> Gathered:
+        """Ask for the page and the records, all at once; the API client bounds how many in flight."""
+        gathered = Gathered()
+        jobs: list[Coroutine[Any, Any, None]] = [self._look(item, gathered) for item in looks]
+        if request is not None:
+            jobs.append(self._read_page(request, gathered))
+        self._tasks.update(asyncio.create_task(job) for job in jobs)
+        try:
+            outcomes = await asyncio.gather(*self._tasks, return_exceptions=True)
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            self._tasks.clear()
+        for outcome in outcomes:
+            if isinstance(outcome, Exception):
+                raise outcome
+        return gathered
+
+    async def _read_page(self, request: PageRequest, gathered: Gathered) -> None:
+        began = self._monotonic()
+        try:
+            gathered.page = await self._api.page(request.number, request.size)
+        except ApiError as error:
+            gathered.page_error = error
+            if error.reason in {"timeout", "too_large"}:
+                self._tail = tails.too_heavy(self._tail, request)
+            if isinstance(error, TooLargeError) and request.size == 1:
+                # Nothing smaller can be asked: the position counts as empty, and is looked at again.
+                log.warning("the page of a single record is too large", position=request.number)
+                empty = Page(number=request.number, size=1, total=None, items=())
+                gathered.page = (empty, PageCost(seconds=0.0, size=0))
+        finally:
+            self._page_due = began + (self._monotonic() - began) / self._config.duty
+
+    async def _look(self, item: Tracked, gathered: Gathered) -> None:
+        """Look at one record, and at its results once it is done."""
+        if gathered.failed >= LOST_AFTER:
+            return
+        record, results = None, None
+        try:
+            record = item.record or await self._api.record(item.id)
+            gathered.answers += 1
+            if wants_results(item, record, clock=self._clock()):
+                results = await self._api.results(item.id)
+            gathered.failed = 0
+        except RecordNotFound:
+            gathered.answers += 1
+            gathered.looks.append(Look(id=item.id, not_found=True))
+            return
+        except ApiError as error:
+            gathered.lost = error
+            gathered.failed += 1
+        gathered.looks.append(Look(id=item.id, record=None if item.record else record, results=results))
+
+    async def _decided(self, gathered: Gathered) -> Changes:
+        """What the round means."""
+        state, read = self._ledger.state, None
+        if state.beginning is None:
+            raise LedgerError("the ledger does not say where counting began")
+        if gathered.page is not None:
+            page, cost = gathered.page
+            known = await asyncio.to_thread(self._ledger.known, [item.id for item in page.items])
+            read = PageRead(page=page, known=frozenset(known), size=cost.size)
+        return decide(
+            self._tail,
+            state.beginning,
+            state.followed,
+            read=read,
+            looks=gathered.looks,
+            clock=self._clock(),
+            rules=self._config.rules,
+        )
+
+    async def _commit(self, changes: Changes) -> None:
+        """Commit in a thread, to its end even while the program is being stopped; then move on."""
+        await asyncio.shield(asyncio.to_thread(self._ledger.commit, changes, now=self._wall()))
+        self._tail = changes.tail
+        if changes.order is not None:
+            log.info("order of pages found", order=str(changes.order))
+        if changes.adopted:
+            log.info(
+                "first reading ended",
+                records=changes.tail.total,
+                looked_back_to=changes.beginning.lowest,
+                bytes=changes.beginning.read,
+            )
+        if changes.given_up:
+            log.warning("records without host rows given up: no page shows them", records=changes.given_up)
+        for item in changes.settlements:
+            if item.outcome is Outcome.VANISHED:
+                log.warning("record vanished from the platform before it was done", record=item.id)
+
+    async def _prune(self) -> None:
+        if self._monotonic() < self._prune_due:
+            return
+        self._prune_due = self._monotonic() + PRUNE_INTERVAL
+        before = self._wall() - self._config.retention
+        gone = await asyncio.to_thread(self._ledger.prune, before=before)
+        if gone:
+            log.info("ledger pruned", records=gone)
+
+    async def _cancellable(self, job: Awaitable[T]) -> T:
+        """Wait for a job that `stop` may cut short."""
+        task = asyncio.ensure_future(job)
+        self._tasks.add(task)
+        try:
+            return await task
+        finally:
+            self._tasks.discard(task)
+
+    def _clock(self) -> Clock:
+        return Clock(now=self._wall(), skew=self._api.clock_skew or 0.0)
+
+    def _finished(self, error: Exception | None, began: float) -> None:
+        """Count the poll, decide when the next one may be, publish."""
+        now = self._monotonic()
+        self._reached = not isinstance(error, ApiError) and self._reached
+        self._process.poll_finished(ok=error is None, up=self._reached, seconds=now - began, now=self._wall())
+        if error is None:
+            if self._failures:
+                log.info("polls are good again", failed=self._failures)
+            self._failures, self._not_before, self.last_error = 0, 0.0, None
+        else:
+            self._failures += 1
+            pause = max(min(MAX_BACKOFF, 2.0**self._failures), getattr(error, "retry_after", None) or 0.0)
+            # A little earlier: the poll that the timer starts just then is not to be missed.
+            self._not_before = began + pause - self._config.rules.interval / 4
+            self.last_error = str(error) or type(error).__name__
+        self.publish()
+
+    def publish(self) -> None:
+        """Show how things stand now."""
+        state, clock = self._ledger.state, self._clock()
+        self._process.state(
+            pending_results=pending_results(state),
+            catching_up=not self._caught_up,
+            ledger_records=state.records,
+            leader=True,
+        )
+        gauges = dict(self._process.gauges())
+        if self._reached:
+            skew, rules = self._api.clock_skew, self._config.rules
+            gauges |= platform_gauges(state, self._tail, clock=clock, skew=skew, rules=rules)
+        self._version += 1
+        counters = {**self._process.counters(), **state.counters}
+        self._show(Snapshot(counters=counters, gauges=gauges, version=self._version))

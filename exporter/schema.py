@@ -1,0 +1,192 @@
+"""The ledger's tables, its numbered migrations, and how a change of the metrics' layout is carried over.
+
+Table names have a prefix: on PostgreSQL the database may be another application's too.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+import msgspec
+import sqlalchemy as sa
+
+from exporter.model import UNKNOWN, Exemplar, Sample, Series
+
+T = TypeVar("T")
+
+PREFIX = "job_exporter_"
+FINISHED = "job_records_finished_total"  # the one family whose labels are a setting
+
+_tables = sa.MetaData()
+
+meta = sa.Table(
+    PREFIX + "meta",
+    _tables,
+    sa.Column("key", sa.String(64), primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+)
+followed = sa.Table(  # the open set
+    PREFIX + "followed",
+    _tables,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("state", sa.Text, nullable=False),
+)
+settled = sa.Table(  # every record that left the open set: the primary key makes counting exactly-once
+    PREFIX + "settled",
+    _tables,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("outcome", sa.String(16), nullable=False),
+    sa.Column("result", sa.String(16)),
+    sa.Column("found", sa.Double, nullable=False),
+    sa.Column("settled", sa.Double, nullable=False, index=True),
+    sa.Column("started", sa.Double),
+    sa.Column("ended", sa.Double),
+)
+counters = sa.Table(
+    PREFIX + "counters",
+    _tables,
+    sa.Column("family", sa.String(128), primary_key=True),
+    sa.Column("labels", sa.Text, primary_key=True),  # JSON: [[name, value], …]
+    sa.Column("part", sa.String(32), primary_key=True),
+    sa.Column("value", sa.Double, nullable=False),
+    sa.Column("born", sa.Double, nullable=False),
+    sa.Column("exemplar", sa.Text),
+)
+failures = sa.Table(
+    PREFIX + "failures",
+    _tables,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("state", sa.Text, nullable=False),
+)
+
+
+class SchemaError(Exception):
+    """The database is not a ledger that this program can use; the message says why and what to do."""
+
+
+def _first(connection: sa.Connection) -> None:
+    _tables.create_all(connection)
+
+
+# A ledger of version n has had the first n applied. Append; never change one that was released.
+MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (_first,)
+
+
+def migrate(connection: sa.Connection) -> None:
+    """Bring the ledger to the newest version. Raises SchemaError: not a ledger, or a newer one."""
+    tables = set(sa.inspect(connection).get_table_names())
+    version = 0
+    if meta.name in tables:
+        version = get(connection, "version", int) or 0
+    elif tables and connection.dialect.name == "sqlite":
+        raise SchemaError("it is the database of another program; name another file in state.url")
+    if version > len(MIGRATIONS):
+        raise SchemaError(
+            f"it has version {version}, this program knows {len(MIGRATIONS)}; start the newer program again"
+        )
+    for migration in MIGRATIONS[version:]:
+        migration(connection)
+    put(connection, "version", len(MIGRATIONS))
+
+
+def claim(connection: sa.Connection, platform: str) -> None:
+    """Make the ledger that of this platform. Raises SchemaError if it is another's (rule 11)."""
+    owner = get(connection, "platform", str)
+    if owner is None:
+        put(connection, "platform", platform)
+    elif owner != platform:
+        raise SchemaError(
+            f"it belongs to the platform {owner}, not {platform}; "
+            "name another ledger in state.url, or that platform in api.base-url"
+        )
+
+
+def get(connection: sa.Connection, key: str, type_: type[T]) -> T | None:
+    """A value of `meta`; None if it was never put."""
+    value = connection.scalar(sa.select(meta.c.value).where(meta.c.key == key))
+    return None if value is None else msgspec.json.decode(value, type=type_)
+
+
+def put(connection: sa.Connection, key: str, value: Any) -> None:
+    """Put a value into `meta`."""
+    text = encode(value)
+    if not connection.execute(sa.update(meta).where(meta.c.key == key).values(value=text)).rowcount:
+        connection.execute(sa.insert(meta).values(key=key, value=text))
+
+
+def encode(value: Any) -> str:
+    """JSON as the ledger keeps it."""
+    return msgspec.json.encode(value).decode()
+
+
+def row_of(series: Series, sample: Sample) -> dict[str, Any]:
+    """A row of `counters`."""
+    return {
+        "family": series.family,
+        "labels": encode(series.labels),
+        "part": series.part,
+        "value": sample.value,
+        "born": sample.born,
+        "exemplar": encode(sample.exemplar) if sample.exemplar else None,
+    }
+
+
+def series_of(row: sa.Row[Any]) -> Series:
+    """The series of a row of `counters`."""
+    labels = msgspec.json.decode(row.labels, type=tuple[tuple[str, str], ...])
+    return Series(row.family, labels, row.part)
+
+
+def sample_of(row: sa.Row[Any]) -> Sample:
+    """The sample of a row of `counters`."""
+    exemplar = msgspec.json.decode(row.exemplar, type=Exemplar) if row.exemplar else None
+    return Sample(value=row.value, born=row.born, exemplar=exemplar)
+
+
+def lay_out(
+    connection: sa.Connection, *, record_labels: tuple[str, ...], buckets: Mapping[str, tuple[float, ...]]
+) -> list[str]:
+    """Rule 8: give the counters the layout of the settings; what was done, in words for the log."""
+    notes = []
+    had_labels = get(connection, "record_labels", tuple[str, ...])
+    if had_labels is not None and had_labels != record_labels:
+        _relabel(connection, record_labels)
+        notes.append(
+            f"record labels changed from {', '.join(had_labels) or 'none'} to "
+            f"{', '.join(record_labels) or 'none'}: counters were carried over"
+        )
+    put(connection, "record_labels", record_labels)
+    for family, bounds in buckets.items():
+        had_bounds = get(connection, "buckets " + family, tuple[float, ...])
+        if had_bounds is not None and had_bounds != bounds:
+            connection.execute(sa.delete(counters).where(counters.c.family == family))
+            notes.append(f"buckets of {family} changed: that histogram starts anew")
+        put(connection, "buckets " + family, bounds)
+    return notes
+
+
+def _relabel(connection: sa.Connection, record_labels: tuple[str, ...]) -> None:
+    """Sum removed labels away, give added ones the value `unknown`."""
+    merged: dict[Series, Sample] = {}
+    of_family = counters.c.family == FINISHED
+    for row in connection.execute(sa.select(counters).where(of_family)):
+        had = dict(series_of(row).labels)
+        kept = tuple((name, had.get(name, UNKNOWN)) for name in ("result_status", *record_labels))
+        series, sample = Series(FINISHED, kept), sample_of(row)
+        if series in merged:
+            before = merged[series]
+            sample = Sample(value=before.value + sample.value, born=min(before.born, sample.born))
+        merged[series] = sample
+    connection.execute(sa.delete(counters).where(of_family))
+    bear_rows(connection, merged)
+
+
+def bear_rows(connection: sa.Connection, samples: Mapping[Series, Sample]) -> None:
+    """Insert rows of `counters`."""
+    if samples:
+        connection.execute(sa.insert(counters), [row_of(*item) for item in samples.items()])
+
+
+def bear(connection: sa.Connection, initial: Iterable[Series], now: float) -> None:
+    """Make the series that exist from the start, at 0, where they are not there yet."""
+    had = {series_of(row) for row in connection.execute(sa.select(counters))}
+    bear_rows(connection, {series: Sample(value=0.0, born=now) for series in {*initial} - had})
