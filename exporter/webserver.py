@@ -1,8 +1,9 @@
 """Sockets and connections: how many, how long, and over TLS or not.
 
 aiohttp reads and writes HTTP; it limits the length of lines and headers, but waits 3,630 s for a client
-that connects and says nothing, for ever for one that reads nothing, and takes any number of them.
-So each connection stands under one deadline of ours, which changes with its state:
+that connects and says nothing, for ever for one that reads nothing, and takes any number of them, each
+with 32 heads of half a megabyte in hand. So a connection may send `ahead` bytes before it is answered,
+and stands under one deadline, which changes with its state:
 
 | state | until | deadline, then the connection is cut |
 |---|---|---|
@@ -42,7 +43,8 @@ BACKLOG = 512  # handshakes of TCP waiting for accept; the kernel has its own, l
 class Limits:
     """What one client, and all of them, may cost. Times in seconds, sizes in bytes."""
 
-    connections: int = 512  # 256 KB each at the worst: a head just within the limits below
+    connections: int = 512  # with `ahead` this bounds the memory that strangers can hold
+    ahead: int = 32768  # sent before an answer: a head, a small body, requests pipelined
     handshake: float = 10.0  # TLS over the slowest line takes under 2
     head: float = 10.0  # a scraper sends its head in one packet
     serve: float = 30.0  # Prometheus gives up after 10 by default; a person's 30 MB at 8 Mbit/s
@@ -92,7 +94,7 @@ class Connection(web.RequestHandler):
         self._failure = failure
         self._deadline: asyncio.TimerHandle | None = None
         self._raw: asyncio.Transport | None = None
-        self._more_came = False
+        self._ahead = 0  # bytes since the last request began to be served
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to wait for a head; a client certificate of the wrong name ends it here."""
@@ -107,11 +109,13 @@ class Connection(web.RequestHandler):
         self._enter(State.HEAD, self._limits.head)
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes; the first after a pause start the clock of a new head."""
+        """Take bytes; the first after a pause start the clock of a new head, too many are the end."""
+        self._ahead += len(data)
+        if self._ahead > self._limits.ahead:
+            self.cut()
+            return
         if self.state is State.IDLE:
             self._enter(State.HEAD, self._limits.head)
-        elif self.state is State.SERVING:
-            self._more_came = True
         super().data_received(data)
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -139,12 +143,12 @@ class Connection(web.RequestHandler):
     @contextmanager
     def serving(self) -> Iterator[None]:
         """Hold the connection in the state `serving`."""
-        self._more_came = False
+        self._ahead = 0
         self._enter(State.SERVING, self._limits.serve)
         try:
             yield
         finally:
-            if self._more_came:  # a pipelined head, perhaps only its first half
+            if self._ahead:  # a pipelined head, perhaps only its first half
                 self._enter(State.HEAD, self._limits.head)
             else:
                 self._enter(State.IDLE, self._limits.idle)

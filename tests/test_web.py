@@ -270,7 +270,7 @@ async def test_pipelined_requests_are_answered_in_order() -> None:
     assert answers == [Exposition().body.decode(), "healthy\n", "Not found\n", "ready\n"] * 25
 
 
-@pytest.mark.parametrize("size", [0, 10, 100_000])
+@pytest.mark.parametrize("size", [0, 10, 30_000])
 async def test_a_body_is_ignored_and_the_connection_goes_on(size: int) -> None:
     """A body on GET changes nothing, though it claims to be packed; the next request is answered."""
     body = f"Content-Length: {size}"
