@@ -1,0 +1,66 @@
+"""What the tests of the exposition share: small snapshots, scrapes, and readers of what comes out."""
+
+import gzip
+
+from hypothesis import strategies as st
+from prometheus_client.metrics_core import Metric
+from prometheus_client.openmetrics import parser as openmetrics_parser
+
+from exporter.exposition import Exposition
+from exporter.metrics import FAMILIES
+from exporter.model import Exemplar, Sample, Series, Snapshot
+
+OPENMETRICS = "application/openmetrics-text;version=1.0.0"
+BY_NAME = {family.name: family for family in FAMILIES}
+HOSTS = "job_host_results_total"
+DURATION = "job_record_duration_seconds"
+A_FAIL = HOSTS + '{idc="a",status="fail"}'
+HOLD = 60.0
+ODD = st.text(st.sampled_from('a"\\\n\r\0\ud800\ufffd é深{},=#\x85\u2028 '), max_size=5)
+LATE = 1e9  # long after every birth in these tests
+
+
+def show(exposition: Exposition, *, accept: str = "", encoding: str = "", now: float = LATE) -> str:
+    """Scrape, and undo the compression."""
+    scrape = exposition.scrape(accept=accept, accept_encoding=encoding, now=now)
+    body = gzip.decompress(scrape.body) if scrape.content_encoding == "gzip" else scrape.body
+    return body.decode()
+
+
+def shown(snapshot: Snapshot, *, accept: str = "", now: float = LATE) -> str:
+    """Scrape an exposition that has seen nothing but `snapshot`."""
+    exposition = Exposition(zero_hold=HOLD)
+    exposition.publish(snapshot)
+    return show(exposition, accept=accept, now=now)
+
+
+def host(idc: str, status: str = "fail") -> Series:
+    return Series(HOSTS, (("idc", idc), ("status", status)))
+
+
+def counters(*series: Series, value: float = 1.0, born: float = 1.0) -> Snapshot:
+    return Snapshot(counters={one: Sample(value=value, born=born) for one in series})
+
+
+def observed(born: float, **parts: float) -> dict[Series, Sample]:
+    exemplar = Exemplar(record_id="r1", value=4.0, timestamp=born)
+    return {
+        Series(DURATION, (("result_status", "fail"),), part): Sample(
+            value=value, born=born, exemplar=exemplar if part != "sum" else None
+        )
+        for part, value in parts.items()
+    }
+
+
+def line(text: str, start: str) -> str:
+    """Give what stands behind `start` on its line."""
+    return next(line.removeprefix(start).strip() for line in text.split("\n") if line.startswith(start))
+
+
+def clean(value: str) -> str:
+    return "".join("\ufffd" if char == "\0" or "\ud800" <= char <= "\udfff" else char for char in value)
+
+
+def parse_openmetrics(text: str) -> list[Metric]:
+    """Read by the strict parser."""
+    return list(openmetrics_parser.text_string_to_metric_families(text))  # type: ignore[no-untyped-call]
