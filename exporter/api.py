@@ -172,7 +172,7 @@ class Observer(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageCost:
-    """What a page took: seconds until its last byte, and bytes of its body as sent."""
+    """What a page took: seconds until its last byte, and bytes of its body."""
 
     seconds: float
     size: int
@@ -251,12 +251,14 @@ class JobApi:
         started = time.monotonic()
         response: httpx.Response | None = None
         reason: Reason | None = None
+        size = 0
         try:
             async with self._open(endpoint, query) as response:
                 self._read_clock(response, time.monotonic() - started)
                 body = await self._read(endpoint, response)
-            cost = PageCost(seconds=time.monotonic() - started, size=response.num_bytes_downloaded)
-            return classify(endpoint, response, body, decode), cost
+            size = len(body)
+            cost = PageCost(seconds=time.monotonic() - started, size=size)
+            return classify(endpoint, response, body, decode, now=self._wall()), cost
         except RecordNotFound:
             raise
         except ApiError as error:
@@ -264,7 +266,7 @@ class JobApi:
             raise
         finally:
             seconds = time.monotonic() - started
-            size = response.num_bytes_downloaded if response else 0
+            size = size or (response.num_bytes_downloaded if response else 0)
             self._observer.request(endpoint=endpoint, seconds=seconds, size=size, reason=reason)
             log.debug("api request", endpoint=endpoint, seconds=round(seconds, 4), size=size, reason=reason)
 
@@ -324,10 +326,15 @@ class JobApi:
         return ConnectError(f"cannot reach {_origin(self._base)}: {_what_broke(cause)}", endpoint=endpoint)
 
 
-def classify(endpoint: Endpoint, response: httpx.Response, body: bytes, decode: Callable[[bytes], T]) -> T:
-    """Make of a whole response the value it holds, or raise the ApiError it stands for."""
+def classify(
+    endpoint: Endpoint, response: httpx.Response, body: bytes, decode: Callable[[bytes], T], *, now: float
+) -> T:
+    """Make of a whole response the value it holds, or raise the ApiError it stands for.
+
+    `now` is our clock, POSIX seconds, for a Retry-After that names a time.
+    """
     if response.status_code != 200:
-        raise _status_error(endpoint, response, body)
+        raise _status_error(endpoint, response, body, now)
     try:
         return decode(body)
     except wire.DecodeError as error:
@@ -343,7 +350,7 @@ def classify(endpoint: Endpoint, response: httpx.Response, body: bytes, decode: 
         raise PlatformFailure(text, endpoint=endpoint) from None
 
 
-def _status_error(endpoint: Endpoint, response: httpx.Response, body: bytes) -> ApiError:
+def _status_error(endpoint: Endpoint, response: httpx.Response, body: bytes, now: float) -> ApiError:
     status = response.status_code
     if status in {401, 403}:
         advice = "the credentials are refused, or their role may not read jobs"
@@ -355,7 +362,7 @@ def _status_error(endpoint: Endpoint, response: httpx.Response, body: bytes) -> 
     if 300 <= status < 400:
         advice = ": redirects are not followed, set api.base-url to where it leads"
     return HttpError(
-        f"HTTP {status}{advice}", endpoint=endpoint, status=status, retry_after=_retry_after(response)
+        f"HTTP {status}{advice}", endpoint=endpoint, status=status, retry_after=_retry_after(response, now)
     )
 
 
@@ -367,7 +374,7 @@ _ADVICE = {
 }
 
 
-def _retry_after(response: httpx.Response) -> float | None:
+def _retry_after(response: httpx.Response, now: float) -> float | None:
     """Seconds to wait by Retry-After, which counts them or names a time on the platform's clock."""
     if response.status_code not in {429, 503}:
         return None
@@ -377,8 +384,8 @@ def _retry_after(response: httpx.Response) -> float | None:
     until = _http_date(value)
     if until is None:
         return None
-    now = _http_date(response.headers.get("date"))
-    return min(MAX_RETRY_AFTER, max(0.0, until - (time.time() if now is None else now)))
+    theirs = _http_date(response.headers.get("date"))
+    return min(MAX_RETRY_AFTER, max(0.0, until - (now if theirs is None else theirs)))
 
 
 def _http_date(value: str | None) -> float | None:
