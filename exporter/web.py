@@ -10,20 +10,21 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import Protocol, cast
+from typing import cast
 from urllib.parse import urlsplit
 
 import structlog
 from aiohttp import web
 
 from exporter import __version__
+from exporter.exposition import Scrape
 from exporter.landing import Page, plain_page
 from exporter.webauth import Logins, Verdict
 from exporter.webconfig import WebError
 from exporter.webpolicy import Policy, Watcher
 from exporter.webserver import Connection, Gate, Limits
 
-__all__ = ["Limits", "Page", "Route", "Scrape", "Web", "WebConfig", "WebError", "text"]
+__all__ = ["Limits", "Page", "Route", "Web", "WebConfig", "WebError", "text"]
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -48,19 +49,6 @@ class WebConfig:
     listen_addresses: tuple[str, ...] = (":16868",)
     config_file: Path | None = None  # in the exporter-toolkit's format; None: plain HTTP for everyone
     telemetry_path: str = "/metrics"
-
-
-class Scrape(Protocol):
-    """An exposition as it goes over the wire: body already in its encoding (None: as it is)."""
-
-    @property
-    def body(self) -> bytes: ...  # noqa: D102
-    @property
-    def content_type(self) -> str: ...  # noqa: D102
-    @property
-    def content_encoding(self) -> str | None: ...  # noqa: D102
-    @property
-    def status(self) -> int: ...  # noqa: D102
 
 
 class Web:

@@ -1,6 +1,7 @@
 """What is served where: paths, methods, headers, addresses, the start and the stop."""
 
 import asyncio
+import gzip
 import socket
 import time
 from typing import Any
@@ -8,9 +9,11 @@ from typing import Any
 import pytest
 from aiohttp import web as aio
 from structlog.testing import capture_logs
-from web_support import Exposition, ask, closed, connected, get, read_answer, request, serving
+from web_support import ask, closed, connected, get, read_answer, request, serving, shown
 
+from exporter.exposition import Exposition, Scrape
 from exporter.landing import plain_page, policy
+from exporter.model import Snapshot
 from exporter.web import Limits, Page, Web, WebConfig, WebError, text
 
 PATHS = ("/metrics", "/", "/-/healthy", "/-/ready")
@@ -18,7 +21,7 @@ PATHS = ("/metrics", "/", "/-/healthy", "/-/ready")
 
 def plain(*addresses: str, telemetry_path: str = "/metrics") -> Web:
     config = WebConfig(listen_addresses=addresses, telemetry_path=telemetry_path)
-    return Web(config, scrape=lambda _accept, _encoding: Exposition(), ready=lambda: None)
+    return Web(config, scrape=lambda _accept, _encoding: shown(), ready=lambda: None)
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -39,11 +42,9 @@ async def test_a_scrape_passes_on_what_was_negotiated() -> None:
     """The two Accept headers reach the exposition, doubled ones joined; its type and encoding are sent."""
     asked: list[tuple[str, str]] = []
 
-    def scrape(accept: str, encoding: str) -> Exposition:
+    def scrape(accept: str, encoding: str) -> Scrape:
         asked.append((accept, encoding))
-        return Exposition(
-            body=b"zipped", content_type="application/openmetrics-text", content_encoding="gzip"
-        )
+        return shown(body=b"zipped", content_type="application/openmetrics-text", content_encoding="gzip")
 
     async with serving(scrape=scrape) as web:
         answer = await get(web, "/metrics", "Accept: a/b;q=0.5", "Accept: */*", "Accept-Encoding: gzip")
@@ -55,9 +56,28 @@ async def test_a_scrape_passes_on_what_was_negotiated() -> None:
     assert answer.headers["vary"] == "Accept, Accept-Encoding"
 
 
+async def test_the_real_exposition_is_served_as_it_negotiates() -> None:
+    """What the exposition chooses, type and gzip, arrives so."""
+    exposition = Exposition(zero_hold=0.0)
+    exposition.publish(Snapshot())
+
+    def scrape(accept: str, encoding: str) -> Scrape:
+        return exposition.scrape(accept=accept, accept_encoding=encoding, now=0.0)
+
+    async with serving(scrape=scrape) as web:
+        plain_text = await get(web)
+        openmetrics = await get(
+            web, "/metrics", "Accept: application/openmetrics-text;version=1.0.0", "Accept-Encoding: gzip"
+        )
+    assert plain_text.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert plain_text.body == scrape("", "").body
+    assert openmetrics.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
+    assert gzip.decompress(openmetrics.body).endswith(b"# EOF\n")
+
+
 async def test_the_status_of_an_exposition_is_the_answers() -> None:
     """An exposition that refuses (406) is sent as it is."""
-    async with serving(scrape=lambda _accept, _encoding: Exposition(status=406, body=b"no")) as web:
+    async with serving(scrape=lambda _accept, _encoding: shown(status=406, body=b"no")) as web:
         assert (await get(web)).status == 406
 
 
@@ -115,7 +135,7 @@ async def test_connect_and_upgrade_lead_nowhere() -> None:
     async with serving() as web:
         assert (await ask(web, b"CONNECT other:443 HTTP/1.1\r\nHost: other\r\n\r\n")).status in (400, 404)
         upgrade = await get(web, "/metrics", "Upgrade: websocket", "Connection: Upgrade")
-    assert (upgrade.status, upgrade.body) == (200, Exposition().body)
+    assert (upgrade.status, upgrade.body) == (200, shown().body)
 
 
 @pytest.mark.parametrize(
@@ -194,11 +214,11 @@ async def test_page_and_routes_can_be_given() -> None:
 async def test_the_telemetry_path_can_be_chosen() -> None:
     """Metrics are at the chosen path only; `/` is possible, in place of the page."""
     async with serving(telemetry_path="/probe/metrics") as web:
-        assert (await get(web, "/probe/metrics")).body == Exposition().body
+        assert (await get(web, "/probe/metrics")).body == shown().body
         assert (await get(web, "/metrics")).status == 404
         assert 'href="/probe/metrics"' in (await get(web, "/")).text
     async with serving(telemetry_path="/") as web:
-        assert (await get(web, "/")).body == Exposition().body
+        assert (await get(web, "/")).body == shown().body
 
 
 @pytest.mark.parametrize(
@@ -220,7 +240,7 @@ async def test_several_addresses_serve_the_same() -> None:
         for port in web.ports[:3]:
             async with connected(port) as (reader, writer):
                 writer.write(request())
-                assert (await read_answer(reader)).body == Exposition().body
+                assert (await read_answer(reader)).body == shown().body
     finally:
         await web.stop()
 
@@ -267,7 +287,7 @@ async def test_pipelined_requests_are_answered_in_order() -> None:
     async with serving() as web, connected(web.ports[0]) as (reader, writer):
         writer.write(b"".join(request(path, close=False) for path in paths))
         answers = [(await read_answer(reader)).text for _ in paths]
-    assert answers == [Exposition().body.decode(), "healthy\n", "Not found\n", "ready\n"] * 25
+    assert answers == [shown().body.decode(), "healthy\n", "Not found\n", "ready\n"] * 25
 
 
 @pytest.mark.parametrize("size", [0, 10, 30_000])
@@ -277,12 +297,12 @@ async def test_a_body_is_ignored_and_the_connection_goes_on(size: int) -> None:
     async with serving() as web, connected(web.ports[0]) as (reader, writer):
         for _ in range(2):
             writer.write(request("/metrics", body, "Content-Encoding: gzip", close=False) + b"x" * size)
-            assert (await read_answer(reader)).body == Exposition().body
+            assert (await read_answer(reader)).body == shown().body
 
 
 async def test_parallel_scrapes_are_all_equal() -> None:
     """500 clients at once get the same bytes."""
-    exposition = Exposition(body=b"job_records 1\n" * 5_000)
+    exposition = shown(body=b"job_records 1\n" * 5_000)
     async with serving(scrape=lambda _accept, _encoding: exposition) as web:
         answers = await asyncio.gather(*(get(web) for _ in range(500)))
     assert {(answer.status, answer.body) for answer in answers} == {(200, exposition.body)}
@@ -290,7 +310,7 @@ async def test_parallel_scrapes_are_all_equal() -> None:
 
 async def test_the_stop_is_quick_with_connections_open() -> None:
     """Keep-alive, silent, half-said and not-reading connections do not hold the stop for two seconds."""
-    big = Exposition(body=b"x" * 20_000_000)
+    big = shown(body=b"x" * 20_000_000)
     async with serving(scrape=lambda _accept, _encoding: big) as web:
         async with (
             connected(web.ports[0]) as (kept, keeper),

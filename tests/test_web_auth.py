@@ -11,7 +11,6 @@ from structlog.testing import capture_logs
 from web_support import (
     Answer,
     Counting,
-    Exposition,
     ask,
     connected,
     get,
@@ -20,6 +19,7 @@ from web_support import (
     request,
     rewrite,
     serving,
+    shown,
 )
 
 from exporter.web import Web
@@ -197,7 +197,7 @@ async def test_a_flood_of_logins_leaves_known_users_served(file: Path, stuck: St
         assert (await get(web, "/metrics", basic("alice", "open sesame"))).status == 200
         stuck.release.clear()
         tasks = await flood(web, 40)
-        assert (await get(web, "/metrics", basic("alice", "open sesame"))).body == Exposition().body
+        assert (await get(web, "/metrics", basic("alice", "open sesame"))).body == shown().body
         stuck.release.set()
         await asyncio.gather(*tasks)
 

@@ -12,7 +12,7 @@ import pytest
 import trustme
 from aiohttp import web as aio
 from structlog.testing import capture_logs
-from web_support import Exposition, closed, connected, get, read_answer, request, serving, until
+from web_support import closed, connected, get, read_answer, request, serving, shown, until
 
 from exporter.web import Limits, text
 
@@ -127,7 +127,7 @@ async def test_an_idle_connection_is_closed_in_the_end() -> None:
 @pytest.mark.parametrize("size", [20_000_000, 3_000_000])
 async def test_a_client_that_does_not_read_is_cut(size: int) -> None:
     """An answer that is not taken in time ends the connection, and what was unsent is let go."""
-    exposition = Exposition(body=b"x" * size)
+    exposition = shown(body=b"x" * size)
     async with serving(limits=Limits(serve=SHORT), scrape=lambda _a, _e: exposition) as web:
         client = socket.socket()
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 from structlog.testing import capture_logs
-from web_support import Exposition, connected, get, hashed, read_answer, request, rewrite, serving
+from web_support import connected, get, hashed, read_answer, request, rewrite, serving, shown
 
 from exporter.web import WebError
 from exporter.webauth import Logins
@@ -71,7 +71,7 @@ async def test_metrics_come_over_tls_and_plain_http_gets_nothing(folder: Path) -
         context.set_alpn_protocols(["h2", "http/1.1"])
         async with connected(web.ports[0], context) as (reader, writer):
             writer.write(request())
-            assert (await read_answer(reader)).body == Exposition().body
+            assert (await read_answer(reader)).body == shown().body
             session = writer.get_extra_info("ssl_object")
             assert (session.version(), session.selected_alpn_protocol()) == ("TLSv1.3", "http/1.1")
         with pytest.raises(REFUSED):

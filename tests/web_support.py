@@ -11,18 +11,11 @@ from typing import Any
 
 import bcrypt
 
+from exporter.exposition import Scrape
 from exporter.web import Web, WebConfig
 from exporter.webauth import Logins
 
 PATIENCE = 10.0  # seconds until a test that hangs fails
-
-
-@dataclass(frozen=True, kw_only=True)
-class Exposition:
-    body: bytes = b"job_records 1\n"
-    content_type: str = "text/plain; version=0.0.4; charset=utf-8"
-    content_encoding: str | None = None
-    status: int = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +27,12 @@ class Answer:
     @property
     def text(self) -> str:
         return self.body.decode()
+
+
+def shown(**changes: Any) -> Scrape:
+    """Make an answer of the exposition."""
+    given = {"body": b"job_records 1\n", "content_type": "text/plain; version=0.0.4; charset=utf-8"}
+    return Scrape(**{**given, **changes})
 
 
 class Counting:
@@ -58,7 +57,7 @@ async def serving(
 ) -> AsyncIterator[Web]:
     """Serve on a free port of the loopback until the block ends."""
     config = WebConfig(listen_addresses=("127.0.0.1:0",), config_file=file, telemetry_path=telemetry_path)
-    given = {"scrape": lambda _accept, _encoding: Exposition(), "ready": lambda: None, **given}
+    given = {"scrape": lambda _accept, _encoding: shown(), "ready": lambda: None, **given}
     if verify:
         given["logins"] = Logins(verify=verify)
     web = Web(config, **given)
