@@ -17,6 +17,7 @@ keeps its state in the retrier, which concurrent tasks would share.
 """
 
 import asyncio
+import os
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -406,7 +407,8 @@ def _what_broke(cause: BaseException) -> str:
         case aiohttp.ClientSSLError():
             return "no TLS: does it want http, or another client certificate?"
         case aiohttp.ClientConnectorError():
-            return cause.os_error.strerror or "no connection"
+            number = cause.os_error.errno or 0  # asyncio's own text names the call, not what happened
+            return os.strerror(number) if number > 0 else cause.os_error.strerror or "no connection"
         case aiohttp.ClientPayloadError():
             return "the body was cut short"
         case aiohttp.ClientResponseError():

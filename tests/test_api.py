@@ -12,7 +12,6 @@ import httpx
 import pytest
 import structlog
 from pydantic import SecretStr
-from recorded_http import Deaf, config
 
 from exporter.api import (
     ApiError,
@@ -28,6 +27,7 @@ from exporter.api import (
     TooLargeError,
 )
 from exporter.model import Results
+from tests.recorded_http import Deaf, config
 
 NO_ROWS = b'{"status":"success","message":"","content":[]}'
 NOW = 1_800_000_000.0

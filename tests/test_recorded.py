@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 
 import httpx
 import pytest
-from recorded_http import FOLDER, Deaf, config, recordings
 
 from exporter.api import ApiError, JobApi, RecordNotFound
 from exporter.model import Page, Record, Results
+from tests.recorded_http import FOLDER, Deaf, config, recordings
 
 # Pages: "<records visible> of <total>, <with a start> timed, <first start> to <last start>".
 # Records: "<execute>/<result> <start> +<seconds to the end> of <timeout>, <hosts>, <provider> <type>".

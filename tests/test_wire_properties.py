@@ -6,10 +6,10 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from recorded_http import recordings
 
 from exporter import wire
 from exporter.model import Page, Record, Results
+from tests.recorded_http import recordings
 
 BODIES = [recording.body for recording in recordings().values() if recording.status == 200]
 KEYS = [
