@@ -70,7 +70,7 @@ class Exposition:
         chosen = choose_format(accept)
         gzip = accepts_gzip(accept_encoding)
         body = self._body(openmetrics=chosen is not Format.TEXT, gzip=gzip)
-        return Scrape(body=body, content_type=chosen, content_encoding="gzip" if gzip else None)
+        return Scrape(body=body, content_type=chosen.value, content_encoding="gzip" if gzip else None)
 
     def _release(self, now: float) -> bool:
         """Show the groups whose hold is over, and those born so far ahead that the clock must have jumped."""
