@@ -6,7 +6,8 @@ from urllib.parse import urlsplit
 
 import pytest
 import yaml
-from deploy_support import DEPLOY, ROOT, documents, nested, run, tool
+
+from tests.deploy_support import DEPLOY, ROOT, documents, nested, run, tool
 
 FILE = DEPLOY / "docker-compose.yml"
 # What each service listens on inside the network; Prometheus' and Grafana's are the defaults of their images.

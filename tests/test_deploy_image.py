@@ -11,7 +11,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
-from deploy_support import ROOT, run, tool
+
+from tests.deploy_support import ROOT, run, tool
 
 Instruction = tuple[str, str]
 

@@ -11,9 +11,9 @@ import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
-from deploy_support import KUBERNETES, ROOT, documents, nested, run, tool
 
 import exporter
+from tests.deploy_support import KUBERNETES, ROOT, documents, nested, run, tool
 
 BASE = KUBERNETES / "base"
 MONITORING = KUBERNETES / "overlays" / "monitoring"

@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
-from deploy_support import DEPLOY, ROOT, documents, run, tool
 
 from exporter.settings import ListenAddress, Settings, catalog, load
+from tests.deploy_support import DEPLOY, ROOT, documents, run, tool
 
 TEXTS = sorted(
     path

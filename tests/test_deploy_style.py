@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import yaml
-from deploy_support import ROOT, run, tool
+
+from tests.deploy_support import ROOT, run, tool
 
 HOOKS = ROOT / ".pre-commit-config.yaml"
 

@@ -4,7 +4,7 @@ import configparser
 import re
 from pathlib import Path
 
-from deploy_support import DEPLOY, documents, run, tool
+from tests.deploy_support import DEPLOY, documents, run, tool
 
 UNIT = DEPLOY / "systemd" / "job-exporter.service"
 
