@@ -11,7 +11,16 @@ from random import Random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from metrics_support import (
+from prometheus_client import generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+from prometheus_client.registry import Collector
+
+from exporter.exposition import Exposition
+from exporter.metrics import FAMILIES, Family, MetricType, bucket_part
+from exporter.model import Exemplar, HostStatus, Sample, Series, Snapshot
+from tests.metrics_support import (
     BY_NAME,
     DURATION,
     HOLD,
@@ -26,15 +35,6 @@ from metrics_support import (
     show,
     shown,
 )
-from prometheus_client import generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
-from prometheus_client.metrics_core import Metric
-from prometheus_client.parser import text_string_to_metric_families as parse_text
-from prometheus_client.registry import Collector
-
-from exporter.exposition import Exposition
-from exporter.metrics import FAMILIES, Family, MetricType, bucket_part
-from exporter.model import Exemplar, HostStatus, Sample, Series, Snapshot
 
 
 def grouped(snapshot: Snapshot) -> dict[str, dict[tuple[str, ...], dict[str, float]]]:

@@ -1,7 +1,7 @@
 """One fixed snapshot, its exposition in both formats, and what promtool says of it.
 
 After a wanted change of names, HELP or buckets, write the golden files anew by
-`python tests/test_metrics_golden.py`, and look at the difference: dashboards and alerts hang on it.
+`python -m tests.test_metrics_golden`, and look at the difference: dashboards and alerts hang on it.
 """
 
 import os
@@ -11,10 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from metrics_support import OPENMETRICS, parse_openmetrics, shown
 
 from exporter.metrics import FAMILIES, MetricsConfig, ProcessMetrics, initial_series, siblings
 from exporter.model import Exemplar, Sample, Series, Snapshot
+from tests.metrics_support import OPENMETRICS, parse_openmetrics, shown
 
 GOLDEN = Path(__file__).parent / "golden"
 FILES = {"metrics.txt": "text/plain", "metrics.openmetrics.txt": OPENMETRICS}

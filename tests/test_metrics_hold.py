@@ -1,7 +1,10 @@
 """Zero first: a newborn label set is shown at 0 for a while, by the clock."""
 
 import pytest
-from metrics_support import (
+
+from exporter.exposition import Exposition
+from exporter.model import Snapshot
+from tests.metrics_support import (
     A_FAIL,
     BY_NAME,
     DURATION,
@@ -14,9 +17,6 @@ from metrics_support import (
     show,
     shown,
 )
-
-from exporter.exposition import Exposition
-from exporter.model import Snapshot
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from metrics_support import (
+
+from exporter.exposition import Exposition
+from exporter.metrics import MetricsConfig
+from exporter.model import Exemplar, Sample, Series, Snapshot
+from tests.metrics_support import (
     A_FAIL,
     DURATION,
     HOLD,
@@ -25,10 +29,6 @@ from metrics_support import (
     show,
     shown,
 )
-
-from exporter.exposition import Exposition
-from exporter.metrics import MetricsConfig
-from exporter.model import Exemplar, Sample, Series, Snapshot
 
 
 def test_gauges_disappear_with_the_snapshot_that_lacks_them() -> None:
