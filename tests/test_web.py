@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from aiohttp import web as aio
 from structlog.testing import capture_logs
-from web_support import ask, closed, connected, get, read_answer, request, serving, shown
 
 from exporter.exposition import Exposition, Scrape
 from exporter.landing import plain_page, policy
 from exporter.model import Snapshot
 from exporter.web import Limits, Page, Web, WebConfig, WebError, text
+from tests.web_support import ask, closed, connected, get, read_answer, request, serving, shown
 
 PATHS = ("/metrics", "/", "/-/healthy", "/-/ready")
 

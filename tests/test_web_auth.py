@@ -8,7 +8,12 @@ from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
-from web_support import (
+
+from exporter.web import Web
+from exporter.webauth import PER_CLIENT, QUEUE, WORKERS, Logins, Users, Verdict
+from exporter.webconfig import RateConfig
+from exporter.webpolicy import RateLimit
+from tests.web_support import (
     Answer,
     Counting,
     ask,
@@ -21,11 +26,6 @@ from web_support import (
     serving,
     shown,
 )
-
-from exporter.web import Web
-from exporter.webauth import PER_CLIENT, QUEUE, WORKERS, Logins, Users, Verdict
-from exporter.webconfig import RateConfig
-from exporter.webpolicy import RateLimit
 
 USERS = {"alice": hashed("open sesame"), "bob": hashed("böb")}
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from web_support import hashed
 
 from exporter.webauth import Logins
 from exporter.webconfig import FileConfig, HttpConfig, RateConfig, WebError, parse
 from exporter.webpolicy import build
+from tests.web_support import hashed
 
 ALICE = hashed("open sesame")
 

@@ -12,9 +12,9 @@ import pytest
 import trustme
 from aiohttp import web as aio
 from structlog.testing import capture_logs
-from web_support import closed, connected, get, read_answer, request, serving, shown, until
 
 from exporter.web import Limits, text
+from tests.web_support import closed, connected, get, read_answer, request, serving, shown, until
 
 SHORT = 0.05  # seconds: each test makes only the deadline short that it is about
 

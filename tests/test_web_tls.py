@@ -16,11 +16,11 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 from structlog.testing import capture_logs
-from web_support import connected, get, hashed, read_answer, request, rewrite, serving, shown
 
 from exporter.web import WebError
 from exporter.webauth import Logins
 from exporter.webpolicy import Watcher
+from tests.web_support import connected, get, hashed, read_answer, request, rewrite, serving, shown
 
 CA = trustme.CA()
 OTHER_CA = trustme.CA()
