@@ -61,8 +61,9 @@ def assemble(board: Board) -> dm.Dashboard:
         builder = builder.link(link)
     model = builder.build()
     model.panels = _place(board.rows)
-    for link in model.links or []:
-        link.placement = None  # the builder's default hides links in a menu from Grafana 12 on
+    for shown in model.links or []:
+        # the builder's default would hide links in a menu from Grafana 12 on
+        shown.placement = None  # type: ignore[assignment]
     model.schema_version = SCHEMA_VERSION
     return model
 

@@ -79,7 +79,7 @@ def quantile(q: float, metric: str, *by: str, matchers: tuple[str, ...] = ()) ->
 
 
 def least(vector: str, *by: str) -> str:
-    """Return the least of `vector`, replicas counted once: where several platforms are shown, the worst off."""
+    """Return the least of `vector`, replicas counted once: of several platforms the worst off."""
     grouping = f" by ({', '.join(by)})" if by else ""
     return f"min{grouping} ({once(vector)})"
 
