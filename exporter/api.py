@@ -191,6 +191,7 @@ class JobApi:
         rng: random.Random | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         wall: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Connect to nothing yet. Raises ConfigError for settings that cannot work."""
         self._config = config
@@ -198,6 +199,7 @@ class JobApi:
         self._rng = rng or random.Random()  # noqa: S311  (spreads retries, guards nothing)
         self._sleep = sleep
         self._wall = wall
+        self._monotonic = monotonic
         self._base = base_url(config.base_url)
         self._authenticator = Authenticator(config)
         self._slots = asyncio.Semaphore(config.concurrency)
@@ -249,16 +251,16 @@ class JobApi:
         self, endpoint: Endpoint, query: dict[str, str], decode: Callable[[bytes], T]
     ) -> tuple[T, PageCost]:
         """Send one request, and tell the observer how it went."""
-        started = time.monotonic()
+        started = self._monotonic()
         response: httpx.Response | None = None
         reason: Reason | None = None
         size = 0
         try:
             async with self._open(endpoint, query) as response:
-                self._read_clock(response, time.monotonic() - started)
+                self._read_clock(response, self._monotonic() - started)
                 body = await self._read(endpoint, response)
             size = len(body)
-            cost = PageCost(seconds=time.monotonic() - started, size=size)
+            cost = PageCost(seconds=self._monotonic() - started, size=size)
             return classify(endpoint, response, body, decode, now=self._wall()), cost
         except RecordNotFound:
             raise
@@ -266,7 +268,7 @@ class JobApi:
             reason = error.reason
             raise
         finally:
-            seconds = time.monotonic() - started
+            seconds = self._monotonic() - started
             size = size or (response.num_bytes_downloaded if response else 0)
             self._observer.request(endpoint=endpoint, seconds=seconds, size=size, reason=reason)
             log.debug("api request", endpoint=endpoint, seconds=round(seconds, 4), size=size, reason=reason)
@@ -318,8 +320,8 @@ class JobApi:
         """Tell what a failure below HTTP was; texts of lower layers may quote content and are not used."""
         if isinstance(error, httpx.DecodingError):
             return NotUnderstoodError("a compressed body that cannot be decompressed", endpoint=endpoint)
-        cause = error.__cause__ or error
         # httpx-aiohttp calls any loss of the connection a ConnectTimeout: the cause knows better
+        cause = error if isinstance(error, aiohttp.ClientError) else error.__cause__ or error
         late = isinstance(cause, aiohttp.ServerTimeoutError | httpx.TimeoutException)
         if late or type(error) is TimeoutError:
             limit = f"no whole answer within {self._config.timeout:g} s: raise api.timeout?"
@@ -400,21 +402,24 @@ def _too_large(endpoint: Endpoint, limit: int) -> TooLargeError:
     return TooLargeError(f"a body of more than {limit} bytes: {advice}", endpoint=endpoint)
 
 
+_BROKEN: tuple[tuple[type[BaseException], str], ...] = (  # the first that fits
+    (
+        aiohttp.ClientConnectorCertificateError,
+        "its certificate is not trusted: set api.ca-file, or check the name in api.base-url",
+    ),
+    (aiohttp.ClientSSLError, "no TLS: does it want http, or another client certificate?"),
+    (aiohttp.ClientPayloadError, "the body was cut short"),
+    (aiohttp.ClientResponseError, "what answers does not speak HTTP: does it want https?"),
+    (aiohttp.ServerDisconnectedError, "it closed the connection without an answer"),
+    (BaseException, "the connection broke"),
+)
+
+
 def _what_broke(cause: BaseException) -> str:
-    match cause:
-        case aiohttp.ClientConnectorCertificateError():
-            return "its certificate is not trusted: set api.ca-file, or check the name in api.base-url"
-        case aiohttp.ClientSSLError():
-            return "no TLS: does it want http, or another client certificate?"
-        case aiohttp.ClientConnectorError():
-            number = cause.os_error.errno or 0  # asyncio's own text names the call, not what happened
-            return os.strerror(number) if number > 0 else cause.os_error.strerror or "no connection"
-        case aiohttp.ClientPayloadError():
-            return "the body was cut short"
-        case aiohttp.ClientResponseError():
-            return "what answers does not speak HTTP: does it want https?"
-        case _:
-            return "the connection broke"
+    if isinstance(cause, aiohttp.ClientConnectorError) and not isinstance(cause, aiohttp.ClientSSLError):
+        number = cause.os_error.errno or 0  # asyncio's own text names the call, not what happened
+        return os.strerror(number) if number > 0 else cause.os_error.strerror or "no connection"
+    return next(text for kind, text in _BROKEN if isinstance(cause, kind))
 
 
 def _origin(base: str) -> str:

@@ -311,6 +311,19 @@ async def test_the_platforms_clock_is_compared_with_ours() -> None:
         assert b.api.clock_skew == pytest.approx(5.5, abs=0.2)
 
 
+async def test_slow_answers_do_not_move_a_known_skew() -> None:
+    """When in a long round trip the platform looked at its clock is not known."""
+    ticks = iter([0.0, 0.4, 0.5, 0.6, *(10.0, 15.0, 16.0, 17.0), *(20.0, 20.2, 21.0, 22.0)])
+    platform = Platform([answer(date=formatdate(NOW + shift, usegmt=True)) for shift in (5, 9, 7)])
+    transport = httpx.MockTransport(platform)
+    api = JobApi(config(), Deaf(), transport=transport, wall=lambda: NOW, monotonic=lambda: next(ticks))
+    skews = []
+    for _ in range(3):
+        await api.results("r1")
+        skews.append(api.clock_skew)
+    assert skews == pytest.approx([5.7, 5.7, 7.6])
+
+
 async def test_failed_answers_tell_the_time_too() -> None:
     """A clock is right whatever else is wrong."""
     b = bench(answer(500, date=formatdate(NOW - 3600, usegmt=True)))

@@ -149,23 +149,28 @@ async def test_nobody_listens() -> None:
     assert "refused" in str(error)
 
 
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
 @pytest.mark.parametrize(
-    "pieces",
+    ("pieces", "said"),
     [
-        (),
-        (b"HTTP/1.1 200 OK\r\nContent-Len",),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n", b'{"status":"succ'),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b'5\r\n{"sta\r\n'),
-        (b"SSH-2.0-OpenSSH_9.2\r\n\r\n",),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: secret\r\n\r\n",),
-        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n",),
+        ((), "without an answer"),
+        ((b"HTTP/1.1 200 OK\r\nContent-Len",), "without an answer"),
+        ((b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n", b'{"status":"succ'), "cut short"),
+        ((CHUNKED, b'5\r\n{"sta\r\n'), "cut short"),
+        ((CHUNKED, b"secret\r\n"), "does not speak HTTP"),
+        ((b"SSH-2.0-secret\r\n\r\n",), "does not speak HTTP"),
+        ((b"HTTP/1.1 200 OK\r\nContent-Length: secret\r\n\r\n",), "does not speak HTTP"),
+        ((b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n",), "does not speak HTTP"),
     ],
 )
-async def test_a_connection_that_breaks_anywhere(pieces: tuple[bytes, ...]) -> None:
-    """Closed early, cut short, or not HTTP at all: the connection is what failed."""
+async def test_a_connection_that_breaks_anywhere(pieces: tuple[bytes, ...], said: str) -> None:
+    """Closed early, cut short, or not HTTP at all: the connection is what failed, and how is said."""
     async with speaking(saying(*pieces)) as url:
         error = await failure(url)
     assert isinstance(error, ConnectError)
+    assert said in str(error)
     assert "secret" not in str(error)
 
 
