@@ -1,4 +1,4 @@
-"""The PrometheusRule of the Kubernetes overlay: a copy of deploy/prometheus/rules/ by a script, always current."""
+"""The PrometheusRule of the overlay: made from deploy/prometheus/rules/ by a script, and always current."""
 
 import importlib.util
 from pathlib import Path
