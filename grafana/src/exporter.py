@@ -199,7 +199,7 @@ def _cost() -> tuple[Row, Row]:
                 "Failed requests a minute. connect, timeout: network or load; http, api: the platform "
                 "says no; auth: credentials; decode, too_large: the answer.",
                 "cpm",
-                {"{{endpoint}}: {{reason}}": q.per_minute(FAILURES, "endpoint", "reason")},
+                {"{{reason}}": q.per_minute(FAILURES, "reason")},
             ),
             lines(
                 "Request duration (p90)",

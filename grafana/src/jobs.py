@@ -11,7 +11,7 @@ OLDEST = "job_record_oldest_open_start_timestamp_seconds"
 LAST = "job_record_last_finished_timestamp_seconds"
 HOSTS = "job_host_results_total"
 OPEN = 'execute_status!="done"'
-# An hour is longer than most jobs, six hours is longer than the longest bucket of durations.
+# An hour is longer than most jobs; six hours is the last bucket of durations.
 AGE_STEPS = ((None, GOOD), (3600, WARN), (6 * 3600, BAD))
 
 
