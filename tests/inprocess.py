@@ -1,0 +1,228 @@
+"""The real poller and ledger against the simulated world, without sockets and with a clock of its own.
+
+Bytes go through a dialect of the simulator and through `exporter.wire`: only HTTP is left out.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC
+from pathlib import Path
+
+from exporter import wire
+from exporter.api import HttpError, NotUnderstoodError, PageCost, PlatformFailure, RecordNotFound
+from exporter.app import layout
+from exporter.counting import Buckets
+from exporter.deciding import Changes
+from exporter.ledger import Layout, Ledger, State
+from exporter.metrics import HOST_BUCKETS, LAG_BUCKETS, MetricsConfig, ProcessMetrics
+from exporter.model import Page, Record, Results, Series, Snapshot
+from exporter.poller import PollConfig, Poller
+from exporter.simulator.dialect import Dialect
+from exporter.simulator.observed import ObservedDialect
+from exporter.simulator.truth import Tally, tally
+from exporter.simulator.world import World
+from exporter.tracker import Rules
+
+METRICS = MetricsConfig()
+RULES = Rules(
+    interval=15.0,
+    settle_grace=15.0,
+    buckets=Buckets(duration=METRICS.duration_buckets, hosts=HOST_BUCKETS, lag=LAG_BUCKETS),
+)
+PLATFORM = "http://platform.test"
+
+
+class Crash(BaseException):
+    """The process ends here, as by SIGKILL."""
+
+
+@dataclass
+class Clock:
+    """Time that only tests move."""
+
+    now: float = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@dataclass
+class WorldApi:
+    """A job API over a simulated world; counts what is asked of it."""
+
+    world: World
+    dialect: Dialect = field(default_factory=ObservedDialect)
+    page_seconds: float = 0.0  # what a page takes, by the clock
+    clock: Clock | None = None
+    clock_skew: float | None = 0.0
+    fails: Callable[[str], bool] = lambda endpoint: False
+    asked: Counter[str] = field(default_factory=Counter)
+    page_records: int = 0
+
+    def _answer(self, endpoint: str, **query: str) -> tuple[bytes, int]:
+        self.asked[endpoint] += 1
+        if self.fails(endpoint):
+            raise HttpError("HTTP 500", endpoint=endpoint, status=500)  # type: ignore[arg-type]
+        answer = self.dialect.answer(self.world, endpoint, query)  # type: ignore[arg-type]
+        if answer.status in {400, 404}:
+            raise RecordNotFound("not found", endpoint=endpoint)  # type: ignore[arg-type]
+        self.page_records += answer.records
+        return answer.body, len(answer.body)
+
+    async def page(self, number: int, size: int) -> tuple[Page, PageCost]:
+        body, length = self._answer("page", pageNo=str(number), pageSize=str(size))
+        if self.clock is not None:
+            self.clock.now += self.page_seconds
+        page = wire.decode_page(body, number=number, size=size, zone=UTC)
+        return page, PageCost(seconds=self.page_seconds, size=length)
+
+    async def record(self, record_id: str) -> Record:
+        body, _ = self._answer("record", id=record_id)
+        try:
+            return wire.decode_record(body, zone=UTC)
+        except wire.NotFound as error:
+            raise RecordNotFound(error.message, endpoint="record") from None
+        except wire.PlatformError as error:
+            raise PlatformFailure(error.message, endpoint="record") from None
+        except wire.DecodeError as error:
+            raise NotUnderstoodError(str(error), endpoint="record") from None
+
+    async def results(self, record_id: str) -> Results:
+        body, _ = self._answer("result", id=record_id)
+        return wire.decode_results(body, zone=UTC)
+
+
+class CrashingLedger(Ledger):
+    """A ledger whose process dies around the n-th commit from now, before or after it is durable."""
+
+    crash_in: int | None = None
+    crash_after: bool = False
+
+    def commit(self, changes: Changes, *, now: float) -> State:
+        if self.crash_in is not None:
+            self.crash_in -= 1
+            if self.crash_in < 0:
+                if self.crash_after:
+                    super().commit(changes, now=now)
+                raise Crash
+        return super().commit(changes, now=now)
+
+
+class Daemon:
+    """An exporter without its web server: started, killed and started again on one ledger file."""
+
+    def __init__(
+        self,
+        api: WorldApi,
+        folder: Path,
+        clock: Clock,
+        *,
+        config: PollConfig | None = None,
+        label_limit: int = 500,
+        url: str | None = None,
+    ) -> None:
+        self.api, self.clock = api, clock
+        self.config = config or PollConfig(rules=RULES)
+        self.url = url or f"sqlite:///{folder / 'ledger.db'}"
+        self.layout: Layout = layout(METRICS, label_limit=label_limit)
+        self.snapshot = Snapshot()
+        self._loop = asyncio.new_event_loop()
+        self.start()
+
+    def start(self) -> None:
+        """Open the ledger as a new process does."""
+        self.ledger = CrashingLedger(self.url, platform=PLATFORM, now=self.clock(), layout=self.layout)
+        self.process = ProcessMetrics(version="0", python="3")
+        self.poller = Poller(
+            api=self.api,
+            ledger=self.ledger,
+            config=self.config,
+            process=self.process,
+            publish=self._take,
+            wall=self.clock,
+            monotonic=self.clock,
+            sleep=self.clock.sleep,
+        )
+
+    def _take(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+
+    def poll(self, *, times: int = 1, crash_in: int | None = None, crash_after: bool = False) -> bool:
+        """Poll, each time an interval later; False if the process died, and was started again."""
+        self.ledger.crash_in, self.ledger.crash_after = crash_in, crash_after
+        for _ in range(times):
+            self.clock.now += self.config.rules.interval
+            try:
+                self._loop.run_until_complete(self.poller.poll())
+            except Crash:
+                self.restart()
+                return False
+        return True
+
+    def restart(self) -> None:
+        """End without any farewell, and begin again."""
+        self.ledger.close()
+        self.start()
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self.ledger.close()
+        self._loop.run_until_complete(self._loop.shutdown_default_executor())
+        self._loop.close()
+
+    def value(self, family: str, part: str = "", **labels: str) -> float:
+        """The sum of a family's series that have these labels."""
+        return sum(
+            sample.value
+            for series, sample in self.snapshot.counters.items()
+            if series.family == family
+            and series.part == part
+            and labels.items() <= dict(series.labels).items()
+        )
+
+    def gauge(self, family: str, **labels: str) -> float | None:
+        """A gauge; None while it is not shown."""
+        return self.snapshot.gauges.get(Series(family, tuple(labels.items())))
+
+    def settled(self) -> set[str]:
+        """Ids that were counted."""
+        with self.ledger._engine.connect() as connection:
+            rows = connection.exec_driver_sql("SELECT id FROM job_exporter_settled WHERE outcome = 'settled'")
+            return {row[0] for row in rows}
+
+    def tally(self) -> Tally:
+        """The counters, in the shape of the simulator's truth."""
+        results, kinds = Counter[str](), Counter[tuple[str, str, str]]()
+        hosts, outcomes = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
+        seen, seconds = Counter[str](), Counter[str]()
+        for series, sample in self.snapshot.counters.items():
+            labels, number = tuple(value for _, value in series.labels), int(sample.value)
+            match series.family:
+                case "job_records_finished_total":
+                    results[labels[0]] += number
+                    kinds[labels[0], labels[1], labels[2]] += number
+                case "job_host_results_total":
+                    hosts[labels[0], labels[1]] += number
+                case "job_idc_records_total":
+                    outcomes[labels[0], labels[1]] += number
+                case "job_record_duration_seconds" if series.part == "sum":
+                    seconds[labels[0]] += number
+                case "job_record_duration_seconds":
+                    seen[labels[0]] += number
+        return Tally(
+            results=dict(+results),
+            kinds=dict(+kinds),
+            hosts=dict(+hosts),
+            outcomes=dict(+outcomes),
+            durations={result: (count, seconds[result]) for result, count in (+seen).items()},
+        )
+
+
+def truth_of(world: World, ids: set[str]) -> Tally:
+    """What an exporter shows that counted exactly these records."""
+    return tally(replace(fact) for record_id, fact in world.truth().items() if record_id in ids)
