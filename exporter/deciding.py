@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from exporter import tail as tails
 from exporter.counting import Increment
-from exporter.model import Page, PageItem, Series
+from exporter.model import Page, Series
 from exporter.tail import Order, Tail
 from exporter.tracker import (
     Beginning,
@@ -116,7 +116,7 @@ def _paged(tail: Tail, beginning: Beginning, read: PageRead, clock: Clock, rules
     new = tuple(found(item, beginning=beginning, clock=clock, rules=rules) for item in reading.fresh)
     after = reading.tail
     if first:
-        beginning = _lowered(beginning, items, read.size)
+        beginning = replace(beginning, lowest=reading.first_low, read=beginning.read + read.size)
         # Only where history counts nothing may it end early: there it is for adopting what is open.
         if beginning.read > ADOPT_BYTES and beginning.horizon and not _counts_history(after):
             after = tails.end_first_reading(after)
@@ -135,13 +135,6 @@ def _paged(tail: Tail, beginning: Beginning, read: PageRead, clock: Clock, rules
 
 def _counts_history(tail: Tail) -> bool:
     return any(gap.floor_start is not None for gap in tail.gaps)
-
-
-def _lowered(beginning: Beginning, items: Iterable[PageItem], size: int) -> Beginning:
-    starts = [item.start for item in items if item.start is not None]
-    if beginning.lowest is not None:
-        starts.append(beginning.lowest)
-    return replace(beginning, lowest=min(starts, default=None), read=beginning.read + size)
 
 
 def _latest(settlements: Iterable[Settlement]) -> Mapping[Series, float]:

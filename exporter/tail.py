@@ -91,6 +91,7 @@ class Reading:
     tail: Tail
     fresh: tuple[PageItem, ...] = ()
     given_up: int = 0
+    first_low: float | None = None  # earliest start down to which a first reading has read all
 
 
 PROBE = PageRequest(number=1, size=1)  # the cheapest question that tells the total
@@ -190,7 +191,12 @@ def read(tail: Tail, page: Page, known: Container[str], *, now: float) -> Readin
     after = [_concluded(gap, total, now) if gap.at <= gap.lo else gap for gap in gaps]
     given_up = sum(gap.missing for gap, kept in zip(gaps, after, strict=True) if kept is None)
     kept_gaps = sorted((gap for gap in after if gap is not None), key=lambda gap: gap.hi)
-    return Reading(tail=replace(tail, gaps=tuple(kept_gaps)), fresh=fresh, given_up=given_up)
+    return Reading(
+        tail=replace(tail, gaps=tuple(kept_gaps)),
+        fresh=fresh,
+        given_up=given_up,
+        first_low=next((gap.low for gap in gaps if gap.floor is not None), None),
+    )
 
 
 def is_first_reading(tail: Tail) -> bool:

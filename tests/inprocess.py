@@ -34,6 +34,10 @@ RULES = Rules(
 PLATFORM = "http://platform.test"
 
 
+class EndlessError(BaseException):
+    """A poll asks and asks: no error of the platform, so that the poller cannot take it for one."""
+
+
 class Crash(BaseException):
     """The process ends here, as by SIGKILL."""
 
@@ -63,9 +67,13 @@ class WorldApi:
     fails: Callable[[str], bool] = lambda endpoint: False
     asked: Counter[str] = field(default_factory=Counter)
     page_records: int = 0
+    left: int = 0  # requests until a poll is taken for endless
 
     def _answer(self, endpoint: str, **query: str) -> tuple[bytes, int]:
         self.asked[endpoint] += 1
+        self.left -= 1
+        if self.left < 0:
+            raise EndlessError
         if self.fails(endpoint):
             raise HttpError("HTTP 500", endpoint=endpoint, status=500)  # type: ignore[arg-type]
         answer = self.dialect.answer(self.world, endpoint, query)  # type: ignore[arg-type]
@@ -157,6 +165,7 @@ class Daemon:
         self.ledger.crash_in, self.ledger.crash_after = crash_in, crash_after
         for _ in range(times):
             self.clock.now += self.config.rules.interval
+            self.api.left = 5_000
             try:
                 self._loop.run_until_complete(self.poller.poll())
             except Crash:

@@ -22,7 +22,7 @@ from exporter.simulator.record import RecordSpec
 from exporter.simulator.world import Order, World
 from tests.inprocess import RULES, Clock, Daemon, WorldApi, truth_of
 
-FLEET = make_fleet({"杭州": 3, "北京": 2, 'id"c\n': 1})
+FLEET = make_fleet({"杭州": 3, "北京": 2, 'id"\nc': 1})
 HOSTS = tuple(host for hosts in FLEET.values() for host in hosts)
 STATUSES = ("success", "fail", "TIMEOUT", "cancel", "error", "odd")
 CALM_POLLS = 90  # longer than an empty position is looked at again, and a missing record is asked for
@@ -204,7 +204,8 @@ class Platform(RuleBasedStateMachine):
         settled = self.daemon.settled()
         assert there <= settled, f"not counted: {there - settled}"
         assert settled <= set(self.world.truth()) - self.baseline
-        assert self.daemon.tally() == truth_of(self.world, settled)
+        counted, true = self.daemon.tally(), truth_of(self.world, settled)
+        assert counted == true, f"{counted}\n{true}"
         assert self.daemon.gauge("job_exporter_pending_results") == 0
         assert self.daemon.gauge("job_exporter_catching_up") == 0
         total = sum(
