@@ -1,0 +1,254 @@
+"""The program as a process of its own: started, watched, scraped, stopped or killed.
+
+Nothing here reaches into the process: what tests learn comes from its exit status, its two outputs, its
+web pages and, once it is dead, the file of its ledger.
+"""
+
+import asyncio
+import os
+import re
+import sqlite3
+import sys
+import time
+from asyncio.subprocess import Process
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from signal import SIGTERM, Signals
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
+PATIENCE = 30.0  # seconds until a test that waits in vain fails: two cores are shared with other tests
+STEP = 0.02  # seconds between two looks at a condition
+PROMISED_STOP = 2.0  # seconds in which a signal ends the process
+
+# What a short test needs; everything else stays as it is for a user.
+QUICK = ("--poll.interval=200ms", "--metrics.zero-hold=0", "--web.listen-address=127.0.0.1:0")
+
+Key = tuple[str, tuple[tuple[str, str], ...]]  # name of a sample, its labels sorted by name
+Scrape = Mapping[Key, float]
+
+
+def key(name: str, **labels: str) -> Key:
+    """Name a sample."""
+    return name, tuple(sorted(labels.items()))
+
+
+async def attempts(what: str, *, patience: float = PATIENCE) -> AsyncIterator[None]:
+    """Go round until the caller breaks off; AssertionError naming `what` when that takes too long."""
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        yield
+        await asyncio.sleep(STEP)
+    raise AssertionError(f"waited {patience:g} s in vain for: {what}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """What is left of a process: its exit status (negative: the signal), outputs, seconds to its end."""
+
+    status: int
+    stdout: str
+    stderr: str
+    seconds: float
+
+
+class Program:
+    """A running `job-exporter`; made by `started`."""
+
+    def __init__(self, process: Process, folder: Path, log_from: int) -> None:
+        self._process, self._folder, self._log_from = process, folder, log_from
+        self._client: httpx.AsyncClient | None = None
+
+    @property
+    def log(self) -> str:
+        """What this process has written to standard error so far."""
+        return (self._folder / "stderr").read_bytes()[self._log_from :].decode()
+
+    @property
+    def stdout(self) -> str:
+        """What was written to standard output in this folder so far."""
+        return (self._folder / "stdout").read_text()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.returncode is None
+
+    async def logged(self, pattern: str) -> re.Match[str]:
+        """Wait for a line of the log that matches."""
+        async for _ in attempts(f"{pattern!r} in the log"):
+            if match := re.search(pattern, self.log):
+                return match
+            assert self.alive, self.log
+        raise AssertionError  # pragma: no cover  (attempts never ends by itself)
+
+    async def url(self) -> str:
+        """Where it serves, once it does."""
+        return f"http://127.0.0.1:{(await self.logged(r'event=listening .*?port=([0-9]+)'))[1]}"
+
+    async def client(self) -> httpx.AsyncClient:
+        """A client of its pages, with keep-alive."""
+        if self._client is None:
+            self._client = httpx.AsyncClient(base_url=await self.url(), trust_env=False, timeout=PATIENCE)
+        return self._client
+
+    async def get(self, path: str) -> httpx.Response:
+        """Ask for a page."""
+        return await (await self.client()).get(path)
+
+    async def scrape(self) -> Scrape:
+        """What a Prometheus server reads."""
+        answer = await self.get("/metrics")
+        assert answer.status_code == 200, answer.text
+        return parsed(answer.text)
+
+    async def value(self, name: str, **labels: str) -> float:
+        """The sum of a family's samples that have these labels."""
+        return total(await self.scrape(), name, **labels)
+
+    async def ready(self) -> None:
+        """Wait for the first good poll."""
+        async for _ in attempts("ready"):
+            if (await self.get("/-/ready")).status_code == 200:
+                return
+
+    def signal(self, number: Signals) -> None:
+        """Send a signal."""
+        self._process.send_signal(number)
+
+    async def lives(self, seconds: float) -> bool:
+        """Whether it is still there after so long."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(self._process.wait()), seconds)
+        return self.alive
+
+    async def kill(self) -> None:
+        """SIGKILL: nothing of it runs any more when this returns."""
+        with suppress(ProcessLookupError):
+            self._process.kill()
+        await self.ended()
+
+    async def stop(self, number: Signals = SIGTERM) -> Ended:
+        """Send a signal and wait for the end."""
+        self.signal(number)
+        return await self.ended()
+
+    async def ended(self) -> Ended:
+        """Wait for the end."""
+        began = time.monotonic()
+        status = await asyncio.wait_for(self._process.wait(), PATIENCE)
+        seconds = time.monotonic() - began
+        if self._client is not None:
+            await self._client.aclose()
+            self._client = None
+        return Ended(status=status, stdout=self.stdout, stderr=self.log, seconds=seconds)
+
+
+async def spawn(folder: Path, *arguments: str, env: Mapping[str, str] | None = None) -> Program:
+    """Start `job-exporter` with `folder` as its working directory; the caller ends it."""
+    with (folder / "stdout").open("ab") as stdout, (folder / "stderr").open("ab") as stderr:
+        log_from = stderr.tell()
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "exporter",
+            *arguments,
+            cwd=folder,
+            env={**_environment(), **(env or {})},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+        )
+    return Program(process, folder, log_from)
+
+
+@asynccontextmanager
+async def started(
+    folder: Path, *arguments: str, env: Mapping[str, str] | None = None
+) -> AsyncIterator[Program]:
+    """Start `job-exporter`; it is killed at the end of the block if it still runs."""
+    program = await spawn(folder, *arguments, env=env)
+    try:
+        yield program
+    finally:
+        await program.kill()
+
+
+async def ran(folder: Path, *arguments: str, env: Mapping[str, str] | None = None) -> Ended:
+    """Run `job-exporter` to its end."""
+    async with started(folder, *arguments, env=env) as program:
+        return await program.ended()
+
+
+def running(base_url: str, *arguments: str) -> tuple[str, ...]:
+    """The arguments of a quick exporter of this platform."""
+    return ("run", f"--api.base-url={base_url}", *QUICK, *arguments)
+
+
+def parsed(text: str) -> Scrape:
+    """Read the text format, by prometheus-client's parser; no sample stands twice."""
+    scrape: dict[Key, float] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            name = key(sample.name, **sample.labels)
+            assert name not in scrape, name
+            scrape[name] = sample.value
+    return scrape
+
+
+def total(scrape: Scrape, name: str, **labels: str) -> float:
+    """The sum of a family's samples that have these labels."""
+    return sum(
+        value
+        for (sample, found), value in scrape.items()
+        if sample == name and labels.items() <= dict(found).items()
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LedgerRows:
+    """What the tables of a ledger hold of records."""
+
+    settled: Mapping[str, tuple[str, float | None]]  # id → (result, end) of what was counted
+    baseline: frozenset[str]
+    vanished: frozenset[str]
+    followed: frozenset[str]
+    begun: bool  # the first reading has ended
+
+
+def ledger_rows(path: Path) -> LedgerRows:
+    """Read an SQLite ledger beside (or after) its process."""
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=PATIENCE)) as connection:
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+        if "job_exporter_settled" not in tables:
+            return LedgerRows(
+                settled={}, baseline=frozenset(), vanished=frozenset(), followed=frozenset(), begun=False
+            )
+        connection.execute("BEGIN")
+        rows = list(connection.execute("SELECT id, outcome, result, ended FROM job_exporter_settled"))
+        followed = frozenset(id_ for (id_,) in connection.execute("SELECT id FROM job_exporter_followed"))
+        meta = dict(connection.execute("SELECT key, value FROM job_exporter_meta"))
+
+    def ids(wanted: str) -> frozenset[str]:
+        return frozenset(id_ for id_, outcome, _, _ in rows if outcome == wanted)
+
+    return LedgerRows(
+        settled={id_: (result, ended) for id_, outcome, result, ended in rows if outcome == "settled"},
+        baseline=ids("baseline"),
+        vanished=ids("vanished"),
+        followed=followed,
+        begun='"floor":null' not in meta.get("beginning", '"floor":null'),
+    )
+
+
+def _environment() -> dict[str, str]:
+    """Give ours, without settings of an exporter and proxies that a developer may have set."""
+    env = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("JOB_EXPORTER_") and not name.lower().endswith("_proxy")
+    }
+    return env | {"PYTHONWARNINGS": "default::ResourceWarning"}
