@@ -89,14 +89,14 @@ class Exporter:
 
     async def stop(self) -> None:
         """End the poll, keeping what it has in hand; then everything else."""
-        self._scheduler.shutdown(wait=False)
         self._poller.stop()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._poller.idle(), STOP_GRACE)
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=False)  # cancels a poll in flight: not before that has ended
         await self._web.stop()
         await self._api.aclose()
         self._ledger.close()
-        log.info("stopped")
 
     def reload(self) -> None:
         """Read again what can be read again: users and certificates of the web server."""
@@ -129,6 +129,7 @@ async def run(settings: Settings, *, started: Callable[[Exporter], Awaitable[Non
         await stopping.wait()
     finally:
         await exporter.stop()
+    log.info("stopped")  # what never started has one line to say: why
 
 
 def api_config(settings: Settings, base_url: str) -> ApiConfig:

@@ -223,8 +223,9 @@ def _engine(url: str) -> sa.Engine:
 
 
 def _sqlite_pragmas(connection: Any, _record: Any) -> None:
-    # WAL lets a reader look while the exporter writes; FULL keeps a commit through a power cut.
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000"):
+    # WAL lets a reader look while the exporter writes; FULL keeps a commit through a power cut. No one else
+    # should write: who does is waited for shorter than a stop may take, then the poll fails and tries again.
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=1000"):
         connection.execute(f"PRAGMA {pragma}").close()
 
 
