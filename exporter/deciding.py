@@ -112,7 +112,13 @@ def _paged(tail: Tail, beginning: Beginning, read: PageRead, clock: Clock, rules
     """Take in a tail page: the records on it that are new, and how far a first reading came."""
     items = read.page.items
     first = tails.is_first_reading(tail)
-    reading = tails.read(tails.weighed(tail, len(items), read.size), read.page, read.known, now=clock.now)
+    reading = tails.read(
+        tails.weighed(tail, len(items), read.size),
+        read.page,
+        read.known,
+        now=clock.now,
+        platform_now=clock.platform,
+    )
     new = tuple(found(item, beginning=beginning, clock=clock, rules=rules) for item in reading.fresh)
     after = reading.tail
     if first:

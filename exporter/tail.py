@@ -9,8 +9,8 @@ Rules:
 3.  A gap is read from its top downwards. When its bottom is reached it goes deeper (twice as far each
     time) while more is missing than empty positions could hide (a tie or a late record landed before
     it), or while the lowest record seen is new (a deletion hid growth: the total told too little).
-4.  Positions without a visible record (no host rows yet) are looked at again, at growing intervals and
-    a little wider each time, because positions shift. What shows nothing for `HOLD` is given up, said
+4.  New positions without a visible record (no host rows yet) are looked at again, at growing intervals
+    and a little wider each time, because positions shift. What shows nothing for `HOLD` is given up, said
     aloud: a record without rows is never visible.
 5.  When the total shrinks, records were deleted somewhere: each gap reaches down by as much, and the
     tail is checked again at once. So it is when the first record changes while the total does not grow.
@@ -32,7 +32,8 @@ PAGE_BYTES = 4_000_000  # memory on the platform is about 7 times the body
 HOLD = 900.0  # seconds that an empty position is looked at again: rows came late by seconds, never minutes
 FIRST_STEP = 5  # positions that a gap goes deeper at first: ties are a handful
 MAX_STEP = 400  # and at most: eight pages between two looks at what was found
-RELOOK_LIMIT = 120.0  # seconds between two looks at an empty position, at most
+RELOOK_GROWTH = 4.0  # each wait for the next look at an empty position is so much longer: seven in all
+RELOOK_LIMIT = 300.0  # seconds between two looks at an empty position, at most
 
 
 class Order(StrEnum):
@@ -49,14 +50,16 @@ class Gap:
     lo: int
     hi: int
     at: int  # what lies from here up is read in this pass
-    missing: int  # records that must be found; 0: a check whether there are any
+    missing: int  # records that must be found
     due: float  # when it is to be read
     since: float | None = None  # when its bottom was first reached
     holes: int = 0  # empty positions seen in this pass
-    low: float | None = None  # start of the lowest record seen in this pass
-    low_known: bool = False  # and whether it was known before
+    low: tuple[float, str] | None = None  # start and id of the lowest record seen in this pass
+    low_known: bool = False  # and whether it was known before this pass
     step: int = FIRST_STEP
     looks: int = 0  # passes done
+    is_check: bool = False  # nothing is known to be missing: a re-check
+    until: float | None = None  # what is missing had begun by then (platform's clock); None: nothing known
     floor: int | None = None  # first reading: go on down to this position
     floor_start: float | None = None  # and to records that started at this time
 
@@ -139,9 +142,9 @@ def probed(tail: Tail, page: Page, *, now: float, recheck_interval: float) -> Ta
         tail = replace(tail, first_id=first.id, first_start=first.start)
     regular = not tail.recheck_due - recheck_interval <= now < tail.recheck_due  # our clock may jump back
     check_due = shifted or regular
-    if check_due and total and not any(gap.missing == 0 for gap in tail.gaps):
-        lo = max(0, total - page_limit(tail))
-        tail = replace(tail, gaps=(*tail.gaps, _gap(lo, total, missing=0, now=now)))
+    if check_due and total and not any(gap.is_check for gap in tail.gaps):
+        check = _gap(max(0, total - page_limit(tail)), total, missing=0, now=now)
+        tail = replace(tail, gaps=(*tail.gaps, replace(check, is_check=True)))
     return replace(tail, recheck_due=now + recheck_interval) if regular else tail
 
 
@@ -175,27 +178,30 @@ def next_page(tail: Tail, *, now: float, limit: int = MAX_PAGE_SIZE) -> PageRequ
     return _page_at(max(gap.lo, gap.at - size), gap.at, total=total, limit=size, order=tail.order)
 
 
-def read(tail: Tail, page: Page, known: Container[str], *, now: float) -> Reading:
-    """Take in a page of the tail; `known` holds the ids of its records that the ledger has."""
+def read(tail: Tail, page: Page, known: Container[str], *, now: float, platform_now: float) -> Reading:
+    """Take in a page of the tail; `known` holds the ids of its records that the ledger has.
+
+    `now` is our clock, `platform_now` the platform's.
+    """
     total = page.total if page.total is not None else tail.total or 0
     tail = _ordered(_resized(tail, total, now), page)
     lo, hi = _covered(page, total, tail.order)
     fresh = tuple(item for item in page.items if item.id not in known)
     view = _View(lo=lo, hi=hi, page=page, known=known, holes=max(0, hi - lo - len(page.items)))
-    left = len(fresh)
+    left = sorted((item.start or 0.0 for item in fresh), reverse=True)
     gaps: list[Gap] = []
     for gap in reversed(tail.gaps):
-        found = min(left, gap.missing, max(0, min(hi, gap.hi) - max(lo, gap.lo)))
-        left -= found
+        found = _explained(gap, left, room=min(hi, gap.hi) - max(lo, gap.lo))
         gaps.append(_passed(replace(gap, missing=gap.missing - found), view))
-    after = [_concluded(gap, total, now) if gap.at <= gap.lo else gap for gap in gaps]
+    bounds = _Bounds(total=total, now=now, platform_now=platform_now)
+    after = [_concluded(gap, bounds) if gap.at <= gap.lo else gap for gap in gaps]
     given_up = sum(gap.missing for gap, kept in zip(gaps, after, strict=True) if kept is None)
     kept_gaps = sorted((gap for gap in after if gap is not None), key=lambda gap: gap.hi)
     return Reading(
         tail=replace(tail, gaps=tuple(kept_gaps)),
         fresh=fresh,
         given_up=given_up,
-        first_low=next((gap.low for gap in gaps if gap.floor is not None), None),
+        first_low=next((gap.low[0] for gap in gaps if gap.floor is not None and gap.low), None),
     )
 
 
@@ -231,6 +237,15 @@ class _View:
     page: Page
     known: Container[str]
     holes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Bounds:
+    """What no position and no time can be above."""
+
+    total: int
+    now: float
+    platform_now: float
 
 
 def _gap(lo: int, hi: int, *, missing: int, now: float) -> Gap:
@@ -309,36 +324,53 @@ def _covered(page: Page, total: int, order: Order | None) -> tuple[int, int]:
     return (total - end, total - begin) if order is Order.DESC else (begin, end)
 
 
+def _explained(gap: Gap, left: list[float], *, room: int) -> int:
+    """How many of the fresh records on a page a gap was missing; they leave `left` (newest first).
+
+    A record that began after the gap was known is none of them: it came with a deletion that hid growth.
+    """
+    mine = [start for start in left if gap.until is None or start <= gap.until]
+    found = mine[: max(0, min(gap.missing, room))]
+    for start in found:
+        left.remove(start)
+    return len(found)
+
+
 def _passed(gap: Gap, view: _View) -> Gap:
     """Move a gap's reading down over a page that touches it from above; other pages leave it."""
     if not view.lo < gap.at <= view.hi:
         return gap
-    timed = [item for item in view.page.items if item.start is not None]
-    lowest = min(timed, key=lambda item: (item.start, item.id), default=None)
+    lowest = min(((item.start, item.id) for item in view.page.items if item.start is not None), default=None)
     low, low_known = gap.low, gap.low_known
-    if lowest is not None and (low is None or lowest.start is None or lowest.start <= low):
-        low, low_known = lowest.start, lowest.id in view.known
+    if lowest is not None and (low is None or lowest < low):
+        low, low_known = lowest, lowest[1] in view.known
+    # What the page showed further down is read too; a first reading counts its positions and stays.
+    lo = gap.lo if gap.floor is not None else min(gap.lo, view.lo)
     return replace(
         gap,
-        at=max(gap.lo, view.lo),
+        lo=lo,
+        at=max(lo, view.lo),
         holes=gap.holes + view.holes,
         low=low,
         low_known=low_known,
     )
 
 
-def _concluded(gap: Gap, total: int, now: float) -> Gap | None:
+def _concluded(gap: Gap, bounds: _Bounds) -> Gap | None:
     """The gap after its bottom was reached: deeper, looked at again later, or closed (None)."""
+    now = bounds.now
     gap = gap if gap.since is not None else replace(gap, since=now)
     if _goes_deeper(gap, now):
         lo = max(gap.floor or 0, gap.lo - gap.step)
         # On a first reading every position is missing until it is seen; else the count is known.
         missing = gap.missing + (gap.lo - lo if gap.floor is not None else 0)
         return replace(gap, lo=lo, at=gap.lo, missing=missing, step=min(2 * gap.step, MAX_STEP), due=now)
-    if not gap.missing or _held(gap, now):
+    # A deletion may have hidden that a record without rows is new: any empty position is looked at again,
+    # but for those that a re-check sees, which comes back by itself.
+    if _held(gap, now) or not (gap.missing or (gap.holes and not gap.is_check)):
         return None
     wider = min(2**gap.looks, MAX_PAGE_SIZE)
-    hi = min(gap.hi + wider, total)
+    hi = min(gap.hi + wider, bounds.total)
     return Gap(
         lo=max(0, gap.lo - wider),
         hi=hi,
@@ -346,7 +378,8 @@ def _concluded(gap: Gap, total: int, now: float) -> Gap | None:
         missing=gap.missing,
         since=gap.since,
         looks=gap.looks + 1,
-        due=now + min(2.0**gap.looks, RELOOK_LIMIT),
+        until=gap.until if gap.until is not None else bounds.platform_now + 1.0,
+        due=now + min(RELOOK_GROWTH**gap.looks, RELOOK_LIMIT),
     )
 
 
@@ -355,7 +388,7 @@ def _goes_deeper(gap: Gap, now: float) -> bool:
     if gap.lo == 0:
         return False
     if gap.floor is not None:
-        began = gap.floor_start is None or gap.low is None or gap.low >= gap.floor_start
+        began = gap.floor_start is None or gap.low is None or gap.low[0] >= gap.floor_start
         return gap.lo > gap.floor and began
     return not _held(gap, now) and (gap.missing > gap.holes or not gap.low_known)
 
