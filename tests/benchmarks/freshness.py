@@ -1,0 +1,61 @@
+"""From a record's end to its being in what a scrape shows, in simulated time."""
+
+from exporter.simulator.scenarios import Scenario
+from tests.benchmarks.figures import Figure, Section, plain
+from tests.benchmarks.measuring import percentile
+from tests.benchmarks.simulated import RULES, make_platform, simulate
+
+ONE_HOST = (1, 1)
+PAGE = 0.02  # seconds of a page on a platform of some thousands of records
+RUNS = ((1.0, 900.0), (50.0, 180.0))  # jobs a second, simulated seconds
+
+
+def measure() -> Section:
+    """Run at both rates, on a platform with cheap pages and on one of 300,000 records."""
+    figures: list[Figure] = []
+    for rate, seconds in RUNS:
+        figures += _fresh(rate, seconds, deep=False)
+        figures += _fresh(rate, seconds, deep=True)
+    return Section(
+        title="Freshness",
+        method=f"Simulated time, polls each {RULES.interval:g} s, jobs of 5 s (median). From the end of a "
+        "record to the commit that publishes it; our own CPU time (about a second a poll at 50 "
+        "jobs/s) and the hold of newborn series are not in it. What is not counted at the end is "
+        "taken as late as it is old.",
+        figures=tuple(figures),
+        notes=(
+            (
+                "With 20 ms a page, at 50 jobs/s, new records arrive between any two pages: each page opens "
+                "a gap of its own, the newest is read first, and older ones starve though the pages asked "
+                "could hold them all."
+            ),
+            (
+                "With 300,000 records a tail page of 50 is priced at 2.6 s, and tail pages may take a tenth "
+                "of the time: no more than 50 records in 26 s, 1.9 jobs/s, can be found. Above that the backlog "
+                "grows; api.duty is what limits it."
+            ),
+        ),
+    )
+
+
+def _fresh(rate: float, seconds: float, *, deep: bool) -> list[Figure]:
+    platform = make_platform((Scenario(rate=rate, hosts=ONE_HOST, run=5.0),), history=1000, priced=True)
+    if not deep:
+        platform.page_price = PAGE
+    daemon = simulate(platform, seconds=seconds, settle_in=60.0)
+    counted, end = daemon.ledger.counted, platform.clock.now
+    ended = {
+        key: fact.finished for key, fact in platform.world.truth().items() if fact.finished > daemon.began
+    }
+    # What is not counted yet is at least as late as it is old.
+    lags = [counted.get(key, end) - finished for key, finished in ended.items()]
+    behind = sum(key not in counted for key in ended)
+    name = f"{rate:g} jobs/s, {'pages as of 300,000 records' if deep else 'pages of 20 ms'}"
+    return [
+        *(plain(f"{name}: p{share}", _shown(percentile(lags, share))) for share in (50, 99)),
+        plain(f"{name}: not counted at the end, of those ended", f"{behind:,} of {len(ended):,}"),
+    ]
+
+
+def _shown(lag: float) -> str:
+    return f"{lag:.3g} s = {lag / RULES.interval:.2g} intervals"

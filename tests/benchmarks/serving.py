@@ -1,0 +1,117 @@
+"""Servers to be scraped, each in a process of its own: `exporter` or `client`.
+
+`python -m tests.benchmarks.serving exporter SERIES URL`: the exporter with at least so many series. It prints
+its port, and settles all that the platform at URL has as fast as it can once it gets a line.
+`… client SERIES`: prometheus-client's own server with the same series.
+`… rundeck RUNS`: a mock of the API that rundeck-exporter reads, with so many finished runs.
+"""
+
+import asyncio
+import json
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
+
+import prometheus_client
+
+from exporter.api import JobApi
+from exporter.deciding import Changes
+from exporter.exposition import Exposition
+from exporter.metrics import ProcessMetrics
+from exporter.poller import Poller
+from exporter.tail import Tail
+from exporter.tracker import Beginning
+from exporter.web import Web, WebConfig
+from tests.benchmarks.measuring import quiet
+from tests.benchmarks.rendering import client_registry, increments
+from tests.benchmarks.settling import CONFIG, api_config, open_ledger
+
+
+def say(port: int) -> None:
+    """Tell the parent the port."""
+    sys.stdout.write(f"{port}\n")
+    sys.stdout.flush()
+
+
+async def exporter(series: int, url: str) -> None:
+    """Serve; poll without a pause once the parent says so."""
+    with open_ledger(url, label_limit=10**6) as ledger:
+        beginning = Beginning(horizon=0.0, floor=0.0)
+        seed = Changes(tail=Tail(), beginning=beginning, increments=increments(series))
+        ledger.commit(seed, now=1.0)
+        process, exposition = ProcessMetrics(version="0", python="3"), Exposition(zero_hold=60.0)
+        api = JobApi(api_config(url), process)
+        poller = Poller(api=api, ledger=ledger, config=CONFIG, process=process, publish=exposition.publish)
+        web = Web(
+            WebConfig(listen_addresses=("127.0.0.1:0",)),
+            scrape=lambda accept, encoding: exposition.scrape(
+                accept=accept, accept_encoding=encoding, now=time.time()
+            ),
+            ready=lambda: None,
+        )
+        poller.publish()
+        await web.start()
+        say(web.ports[0])
+        await asyncio.to_thread(sys.stdin.readline)
+        while True:
+            await poller.poll()
+            say(ledger.state.records)
+            await asyncio.sleep(1.0)
+
+
+def client(series: int) -> None:
+    """Serve by prometheus-client."""
+    server, _ = prometheus_client.start_http_server(0, addr="127.0.0.1", registry=client_registry(series))
+    say(server.server_port)
+    threading.Event().wait()
+
+
+def rundeck(runs: int) -> None:
+    """Serve what rundeck-exporter asks for."""
+    system = {"rundeck": {"version": "5.0.0"}, "executions": {"executionMode": "active"}, "stats": {}}
+    run = {"status": "succeeded", "user": "admin", "executionType": "user", "project": "p"}
+    times = {"date-started": {"unixtime": 1_800_000_000_000}, "date-ended": {"unixtime": 1_800_000_005_000}}
+    executions = [{**run, **times, "id": n, "job": {"id": f"job-{n % 50}", "name": "x"}} for n in range(runs)]
+    answers = {
+        "system/info": {"system": system},
+        "metrics/metrics": {"counters": {"rundeck.x": {"count": 1}}},
+        "projects": [{"name": "p"}],
+        "executions": {"executions": executions},
+        "executions/running": {"executions": []},
+        "executions/metrics": {"total": runs},
+    }
+    bodies = {name: json.dumps(answer).encode() for name, answer in answers.items()}
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            path = urlsplit(self.path).path
+            body = max(
+                (item for item in bodies.items() if path.endswith(item[0])), key=lambda item: len(item[0])
+            )[1]
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    say(server.server_port)
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    quiet()
+    kind, size = sys.argv[1], int(sys.argv[2])
+    if kind == "exporter":
+        asyncio.run(exporter(size, sys.argv[3]))
+    elif kind == "client":
+        client(size)
+    else:
+        rundeck(size)
