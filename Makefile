@@ -22,6 +22,9 @@ bench: venv  ## figures of cost and speed, as ratios measured in one run
 soak: venv  ## the long runs: kills, fuzzing
 	$(BIN)/python -m pytest -m soak -o addopts= $(ARGS)
 
+tools:  ## Prometheus, Alertmanager and checkers, unpacked into .tools
+	@.ci/tools
+
 venv: .venv/dev.stamp  ## set up only
 
 lock:  ## make both lock files anew from pyproject.toml (needs uv)
