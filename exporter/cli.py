@@ -5,6 +5,7 @@ Exit status: 0 well, 1 `check` found something, 2 what was asked for cannot be d
 
 import argparse
 import asyncio
+import difflib
 import os
 import sys
 import tempfile
@@ -231,7 +232,10 @@ def _simulate_parser() -> argparse.ArgumentParser:
 def _parsed(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Namespace:
     given, rest = _parsed_some(parser, argv)
     if rest:
-        raise SettingsError(f"unknown flag {rest[0]!r}; see job-exporter simulate --help")
+        name = rest[0].partition("=")[0]
+        known = ["--" + flag.replace("_", "-") for flag in vars(given)]
+        nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
+        raise SettingsError(f"unknown flag {name}: the nearest known one is {nearest}")
     return given
 
 
