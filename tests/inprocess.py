@@ -5,19 +5,22 @@ Bytes go through a dialect of the simulator and through `exporter.wire`: only HT
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC
+from enum import StrEnum
 from pathlib import Path
+
+import sqlalchemy as sa
 
 from exporter import wire
 from exporter.api import HttpError, NotUnderstoodError, PageCost, PlatformFailure, RecordNotFound
 from exporter.app import layout
-from exporter.counting import Buckets
+from exporter.counting import Buckets, Increment
 from exporter.deciding import Changes
-from exporter.ledger import Layout, Ledger, State
+from exporter.ledger import Layout, Ledger, LedgerError, State
 from exporter.metrics import HOST_BUCKETS, LAG_BUCKETS, MetricsConfig, ProcessMetrics
-from exporter.model import Page, Record, Results, Series, Snapshot
+from exporter.model import Page, Record, Results, Sample, Series, Snapshot
 from exporter.poller import PollConfig, Poller
 from exporter.simulator.dialect import Dialect
 from exporter.simulator.observed import ObservedDialect
@@ -64,7 +67,7 @@ class WorldApi:
     page_seconds: float = 0.0  # what a page takes, by the clock
     clock: Clock | None = None
     clock_skew: float | None = 0.0
-    fails: Callable[[str], bool] = lambda endpoint: False
+    fails: Callable[[str], bool] = lambda _endpoint: False
     asked: Counter[str] = field(default_factory=Counter)
     page_records: int = 0
     left: int = 0  # requests until a poll is taken for endless
@@ -105,20 +108,40 @@ class WorldApi:
         return wire.decode_results(body, zone=UTC)
 
 
-class CrashingLedger(Ledger):
-    """A ledger whose process dies around the n-th commit from now, before or after it is durable."""
+class Blow(StrEnum):
+    """What happens around a commit."""
 
-    crash_in: int | None = None
-    crash_after: bool = False
+    BEFORE = "the process dies before the commit"
+    DURING = "the process dies while the commit is being written"
+    AFTER = "the process dies when the commit is durable, before it is known"
+    REFUSED = "the disk is full: the commit fails, the process lives"
+
+
+class CrashingLedger(Ledger):
+    """A ledger that meets a blow at the n-th commit from now."""
+
+    blow: Blow | None = None
+    blow_in = 0
 
     def commit(self, changes: Changes, *, now: float) -> State:
-        if self.crash_in is not None:
-            self.crash_in -= 1
-            if self.crash_in < 0:
-                if self.crash_after:
-                    super().commit(changes, now=now)
-                raise Crash
-        return super().commit(changes, now=now)
+        self.blow_in -= 1
+        blow = self.blow if self.blow_in < 0 else None
+        if blow is Blow.BEFORE:
+            raise Crash
+        if blow is Blow.REFUSED:
+            self.blow = None
+            raise LedgerError("database or disk is full")
+        state = super().commit(changes, now=now)
+        if blow is Blow.AFTER:
+            raise Crash
+        return state
+
+    def _count(
+        self, connection: sa.Connection, increments: Iterable[Increment], now: float
+    ) -> Mapping[Series, Sample]:
+        if self.blow is Blow.DURING and self.blow_in < 0:
+            raise Crash
+        return super()._count(connection, increments, now)
 
 
 class Daemon:
@@ -160,9 +183,9 @@ class Daemon:
     def _take(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
 
-    def poll(self, *, times: int = 1, crash_in: int | None = None, crash_after: bool = False) -> bool:
-        """Poll, each time an interval later; False if the process died, and was started again."""
-        self.ledger.crash_in, self.ledger.crash_after = crash_in, crash_after
+    def poll(self, *, times: int = 1, blow: Blow | None = None, blow_in: int = 0) -> None:
+        """Poll, each time an interval later; if the process dies it is started again."""
+        self.ledger.blow, self.ledger.blow_in = blow, blow_in
         for _ in range(times):
             self.clock.now += self.config.rules.interval
             self.api.left = 5_000
@@ -170,8 +193,8 @@ class Daemon:
                 self._loop.run_until_complete(self.poller.poll())
             except Crash:
                 self.restart()
-                return False
-        return True
+                return
+        self.ledger.blow = None
 
     def restart(self) -> None:
         """End without any farewell, and begin again."""
