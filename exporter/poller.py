@@ -28,6 +28,7 @@ ROUND = 400  # look-ups a round: a second or two between commits, and little to 
 MAX_BACKOFF = 60.0  # seconds between polls while the platform is down
 PRUNE_INTERVAL = 3600.0  # seconds between two prunings of the ledger
 LOST_AFTER = 20  # look-ups that fail in a row: the platform is gone, the rest of the round is not asked
+GONE = ("connect", "auth")  # reasons that are never one record's fault
 MUCH = 2 * tails.MAX_PAGE_SIZE  # records missing at once that no ordinary poll brings: catching up
 
 T = TypeVar("T")
@@ -70,8 +71,9 @@ class Gathered:
 
     @property
     def is_lost(self) -> bool:
-        """Whether the platform is gone, as far as the look-ups tell."""
-        return self.failed >= LOST_AFTER or (self.failed > 0 and not self.answers)
+        """Whether the platform is gone, as far as the look-ups tell: a few failures may be their records'."""
+        gone = self.lost is not None and self.lost.reason in GONE and not self.answers
+        return self.failed >= LOST_AFTER or (self.failed > 0 and gone)
 
 
 class Poller:
