@@ -87,7 +87,7 @@ WRONG = {
         arguments=("demo", "--poll.intervall=3s"), says=("unknown flag --poll.intervall", "--poll.interval")
     ),
     "unknown flag of simulate": Wrong(
-        arguments=("simulate", "--fault=3"), says=("unknown flag '--fault=3'",)
+        arguments=("simulate", "--fault-rat=0.1"), says=("unknown flag --fault-rat:", "--fault-rate")
     ),
     "unknown variable": Wrong(
         arguments=("run",),
