@@ -37,7 +37,7 @@ def main() -> int:
     if unknown := set(args.parts) - set(PARTS):
         parser.error(f"unknown part {', '.join(sorted(unknown))}; there are: {', '.join(PARTS)}")
     quiet()
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 140)
     sections = []
     began = time.monotonic()
     for name in args.parts or PARTS:

@@ -46,6 +46,13 @@ class Section:
     method: str
     figures: tuple[Figure, ...]
     notes: tuple[str, ...] = ()
+    reasons: tuple[tuple[str, str], ...] = ()  # (how a figure's name begins, why it misses its aim)
+
+    def remarks(self) -> tuple[str, ...]:
+        """The notes, and the reasons of those aims that were not reached."""
+        missed = [figure.name for figure in self.figures if figure.verdict is Verdict.NO]
+        why = [text for start, text in self.reasons if any(name.startswith(start) for name in missed)]
+        return (*self.notes, *why)
 
 
 HEAD = ("figure", "aim", "value", "value ÷ aim", "reached")
@@ -83,7 +90,7 @@ def print_section(section: Section, console: Console) -> None:
     for figure in section.figures:
         table.add_row(*figure.cells())
     console.print(table)
-    for note in section.notes:
+    for note in section.remarks():
         console.print(f"  - {note}", markup=False)
 
 
@@ -95,8 +102,8 @@ def markdown(sections: Sequence[Section]) -> str:
 def _markdown(section: Section) -> str:
     lines = [f"## {section.title}", "", section.method, "", _row(HEAD), _row(("---",) * len(HEAD))]
     lines += [_row(figure.cells()) for figure in section.figures]
-    if section.notes:
-        lines += ["", *(f"- {note}" for note in section.notes)]
+    if remarks := section.remarks():
+        lines += ["", *(f"- {note}" for note in remarks)]
     return "\n".join([*lines, ""])
 
 
