@@ -23,7 +23,8 @@ from exporter import schema
 from exporter.counting import OTHER, Increment, fold
 from exporter.deciding import Changes
 from exporter.model import FailedRecord, Sample, Series
-from exporter.schema import counters, encode, failures, followed, settled
+from exporter.recent import Recent, Tally, merged, tallied
+from exporter.schema import counters, encode, failures, followed, recent, settled
 from exporter.tail import Tail
 from exporter.tracker import Beginning, Outcome, Settlement, Tracked
 
@@ -62,6 +63,7 @@ class State:
     counters: Mapping[Series, Sample] = field(default_factory=dict)
     latest: Mapping[Series, float] = field(default_factory=dict)  # gauges that keep the greatest value
     failures: tuple[FailedRecord, ...] = ()  # newest first
+    recent: Recent = field(default_factory=dict)  # what ended in the last hours
     records: int = 0  # rows of `settled`
 
 
@@ -148,15 +150,17 @@ class Ledger:
         settlements = [item for item in changes.settlements if item.id not in counted]
         _settle(connection, settlements, now)
         increments = [*changes.increments, *(inc for item in settlements for inc in item.increments)]
+        samples = self._count(connection, increments, now)
         schema.put(connection, "tail", changes.tail)
         schema.put(connection, "beginning", changes.beginning)
         return State(
             tail=changes.tail,
             beginning=changes.beginning,
             followed=_follow(connection, state.followed, changes),
-            counters=self._count(connection, increments, now),
+            counters=samples,
             latest=_keep_latest(connection, state.latest, changes.latest),
             failures=_keep_failures(connection, state.failures, settlements),
+            recent=_keep_recent(connection, state.recent, settlements, samples, now),
             records=state.records + len(settlements) - revived,
         )
 
@@ -284,6 +288,7 @@ def _loaded(connection: sa.Connection) -> State:
     }
     open_set = connection.execute(sa.select(followed))
     lines = connection.execute(sa.select(failures).order_by(failures.c.number.desc()))
+    tallies = connection.execute(sa.select(recent))
     return State(
         tail=schema.get(connection, "tail", Tail) or Tail(),
         beginning=schema.get(connection, "beginning", Beginning),
@@ -295,6 +300,7 @@ def _loaded(connection: sa.Connection) -> State:
             if series.part == "latest"
         },
         failures=tuple(msgspec.json.decode(row.state, type=FailedRecord) for row in lines),
+        recent={row.number: msgspec.json.decode(row.state, type=Tally) for row in tallies},
         records=connection.scalar(sa.select(sa.func.count()).select_from(settled)) or 0,
     )
 
@@ -423,3 +429,24 @@ def _keep_failures(
     newest = sa.select(failures.c.number).order_by(failures.c.number.desc()).limit(KEPT_FAILURES)
     connection.execute(sa.delete(failures).where(failures.c.number.not_in(newest)))
     return (*reversed(new), *had)[:KEPT_FAILURES]
+
+
+def _keep_recent(
+    connection: sa.Connection,
+    had: Recent,
+    settlements: list[Settlement],
+    samples: Mapping[Series, Sample],
+    now: float,
+) -> Recent:
+    if not settlements:
+        return had
+    idcs = {series.labels[0][1] for series in samples if series.family == "job_idc_records_total"}
+    new = tallied(settlements, idcs=idcs, now=now)
+    kept = merged(had, new, now=now)
+    gone = [*new, *(number for number in had if number not in kept)]
+    for chunk in range(0, len(gone), CHUNK):
+        connection.execute(sa.delete(recent).where(recent.c.number.in_(gone[chunk : chunk + CHUNK])))
+    if new:
+        rows = [{"number": number, "state": encode(kept[number])} for number in new]
+        connection.execute(sa.insert(recent), rows)
+    return kept

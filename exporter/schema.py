@@ -57,6 +57,12 @@ failures = sa.Table(
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
     sa.Column("state", sa.Text, nullable=False),
 )
+recent = sa.Table(  # tallies of the last hours, for the page
+    PREFIX + "recent",
+    _tables,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("state", sa.Text, nullable=False),
+)
 
 
 class SchemaError(Exception):
@@ -67,8 +73,12 @@ def _first(connection: sa.Connection) -> None:
     _tables.create_all(connection)
 
 
+def _recent(connection: sa.Connection) -> None:
+    recent.create(connection, checkfirst=True)
+
+
 # A ledger of version n has had the first n applied. Append; never change one that was released.
-MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (_first,)
+MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (_first, _recent)
 
 
 def migrate(connection: sa.Connection) -> None:
