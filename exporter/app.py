@@ -19,15 +19,21 @@ from exporter import __version__
 from exporter.api import ApiConfig, JobApi
 from exporter.counting import Buckets
 from exporter.exposition import Exposition, Scrape
+from exporter.landing.live import Landing
+from exporter.landing.reference import reference
+from exporter.landing.routes import routes
+from exporter.landing.sections import Site
 from exporter.ledger import Layout, Ledger
 from exporter.metrics import (
     HOST_BUCKETS,
     LAG_BUCKETS,
     MetricsConfig,
     ProcessMetrics,
+    families,
     initial_series,
     siblings,
 )
+from exporter.model import Snapshot
 from exporter.poller import PollConfig, Poller
 from exporter.settings import Settings
 from exporter.tracker import Rules
@@ -52,7 +58,15 @@ class Exporter:
         )
         self._exposition = Exposition(zero_hold=settings.metrics.zero_hold, config=metrics)
         self._process = ProcessMetrics(version=__version__, python=platform.python_version())
-        self._web = Web(web_config(settings), scrape=self._scrape, ready=self._not_ready)
+        site = site_of(settings, base_url)
+        self._landing = Landing(site, kept=lambda: self._ledger.state, error=self._not_ready, clock=time.time)
+        self._web = Web(
+            web_config(settings),
+            scrape=self._scrape,
+            ready=self._not_ready,
+            landing=self._landing.page,
+            routes=routes(self._landing, reference(families(metrics), site)),
+        )
         self._api = JobApi(api_config(settings, base_url), self._process)
         self._ledger = Ledger(
             settings.state.url.get_secret_value(),
@@ -65,7 +79,7 @@ class Exporter:
             ledger=self._ledger,
             config=poll_config(settings),
             process=self._process,
-            publish=self._exposition.publish,
+            publish=self._publish,
         )
         self._scheduler = AsyncIOScheduler(timezone=UTC)
         for note in self._ledger.notes:
@@ -109,6 +123,10 @@ class Exporter:
 
     def _scrape(self, accept: str, accept_encoding: str) -> Scrape:
         return self._exposition.scrape(accept=accept, accept_encoding=accept_encoding, now=time.time())
+
+    def _publish(self, snapshot: Snapshot) -> None:
+        self._exposition.publish(snapshot)
+        self._landing.publish(snapshot)
 
     def _not_ready(self) -> str | None:
         return self._poller.last_error
@@ -180,6 +198,17 @@ def web_config(settings: Settings) -> WebConfig:
         listen_addresses=tuple(str(address) for address in web.listen_address),
         config_file=web.config_file,
         telemetry_path=web.telemetry_path,
+    )
+
+
+def site_of(settings: Settings, base_url: str) -> Site:
+    """What the page tells of this exporter that does not change."""
+    return Site(
+        version=__version__,
+        platform=base_url,
+        telemetry_path=settings.web.telemetry_path,
+        record_url=settings.web.record_url,
+        interval=settings.poll.interval,
     )
 
 
