@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 from exporter import tail as tails
 from exporter.counting import Increment
 from exporter.model import Page, Series
-from exporter.tail import Order, Tail
+from exporter.pages import Order
+from exporter.tail import Tail
 from exporter.tracker import (
     Beginning,
     Clock,

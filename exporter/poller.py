@@ -17,11 +17,13 @@ import structlog
 from exporter import tail as tails
 from exporter.api import ApiError, PageCost, RecordNotFound, TooLargeError
 from exporter.deciding import Changes, PageRead, begin, decide
+from exporter.gaps import MAX_PAGE_SIZE
 from exporter.ledger import Ledger, LedgerError
 from exporter.metrics import ProcessMetrics
 from exporter.model import Page, Record, Results, Snapshot
 from exporter.overview import pending_results, platform_gauges
-from exporter.tail import PROBE, PageRequest, Tail
+from exporter.pages import PROBE, PageRequest
+from exporter.tail import Tail
 from exporter.tracker import Beginning, Clock, Look, Outcome, Rules, Tracked, due, wants_results
 
 ROUND = 400  # look-ups a round: a second or two between commits, and little to ask again after a crash
@@ -29,7 +31,7 @@ MAX_BACKOFF = 60.0  # seconds between polls while the platform is down
 PRUNE_INTERVAL = 3600.0  # seconds between two prunings of the ledger
 LOST_AFTER = 20  # look-ups that fail in a row: the platform is gone, the rest of the round is not asked
 GONE = ("connect", "auth")  # reasons that are never one record's fault
-MUCH = 2 * tails.MAX_PAGE_SIZE  # records missing at once that no ordinary poll brings: catching up
+MUCH = 2 * MAX_PAGE_SIZE  # records missing at once that no ordinary poll brings: catching up
 
 T = TypeVar("T")
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -54,7 +56,7 @@ class PollConfig:
     adopt: int = 200  # records of the first reading
     history: float | None = 0.0  # count what ended up to so long ago; None: all there is; 0: nothing
     duty: float = 0.1  # share of the wall time that tail pages may take
-    page_size: int = tails.MAX_PAGE_SIZE
+    page_size: int = MAX_PAGE_SIZE
     retention: float = 30 * 86400.0
 
 

@@ -2,7 +2,7 @@
 
 Rules:
 1.  Positions are counted from the oldest record (0) to the newest (total - 1), whatever the order of
-    the platform's pages; only `_page_at` and `_covered` know how pages lie over them.
+    the platform's pages; only `pages` knows how they lie over them.
 2.  What is missing is known by counting. When the total grows by k, k records are *missing*: a `Gap`
     is opened over the new positions and the one below, and each record that a page shows for the
     first time makes one less. Nothing is closed because it looks right.
@@ -23,45 +23,22 @@ Rules:
 
 from collections.abc import Container
 from dataclasses import dataclass, replace
-from enum import StrEnum
 
+from exporter.gaps import (
+    MAX_PAGE_SIZE,
+    Bounds,
+    Gap,
+    View,
+    concluded,
+    explained,
+    is_due,
+    open_gap,
+    passed,
+)
 from exporter.model import Page, PageItem
+from exporter.pages import Order, PageRequest, covered, page_at
 
-MAX_PAGE_SIZE = 50  # a page of 1000 killed a real platform; 50 light records are one cheap answer
 PAGE_BYTES = 4_000_000  # memory on the platform is about 7 times the body
-HOLD = 900.0  # seconds that an empty position is looked at again: rows came late by seconds, never minutes
-FIRST_STEP = 5  # positions that a gap goes deeper at first: ties are a handful
-MAX_STEP = 400  # and at most: eight pages between two looks at what was found
-RELOOK_GROWTH = 4.0  # each wait for the next look at an empty position is so much longer: seven in all
-RELOOK_LIMIT = 300.0  # seconds between two looks at an empty position, at most
-
-
-class Order(StrEnum):
-    """How the platform sorts its pages by start time."""
-
-    ASC = "oldest first"
-    DESC = "newest first"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gap:
-    """Positions `lo` to `hi` (exclusive) that hold records no page has shown yet, or may hold them."""
-
-    lo: int
-    hi: int
-    at: int  # what lies from here up is read in this pass
-    missing: int  # records that must be found
-    due: float  # when it is to be read
-    since: float | None = None  # when its bottom was first reached
-    holes: int = 0  # empty positions seen in this pass
-    low: tuple[float, str] | None = None  # start and id of the lowest record seen in this pass
-    low_known: bool = False  # and whether it was known before this pass
-    step: int = FIRST_STEP
-    looks: int = 0  # passes done
-    is_check: bool = False  # nothing is known to be missing: a re-check
-    until: float | None = None  # what is missing had begun by then (platform's clock); None: nothing known
-    floor: int | None = None  # first reading: go on down to this position
-    floor_start: float | None = None  # and to records that started at this time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,14 +57,6 @@ class Tail:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PageRequest:
-    """A page to ask for."""
-
-    number: int
-    size: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
     """What a page brought: the tail after it, the records never seen before, records given up."""
 
@@ -95,9 +64,6 @@ class Reading:
     fresh: tuple[PageItem, ...] = ()
     given_up: int = 0
     first_low: float | None = None  # earliest start down to which a first reading has read all
-
-
-PROBE = PageRequest(number=1, size=1)  # the cheapest question that tells the total
 
 
 def page_limit(tail: Tail, limit: int = MAX_PAGE_SIZE) -> int:
@@ -143,7 +109,7 @@ def probed(tail: Tail, page: Page, *, now: float, recheck_interval: float) -> Ta
     regular = not tail.recheck_due - recheck_interval <= now < tail.recheck_due  # our clock may jump back
     check_due = shifted or regular
     if check_due and total and not any(gap.is_check for gap in tail.gaps):
-        check = _gap(max(0, total - page_limit(tail)), total, missing=0, now=now)
+        check = open_gap(max(0, total - page_limit(tail)), total, missing=0, now=now)
         tail = replace(tail, gaps=(*tail.gaps, replace(check, is_check=True)))
     return replace(tail, recheck_due=now + recheck_interval) if regular else tail
 
@@ -159,7 +125,7 @@ def first_reading(
         return ()
     floor = 0 if newest is None else max(0, total - newest)
     top = max(floor, total - MAX_PAGE_SIZE)
-    gap = _gap(top, total, missing=total - top, now=now)
+    gap = open_gap(top, total, missing=total - top, now=now)
     return (replace(gap, floor=floor, floor_start=since, step=MAX_PAGE_SIZE),)
 
 
@@ -175,7 +141,7 @@ def next_page(tail: Tail, *, now: float, limit: int = MAX_PAGE_SIZE) -> PageRequ
             return PageRequest(number=total, size=1)
         if total <= size:
             return PageRequest(number=1, size=total)
-    return _page_at(max(gap.lo, gap.at - size), gap.at, total=total, limit=size, order=tail.order)
+    return page_at(max(gap.lo, gap.at - size), gap.at, total=total, limit=size, order=tail.order)
 
 
 def read(tail: Tail, page: Page, known: Container[str], *, now: float, platform_now: float) -> Reading:
@@ -185,16 +151,16 @@ def read(tail: Tail, page: Page, known: Container[str], *, now: float, platform_
     """
     total = page.total if page.total is not None else tail.total or 0
     tail = _ordered(_resized(tail, total, now), page)
-    lo, hi = _covered(page, total, tail.order)
+    lo, hi = covered(page, total, tail.order)
     fresh = tuple(item for item in page.items if item.id not in known)
-    view = _View(lo=lo, hi=hi, page=page, known=known, holes=max(0, hi - lo - len(page.items)))
+    view = View(lo=lo, hi=hi, page=page, known=known, holes=max(0, hi - lo - len(page.items)))
     left = sorted((item.start or 0.0 for item in fresh), reverse=True)
     gaps: list[Gap] = []
     for gap in reversed(tail.gaps):
-        found = _explained(gap, left, room=min(hi, gap.hi) - max(lo, gap.lo))
-        gaps.append(_passed(replace(gap, missing=gap.missing - found), view))
-    bounds = _Bounds(total=total, now=now, platform_now=platform_now)
-    after = [_concluded(gap, bounds) if gap.at <= gap.lo else gap for gap in gaps]
+        found = explained(gap, left, room=min(hi, gap.hi) - max(lo, gap.lo))
+        gaps.append(passed(replace(gap, missing=gap.missing - found), view))
+    bounds = Bounds(total=total, now=now, platform_now=platform_now)
+    after = [concluded(gap, bounds) if gap.at <= gap.lo else gap for gap in gaps]
     given_up = sum(gap.missing for gap, kept in zip(gaps, after, strict=True) if kept is None)
     kept_gaps = sorted((gap for gap in after if gap is not None), key=lambda gap: gap.hi)
     return Reading(
@@ -225,41 +191,12 @@ def end_first_reading(tail: Tail) -> Tail:
 
 def backlog(tail: Tail, now: float) -> int:
     """Records that are known to be missing and due to be read."""
-    return sum(gap.missing for gap in tail.gaps if _is_due(gap, now))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _View:
-    """A page over the positions that it covers."""
-
-    lo: int
-    hi: int
-    page: Page
-    known: Container[str]
-    holes: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Bounds:
-    """What no position and no time can be above."""
-
-    total: int
-    now: float
-    platform_now: float
-
-
-def _gap(lo: int, hi: int, *, missing: int, now: float) -> Gap:
-    return Gap(lo=lo, hi=hi, at=hi, missing=missing, due=now)
+    return sum(gap.missing for gap in tail.gaps if is_due(gap, now))
 
 
 def _next_gap(tail: Tail, now: float) -> Gap | None:
-    due = (gap for gap in tail.gaps if _is_due(gap, now))
+    due = (gap for gap in tail.gaps if is_due(gap, now))
     return max(due, key=lambda gap: gap.hi, default=None)
-
-
-def _is_due(gap: Gap, now: float) -> bool:
-    # What is due later than any look is ever put off was put off before our clock jumped back.
-    return not now < gap.due <= now + RELOOK_LIMIT
 
 
 def _resized(tail: Tail, total: int, now: float) -> Tail:
@@ -271,7 +208,7 @@ def _resized(tail: Tail, total: int, now: float) -> Tail:
         if top is not None and top.at == top.hi == tail.total and top.looks == 0 and top.missing:
             grown = replace(top, hi=total, at=total, missing=top.missing + total - tail.total)
             return replace(tail, total=total, gaps=(*tail.gaps[:-1], grown))
-        gap = _gap(max(0, tail.total - 1), total, missing=total - tail.total, now=now)
+        gap = open_gap(max(0, tail.total - 1), total, missing=total - tail.total, now=now)
         return replace(tail, total=total, gaps=(*tail.gaps, gap))
     gone = tail.total - total
     gaps = tuple(
@@ -300,98 +237,3 @@ def _ordered(tail: Tail, page: Page) -> Tail:
     if tail.order is Order.ASC and first > max(starts):
         return replace(tail, order=None, ends_compared=-1)
     return tail
-
-
-def _page_at(lo: int, at: int, *, total: int, limit: int, order: Order | None) -> PageRequest:
-    """The page that covers most of positions lo to at, downwards from at, with the least beside them."""
-    descending = order is Order.DESC
-    first, last = (total - at, total - lo) if descending else (lo, at)
-    best, best_score = PageRequest(number=1, size=1), (-1, 0)
-    for size in range(1, limit + 1):
-        number = (first if descending else last - 1) // size
-        begin, end = number * size, min((number + 1) * size, total)
-        useful = min(end, last) - max(begin, first)
-        score = (useful, useful - (end - begin))
-        if score > best_score:
-            best, best_score = PageRequest(number=number + 1, size=size), score
-    return best
-
-
-def _covered(page: Page, total: int, order: Order | None) -> tuple[int, int]:
-    """The positions that a page covers, given the total that came with it."""
-    begin = min((page.number - 1) * page.size, total)
-    end = min(page.number * page.size, total)
-    return (total - end, total - begin) if order is Order.DESC else (begin, end)
-
-
-def _explained(gap: Gap, left: list[float], *, room: int) -> int:
-    """How many of the fresh records on a page a gap was missing; they leave `left` (newest first).
-
-    A record that began after the gap was known is none of them: it came with a deletion that hid growth.
-    """
-    mine = [start for start in left if gap.until is None or start <= gap.until]
-    found = mine[: max(0, min(gap.missing, room))]
-    for start in found:
-        left.remove(start)
-    return len(found)
-
-
-def _passed(gap: Gap, view: _View) -> Gap:
-    """Move a gap's reading down over a page that touches it from above; other pages leave it."""
-    if not view.lo < gap.at <= view.hi:
-        return gap
-    lowest = min(((item.start, item.id) for item in view.page.items if item.start is not None), default=None)
-    low, low_known = gap.low, gap.low_known
-    if lowest is not None and (low is None or lowest < low):
-        low, low_known = lowest, lowest[1] in view.known
-    # What the page showed further down is read too; a first reading counts its positions and stays.
-    lo = gap.lo if gap.floor is not None else min(gap.lo, view.lo)
-    return replace(
-        gap,
-        lo=lo,
-        at=max(lo, view.lo),
-        holes=gap.holes + view.holes,
-        low=low,
-        low_known=low_known,
-    )
-
-
-def _concluded(gap: Gap, bounds: _Bounds) -> Gap | None:
-    """The gap after its bottom was reached: deeper, looked at again later, or closed (None)."""
-    now = bounds.now
-    gap = gap if gap.since is not None else replace(gap, since=now)
-    if _goes_deeper(gap, now):
-        lo = max(gap.floor or 0, gap.lo - gap.step)
-        # On a first reading every position is missing until it is seen; else the count is known.
-        missing = gap.missing + (gap.lo - lo if gap.floor is not None else 0)
-        return replace(gap, lo=lo, at=gap.lo, missing=missing, step=min(2 * gap.step, MAX_STEP), due=now)
-    # A deletion may have hidden that a record without rows is new: any empty position is looked at again,
-    # but for those that a re-check sees, which comes back by itself.
-    if _held(gap, now) or not (gap.missing or (gap.holes and not gap.is_check)):
-        return None
-    wider = min(2**gap.looks, MAX_PAGE_SIZE)
-    hi = min(gap.hi + wider, bounds.total)
-    return Gap(
-        lo=max(0, gap.lo - wider),
-        hi=hi,
-        at=hi,
-        missing=gap.missing,
-        since=gap.since,
-        looks=gap.looks + 1,
-        until=gap.until if gap.until is not None else bounds.platform_now + 1.0,
-        due=now + min(RELOOK_GROWTH**gap.looks, RELOOK_LIMIT),
-    )
-
-
-def _goes_deeper(gap: Gap, now: float) -> bool:
-    """Rules 3 and 6; on a first reading down to where it is to end."""
-    if gap.lo == 0:
-        return False
-    if gap.floor is not None:
-        began = gap.floor_start is None or gap.low is None or gap.low[0] >= gap.floor_start
-        return gap.lo > gap.floor and began
-    return not _held(gap, now) and (gap.missing > gap.holes or not gap.low_known)
-
-
-def _held(gap: Gap, now: float) -> bool:
-    return gap.since is not None and now - gap.since > HOLD

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from exporter.gaps import HOLD
 from exporter.poller import PollConfig
 from exporter.simulator.dialect import Dialect
 from exporter.simulator.documented import DocumentedDialect
@@ -21,7 +22,6 @@ from exporter.simulator.fleet import make_fleet
 from exporter.simulator.observed import ObservedDialect
 from exporter.simulator.record import RecordSpec
 from exporter.simulator.world import Order, World
-from exporter.tail import HOLD
 from tests.inprocess import RULES, Blow, Clock, Daemon, WorldApi, truth_of
 
 FLEET = make_fleet({"杭州": 3, "北京": 2, 'id"\nc': 1})

@@ -3,7 +3,7 @@
 from itertools import product
 
 from exporter.simulator.scenarios import Scenario
-from exporter.tail import MAX_PAGE_SIZE
+from exporter.gaps import MAX_PAGE_SIZE
 from tests.benchmarks.figures import Figure, Section, at_most, plain
 from tests.benchmarks.simulated import Daemon, make_platform, simulate
 

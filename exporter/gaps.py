@@ -1,0 +1,141 @@
+"""A gap: positions that hold records no page has shown yet. How it is read, deepened, kept, closed. PURE.
+
+The numbers of rules are those of `tail`.
+"""
+
+from collections.abc import Container
+from dataclasses import dataclass, replace
+
+from exporter.model import Page
+
+MAX_PAGE_SIZE = 50  # a page of 1000 killed a real platform; 50 light records are one cheap answer
+HOLD = 900.0  # seconds that an empty position is looked at again: rows came late by seconds, never minutes
+FIRST_STEP = 5  # positions that a gap goes deeper at first: ties are a handful
+MAX_STEP = 400  # and at most: eight pages between two looks at what was found
+RELOOK_GROWTH = 4.0  # each wait for the next look at an empty position is so much longer: seven in all
+RELOOK_LIMIT = 300.0  # seconds between two looks at an empty position, at most
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """Positions `lo` to `hi` (exclusive) that hold records no page has shown yet, or may hold them."""
+
+    lo: int
+    hi: int
+    at: int  # what lies from here up is read in this pass
+    missing: int  # records that must be found
+    due: float  # when it is to be read
+    since: float | None = None  # when its bottom was first reached
+    holes: int = 0  # empty positions seen in this pass
+    low: tuple[float, str] | None = None  # start and id of the lowest record seen in this pass
+    low_known: bool = False  # and whether it was known before this pass
+    step: int = FIRST_STEP
+    looks: int = 0  # passes done
+    is_check: bool = False  # nothing is known to be missing: a re-check
+    until: float | None = None  # what is missing had begun by then (platform's clock); None: nothing known
+    floor: int | None = None  # first reading: go on down to this position
+    floor_start: float | None = None  # and to records that started at this time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """A page over the positions that it covers."""
+
+    lo: int
+    hi: int
+    page: Page
+    known: Container[str]
+    holes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """What no position and no time can be above."""
+
+    total: int
+    now: float
+    platform_now: float
+
+
+def open_gap(lo: int, hi: int, *, missing: int, now: float) -> Gap:
+    """Begin to look for `missing` records at positions `lo` to `hi`."""
+    return Gap(lo=lo, hi=hi, at=hi, missing=missing, due=now)
+
+
+def is_due(gap: Gap, now: float) -> bool:
+    """Whether the gap is to be read now."""
+    # What is due later than any look is ever put off was put off before our clock jumped back.
+    return not now < gap.due <= now + RELOOK_LIMIT
+
+
+def explained(gap: Gap, left: list[float], *, room: int) -> int:
+    """How many of the fresh records on a page a gap was missing; they leave `left` (newest first).
+
+    A record that began after the gap was known is none of them: it came with a deletion that hid growth.
+    """
+    mine = [start for start in left if gap.until is None or start <= gap.until]
+    found = mine[: max(0, min(gap.missing, room))]
+    for start in found:
+        left.remove(start)
+    return len(found)
+
+
+def passed(gap: Gap, view: View) -> Gap:
+    """Move a gap's reading down over a page that touches it from above; other pages leave it."""
+    if not view.lo < gap.at <= view.hi:
+        return gap
+    lowest = min(((item.start, item.id) for item in view.page.items if item.start is not None), default=None)
+    low, low_known = gap.low, gap.low_known
+    if lowest is not None and (low is None or lowest < low):
+        low, low_known = lowest, lowest[1] in view.known
+    # What the page showed further down is read too; a first reading counts its positions and stays.
+    lo = gap.lo if gap.floor is not None else min(gap.lo, view.lo)
+    return replace(
+        gap,
+        lo=lo,
+        at=max(lo, view.lo),
+        holes=gap.holes + view.holes,
+        low=low,
+        low_known=low_known,
+    )
+
+
+def concluded(gap: Gap, bounds: Bounds) -> Gap | None:
+    """The gap after its bottom was reached: deeper, looked at again later, or closed (None)."""
+    now = bounds.now
+    gap = gap if gap.since is not None else replace(gap, since=now)
+    if _goes_deeper(gap, now):
+        lo = max(gap.floor or 0, gap.lo - gap.step)
+        # On a first reading every position is missing until it is seen; else the count is known.
+        missing = gap.missing + (gap.lo - lo if gap.floor is not None else 0)
+        return replace(gap, lo=lo, at=gap.lo, missing=missing, step=min(2 * gap.step, MAX_STEP), due=now)
+    # A deletion may have hidden that a record without rows is new: any empty position is looked at again,
+    # but for those that a re-check sees, which comes back by itself.
+    if _held(gap, now) or not (gap.missing or (gap.holes and not gap.is_check)):
+        return None
+    wider = min(2**gap.looks, MAX_PAGE_SIZE)
+    hi = min(gap.hi + wider, bounds.total)
+    return Gap(
+        lo=max(0, gap.lo - wider),
+        hi=hi,
+        at=hi,
+        missing=gap.missing,
+        since=gap.since,
+        looks=gap.looks + 1,
+        until=gap.until if gap.until is not None else bounds.platform_now + 1.0,
+        due=now + min(RELOOK_GROWTH**gap.looks, RELOOK_LIMIT),
+    )
+
+
+def _goes_deeper(gap: Gap, now: float) -> bool:
+    """Rules 3 and 6; on a first reading down to where it is to end."""
+    if gap.lo == 0:
+        return False
+    if gap.floor is not None:
+        began = gap.floor_start is None or gap.low is None or gap.low[0] >= gap.floor_start
+        return gap.lo > gap.floor and began
+    return not _held(gap, now) and (gap.missing > gap.holes or not gap.low_known)
+
+
+def _held(gap: Gap, now: float) -> bool:
+    return gap.since is not None and now - gap.since > HOLD

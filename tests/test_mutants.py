@@ -1,0 +1,131 @@
+"""The suite that passes with a bug planted is not done: each of these bugs makes the named tests fail.
+
+A copy of the package gets one change, and the tests that must notice run against the copy.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+MACHINE = "tests/test_machine.py"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mutant:
+    """A bug: in `file`, `old` (found once) becomes `new`; `test` must fail."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    test: str = MACHINE
+
+
+MUTANTS = (
+    Mutant(
+        name="the cursor moves past a late row",
+        file="gaps.py",
+        old="(gap.missing > gap.holes or not gap.low_known)",
+        new="False",
+    ),
+    Mutant(
+        name="records without rows are not looked at again",
+        file="gaps.py",
+        old="if _held(gap, now) or not (gap.missing or (gap.holes and not gap.is_check)):",
+        new="if True:",
+    ),
+    Mutant(
+        name="ties are ignored",
+        file="tail.py",
+        old="fresh = tuple(item for item in page.items if item.id not in known)",
+        new="fresh = tuple(item for item in page.items if item.id not in known and item.start not in"
+        " {other.start for other in page.items if other.id in known})",
+    ),
+    Mutant(
+        name="dedupe in memory only",
+        file="ledger.py",
+        old="            for chunk in _chunks([id_ for id_ in ids if id_ not in known]):",
+        new="            for chunk in []:",
+    ),
+    Mutant(
+        name="increments outside the transaction",
+        file="ledger.py",
+        old="        _settle(connection, settlements, now)\n",
+        new="        _settle(connection, settlements, now)\n        connection.commit()\n",
+    ),
+    Mutant(
+        name="memory moves on before the commit",
+        file="poller.py",
+        old="        await self._commit(await self._decided(gathered))\n",
+        new="        changes = await self._decided(gathered)\n        self._tail = changes.tail\n"
+        "        await self._commit(changes)\n",
+    ),
+    Mutant(
+        name="open records are forgotten when they leave the tail",
+        file="tracker.py",
+        old="    waiting = [item for item in tracked if not soon < item.due <= never]",
+        new="    waiting = [item for item in tracked if not soon < item.due <= never and now < item.found + 60]",  # noqa: E501
+    ),
+    Mutant(
+        name="a record settles before its hosts",
+        file="tracker.py",
+        old="settled = waited >= rules.settle_grace or is_complete(record, results)",
+        new="settled = True",
+    ),
+    Mutant(
+        name="the baseline counts",
+        file="tracker.py",
+        old="    return record.end is None or not tracked.horizon < record.end <= clock.platform",
+        new="    return False",
+    ),
+    Mutant(
+        name="a host counts once a row",
+        file="counting.py",
+        old='key = row.host_id or f"\\0row {number}"',
+        new='key = f"\\0row {number}"',
+    ),
+    Mutant(
+        name="zero first by who scrapes",
+        file="exposition.py",
+        old="        first = bisect_right(self._held, now, key=lambda group: group.born + self._zero_hold)\n",
+        new="        first = len(self._held)\n",
+        test="tests/test_metrics_hold.py",
+    ),
+    Mutant(
+        name="an IDC is born without its other statuses",
+        file="metrics.py",
+        old='        case "job_host_results_total" | "job_idc_records_total":',
+        new='        case "nothing":',
+        test="tests/test_metrics.py",
+    ),
+)
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_a_planted_bug_is_noticed(mutant: Mutant, tmp_path: Path) -> None:
+    """The tests named fail on a copy with the bug, and the bug is one change of the code as it is."""
+    for folder in ("exporter", "tests"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    path = tmp_path / "exporter" / mutant.file
+    text = path.read_text(encoding="utf-8")
+    assert text.count(mutant.old) == 1, "the code has moved on: plant the bug anew"
+    path.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
+    environ = {key: value for key, value in os.environ.items() if not key.startswith(("COV", "PYTEST"))}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", mutant.test],
+        cwd=tmp_path,
+        env={**environ, "PYTHONPATH": str(tmp_path), "MACHINE_EXAMPLES": "150"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 1, f"exit {done.returncode}: {done.stdout[-2000:]}{done.stderr[-1000:]}"
+    assert "1 failed" in done.stdout
