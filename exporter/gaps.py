@@ -11,7 +11,7 @@ from exporter.model import Page
 MAX_PAGE_SIZE = 50  # a page of 1000 killed a real platform; 50 light records are one cheap answer
 HOLD = 900.0  # seconds that an empty position is looked at again: rows came late by seconds, never minutes
 FIRST_STEP = 5  # positions that a gap goes deeper at first: ties are a handful
-MAX_STEP = 400  # and at most: eight pages between two looks at what was found
+MAX_STEP = 400  # and at most: eight pages between two looks at what was found; so wide is a look back, too
 RELOOK_GROWTH = 4.0  # each wait for the next look at an empty position is so much longer: seven in all
 RELOOK_LIMIT = 300.0  # seconds between two looks at an empty position, at most
 
@@ -26,7 +26,7 @@ class Gap:
     missing: int  # records that must be found
     due: float  # when it is to be read
     since: float | None = None  # when its bottom was first reached
-    holes: int = 0  # empty positions seen in this pass
+    holes: int = 0  # empty positions seen in this pass; a first pass hands them on: see `hole`
     low: tuple[float, str] | None = None  # start and id of the lowest record seen in this pass
     low_known: bool = False  # and whether it was known before this pass
     step: int = FIRST_STEP
@@ -82,7 +82,7 @@ def explained(gap: Gap, left: list[float], *, room: int) -> int:
 
 def passed(gap: Gap, view: View) -> Gap:
     """Move a gap's reading down over a page that touches it from above; other pages leave it."""
-    if not view.lo < gap.at <= view.hi:
+    if not touches(gap, view):
         return gap
     lowest = min(((item.start, item.id) for item in view.page.items if item.start is not None), default=None)
     low, low_known = gap.low, gap.low_known
@@ -94,10 +94,40 @@ def passed(gap: Gap, view: View) -> Gap:
         gap,
         lo=lo,
         at=max(lo, view.lo),
-        holes=gap.holes + view.holes,
+        holes=gap.holes + (view.holes if gap.looks else 0),
         low=low,
         low_known=low_known,
     )
+
+
+def touches(gap: Gap, view: View) -> bool:
+    """Whether a page goes on with a gap's reading from above."""
+    return view.lo < gap.at <= view.hi
+
+
+def hole(gap: Gap, view: View, bounds: Bounds) -> tuple[Gap, Gap | None]:
+    """Take the empty positions of a page out of the gap that first passes it, as a gap of their own.
+
+    So what is looked at again is one page, however much the gap spans. What a first reading meets far
+    below the newest records was empty long ago, and stays so.
+    """
+    if not view.holes or gap.looks or gap.is_check or not touches(gap, view):
+        return gap, None
+    missing = min(view.holes, gap.missing)
+    gap = replace(gap, missing=gap.missing - missing)
+    if gap.floor is not None and view.hi <= bounds.total - MAX_PAGE_SIZE:
+        return gap, None
+    empty = Gap(
+        lo=view.lo,
+        hi=view.hi,
+        at=view.hi,
+        missing=missing,
+        since=bounds.now,
+        looks=1,
+        until=bounds.platform_now + 1.0,
+        due=bounds.now + 1.0,
+    )
+    return gap, empty
 
 
 def concluded(gap: Gap, bounds: Bounds) -> Gap | None:
@@ -116,7 +146,7 @@ def concluded(gap: Gap, bounds: Bounds) -> Gap | None:
     wider = min(2**gap.looks, MAX_PAGE_SIZE)
     hi = min(gap.hi + wider, bounds.total)
     return Gap(
-        lo=max(0, gap.lo - wider),
+        lo=max(0, gap.lo - wider, hi - MAX_STEP),
         hi=hi,
         at=hi,
         missing=gap.missing,

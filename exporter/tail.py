@@ -14,7 +14,8 @@ Rules:
     aloud: a record without rows is never visible.
 5.  When the total shrinks, records were deleted somewhere: each gap reaches down by as much, and the
     tail is checked again at once. So it is when the first record changes while the total does not grow.
-6.  The re-check reads the newest page again, and goes deeper while the lowest record on it is new.
+6.  The re-check reads the newest page again, and goes deeper while the lowest record on it is new. While
+    nothing changes it comes less and less often.
 7.  The order is found by comparing the two ends; while both begin in the same second it is undecided,
     and pages are asked that hold everything, or the newest is taken to be last, as documented nowhere
     but seen.
@@ -31,13 +32,17 @@ from exporter.gaps import (
     View,
     concluded,
     explained,
+    hole,
     is_due,
     open_gap,
     passed,
+    touches,
 )
 from exporter.model import Page, PageItem
 from exporter.pages import Order, PageRequest, covered, page_at
 
+IDLE_RECHECKS = 12  # while nothing changes at all, a re-check waits up to so many intervals: an hour
+PATIENCE = 60.0  # seconds that a gap may wait for larger ones
 PAGE_BYTES = 4_000_000  # memory on the platform is about 7 times the body
 
 
@@ -53,6 +58,7 @@ class Tail:
     record_bytes: float = 0.0  # of a heavy recent one
     widest: int = 0  # records of the largest page that came well
     recheck_due: float = 0.0
+    recheck_wait: float = 0.0  # until the re-check after that; 0: one interval
     ends_compared: int = -1  # the total when both ends were last compared to find the order
 
 
@@ -97,21 +103,24 @@ def probed(tail: Tail, page: Page, *, now: float, recheck_interval: float) -> Ta
     """Take in the answer to `PROBE`: growth opens a gap, anything odd makes a check due."""
     total = page.total or 0
     first = page.items[0] if page.items else None
-    shifted = (
-        first is not None
-        and tail.first_id not in {None, first.id}
-        and tail.total is not None
-        and total <= tail.total
-    )
+    # Without one, its rows blink or it has none: that tells nothing.
+    changed = first is not None and tail.first_id not in {None, first.id}
+    shifted = changed and tail.total is not None and total <= tail.total
+    if changed or total != tail.total:
+        soon = min(tail.recheck_due, now + recheck_interval)
+        tail = replace(tail, recheck_wait=recheck_interval, recheck_due=soon)
     tail = _resized(tail, total, now)
-    if first is not None:  # else its rows blink, or it has none: that tells nothing
+    if first is not None:
         tail = replace(tail, first_id=first.id, first_start=first.start)
-    regular = not tail.recheck_due - recheck_interval <= now < tail.recheck_due  # our clock may jump back
-    check_due = shifted or regular
-    if check_due and total and not any(gap.is_check for gap in tail.gaps):
+    longest = IDLE_RECHECKS * recheck_interval
+    regular = not tail.recheck_due - longest <= now < tail.recheck_due  # our clock may jump back
+    if (shifted or regular) and total and not any(gap.is_check for gap in tail.gaps):
         check = open_gap(max(0, total - page_limit(tail)), total, missing=0, now=now)
         tail = replace(tail, gaps=(*tail.gaps, replace(check, is_check=True)))
-    return replace(tail, recheck_due=now + recheck_interval) if regular else tail
+    if not regular:
+        return tail
+    wait = max(tail.recheck_wait, recheck_interval)
+    return replace(tail, recheck_due=now + wait, recheck_wait=min(2 * wait, longest))
 
 
 def first_reading(
@@ -130,12 +139,12 @@ def first_reading(
 
 
 def next_page(tail: Tail, *, now: float, limit: int = MAX_PAGE_SIZE) -> PageRequest | None:
-    """Which page to ask for now; None: nothing is to be read. The newest gap goes first."""
-    gap = _next_gap(tail, now)
+    """Which page to ask for now; None: nothing is to be read."""
+    size = page_limit(tail, limit)
+    gap = _next_gap(tail, size, now)
     total = tail.total
     if gap is None or not total:
         return None
-    size = page_limit(tail, limit)
     if tail.order is None and total > 1:
         if tail.ends_compared != total:
             return PageRequest(number=total, size=1)
@@ -155,14 +164,20 @@ def read(tail: Tail, page: Page, known: Container[str], *, now: float, platform_
     fresh = tuple(item for item in page.items if item.id not in known)
     view = View(lo=lo, hi=hi, page=page, known=known, holes=max(0, hi - lo - len(page.items)))
     left = sorted((item.start or 0.0 for item in fresh), reverse=True)
-    gaps: list[Gap] = []
-    for gap in reversed(tail.gaps):
-        found = explained(gap, left, room=min(hi, gap.hi) - max(lo, gap.lo))
-        gaps.append(passed(replace(gap, missing=gap.missing - found), view))
     bounds = Bounds(total=total, now=now, platform_now=platform_now)
+    gaps: list[Gap] = []
+    empty: Gap | None = None
+    for known_gap in reversed(tail.gaps):
+        found = explained(known_gap, left, room=min(hi, known_gap.hi) - max(lo, known_gap.lo))
+        gap = replace(known_gap, missing=known_gap.missing - found)
+        if empty is None:
+            gap, empty = hole(gap, view, bounds)
+        gaps.append(passed(gap, view))
+    if fresh and any(gap.is_check and touches(gap, view) for gap in tail.gaps):
+        tail = replace(tail, recheck_wait=0.0)
     after = [concluded(gap, bounds) if gap.at <= gap.lo else gap for gap in gaps]
     given_up = sum(gap.missing for gap, kept in zip(gaps, after, strict=True) if kept is None)
-    kept_gaps = sorted((gap for gap in after if gap is not None), key=lambda gap: gap.hi)
+    kept_gaps = sorted((gap for gap in (*after, empty) if gap is not None), key=lambda gap: gap.hi)
     return Reading(
         tail=replace(tail, gaps=tuple(kept_gaps)),
         fresh=fresh,
@@ -194,9 +209,16 @@ def backlog(tail: Tail, now: float) -> int:
     return sum(gap.missing for gap in tail.gaps if is_due(gap, now))
 
 
-def _next_gap(tail: Tail, now: float) -> Gap | None:
-    due = (gap for gap in tail.gaps if is_due(gap, now))
-    return max(due, key=lambda gap: gap.hi, default=None)
+def _next_gap(tail: Tail, size: int, now: float) -> Gap | None:
+    """The gap of which a page of `size` shows most; those that wait too long, and the newest, come first.
+
+    While records arrive between two pages each page could find but those few: they wait and add up.
+    """
+    return max(
+        (gap for gap in tail.gaps if is_due(gap, now)),
+        key=lambda gap: (now - gap.due > PATIENCE, min(gap.at - gap.lo, size), gap.hi),
+        default=None,
+    )
 
 
 def _resized(tail: Tail, total: int, now: float) -> Tail:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from exporter.gaps import HOLD
+from exporter.model import Series
 from exporter.poller import PollConfig
 from exporter.simulator.dialect import Dialect
 from exporter.simulator.documented import DocumentedDialect
@@ -183,6 +184,10 @@ class Platform(RuleBasedStateMachine):
             )
             assert finished == len(self.daemon.settled())
             assert not self.daemon.settled() & self.baseline
+            counters = {series: sample.value for series, sample in state.counters.items()}
+            vanished = counters[Series("job_exporter_records_incomplete_total", (("reason", "vanished"),))]
+            followed = sum(item.horizon is None for item in state.followed.values())
+            assert counters[Series("job_records_discovered_total")] == finished + vanished + followed
 
     def teardown(self) -> None:
         """After all has calmed down: everything that could be seen is counted, truly, and nothing else."""

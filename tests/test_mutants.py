@@ -18,12 +18,13 @@ MACHINE = "tests/test_machine.py"
 
 @dataclass(frozen=True, kw_only=True)
 class Mutant:
-    """A bug: in `file`, `old` (found once) becomes `new`; `test` must fail."""
+    """A bug: in `file`, `old` (found once) becomes `new`, and so on for `more`; `test` must fail."""
 
     name: str
     file: str
     old: str
     new: str
+    more: tuple[tuple[str, str], ...] = ()
     test: str = MACHINE
 
 
@@ -52,6 +53,13 @@ MUTANTS = (
         file="ledger.py",
         old="            for chunk in _chunks([id_ for id_ in ids if id_ not in known]):",
         new="            for chunk in []:",
+        more=(
+            ("counted = set(_counted(connection, ids))", "counted = set(self.state.followed) - set(ids)"),
+            (
+                "            sa.insert(settled),\n",
+                '            sa.insert(settled).prefix_with("OR IGNORE"),\n',
+            ),
+        ),
     ),
     Mutant(
         name="increments outside the transaction",
@@ -115,8 +123,10 @@ def test_a_planted_bug_is_noticed(mutant: Mutant, tmp_path: Path) -> None:
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     path = tmp_path / "exporter" / mutant.file
     text = path.read_text(encoding="utf-8")
-    assert text.count(mutant.old) == 1, "the code has moved on: plant the bug anew"
-    path.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
+    for old, new in ((mutant.old, mutant.new), *mutant.more):
+        assert text.count(old) == 1, "the code has moved on: plant the bug anew"
+        text = text.replace(old, new)
+    path.write_text(text, encoding="utf-8")
     environ = {key: value for key, value in os.environ.items() if not key.startswith(("COV", "PYTEST"))}
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", mutant.test],
