@@ -15,8 +15,13 @@ from prometheus_client.utils import floatToGoString
 
 from exporter.model import ExecuteStatus, HostStatus, IdcOutcome, ResultStatus, Sample, Series
 
-# From the shortest run that a whole-second clock can show to the longest that people wait for.
-DURATION_BUCKETS = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0, 21600.0)
+# From the shortest run that a whole-second clock can show to the longest that people wait for; the default of
+# metrics.duration-buckets, which says why.
+DURATION_BUCKETS = (
+    *(1.0, 2.0, 5.0, 10.0, 20.0, 30.0),
+    *(60.0, 120.0, 300.0, 600.0, 1800.0),
+    *(3600.0, 10800.0, 21600.0),
+)
 # 1-2-5 steps: one host is the most frequent case, ten thousand the largest fleet we heard of.
 HOST_BUCKETS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0, 10000.0)
 # Poll interval and settle grace are 15 s each, a look comes at most a minute later; hours are downtime.

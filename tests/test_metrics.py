@@ -5,6 +5,7 @@ import re
 import pytest
 
 from exporter.metrics import (
+    DURATION_BUCKETS,
     FAMILIES,
     REQUEST_BUCKETS,
     Family,
@@ -18,6 +19,7 @@ from exporter.metrics import (
     siblings,
 )
 from exporter.model import HostStatus, IdcOutcome, ResultStatus, Series
+from exporter.settings import MetricsSettings
 
 # The public interface, as the design states it: | name | type | labels |.
 TABLE = """
@@ -242,3 +244,8 @@ def test_the_state_after_a_poll() -> None:
     names = ("pending_results", "catching_up", "ledger_records", "leader")
     assert [after[Series(f"job_exporter_{name}")] for name in names] == [3, 1, 42, 1]
     assert [before[Series(f"job_exporter_{name}")] for name in names] == [0, 0, 0, 0]
+
+
+def test_the_default_buckets_are_those_of_the_settings() -> None:
+    """The catalog's duration buckets and the default of metrics.duration-buckets are the same."""
+    assert MetricsSettings().duration_buckets == DURATION_BUCKETS
