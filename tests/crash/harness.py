@@ -24,6 +24,8 @@ PATIENCE = 30.0  # seconds until a test that waits in vain fails: two cores are 
 STEP = 0.02  # seconds between two looks at a condition
 PROMISED_STOP = 2.0  # seconds in which a signal ends the process
 
+LISTENING = r'(?m)^(?=.*\blistening\b).*?\bport"?[=:] ?([0-9]+)'  # in either form of the log
+
 # What a short test needs; everything else stays as it is for a user.
 QUICK = ("--poll.interval=200ms", "--metrics.zero-hold=0", "--web.listen-address=127.0.0.1:0")
 
@@ -87,7 +89,7 @@ class Program:
 
     async def url(self) -> str:
         """Where it serves, once it does."""
-        return f"http://127.0.0.1:{(await self.logged(r'event=listening .*?port=([0-9]+)'))[1]}"
+        return f"http://127.0.0.1:{(await self.logged(LISTENING))[1]}"
 
     async def client(self) -> httpx.AsyncClient:
         """A client of its pages, with keep-alive."""
