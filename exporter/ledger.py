@@ -17,21 +17,18 @@ from typing import IO, Any
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
-from exporter import schema
+from exporter import schema, writing
 from exporter.counting import OTHER, Increment, fold
 from exporter.deciding import Changes
 from exporter.model import FailedRecord, Sample, Series
-from exporter.recent import Recent, Tally, merged, tallied
-from exporter.schema import counters, encode, failures, followed, recent, settled
+from exporter.recent import Recent, Tally
+from exporter.schema import counters, failures, followed, recent, settled
 from exporter.tail import Tail
-from exporter.tracker import Beginning, Outcome, Settlement, Tracked
+from exporter.tracker import Beginning, Outcome, Tracked
 
 BOUNDED_LABELS = ("idc", "provider", "script_type")  # values of these come from the platform
-KEPT_FAILURES = 200  # lines of the page of recent failures
 KEPT_SETTLED = 5_000  # the newest ids are never pruned, however old: a re-check can meet them again
-CHUNK = 500  # ids asked for at once: SQLite takes 999 parameters at least
 
 
 class LedgerError(Exception):
@@ -107,7 +104,7 @@ class Ledger:
         """
         known = {id_ for id_ in ids if id_ in self.state.followed}
         with self._explained(), self._engine.connect() as connection:
-            for chunk in _chunks([id_ for id_ in ids if id_ not in known]):
+            for chunk in writing.chunks([id_ for id_ in ids if id_ not in known]):
                 rows = sa.select(settled.c.id).where(
                     settled.c.id.in_(chunk), settled.c.outcome != Outcome.VANISHED
                 )
@@ -145,10 +142,10 @@ class Ledger:
         """Write the changes; what memory is to hold once the transaction has ended well."""
         state = self.state
         ids = [item.id for item in changes.settlements]
-        revived = _revive(connection, [item.id for item in changes.found])
-        counted = set(_counted(connection, ids))
+        revived = writing.revive(connection, [item.id for item in changes.found])
+        counted = set(writing.counted(connection, ids))
         settlements = [item for item in changes.settlements if item.id not in counted]
-        _settle(connection, settlements, now)
+        writing.settle(connection, settlements, now)
         increments = [*changes.increments, *(inc for item in settlements for inc in item.increments)]
         samples = self._count(connection, increments, now)
         schema.put(connection, "tail", changes.tail)
@@ -156,11 +153,11 @@ class Ledger:
         return State(
             tail=changes.tail,
             beginning=changes.beginning,
-            followed=_follow(connection, state.followed, changes),
+            followed=writing.follow(connection, state.followed, changes),
             counters=samples,
-            latest=_keep_latest(connection, state.latest, changes.latest),
-            failures=_keep_failures(connection, state.failures, settlements),
-            recent=_keep_recent(connection, state.recent, settlements, samples, now),
+            latest=writing.keep_latest(connection, state.latest, changes.latest),
+            failures=writing.keep_failures(connection, state.failures, settlements),
+            recent=writing.keep_recent(connection, state.recent, settlements, samples, now),
             records=state.records + len(settlements) - revived,
         )
 
@@ -180,8 +177,8 @@ class Ledger:
                 for name, value in folded.series.labels:
                     if name in values and value != OTHER:
                         values[name].add(value)
-                _add(added, had, folded, self._layout.siblings, now)
-        _upsert(connection, added)
+                writing.add(added, had, folded, self._layout.siblings, now)
+        writing.upsert(connection, added)
         merged = dict(had)
         for series, sample in added.items():
             before = had.get(series)
@@ -277,11 +274,6 @@ def _advice(said: str) -> str:
     return said
 
 
-def _chunks(ids: list[str]) -> Iterator[list[str]]:
-    for start in range(0, len(ids), CHUNK):
-        yield ids[start : start + CHUNK]
-
-
 def _loaded(connection: sa.Connection) -> State:
     samples = {
         schema.series_of(row): schema.sample_of(row) for row in connection.execute(sa.select(counters))
@@ -303,150 +295,3 @@ def _loaded(connection: sa.Connection) -> State:
         recent={row.number: msgspec.json.decode(row.state, type=Tally) for row in tallies},
         records=connection.scalar(sa.select(sa.func.count()).select_from(settled)) or 0,
     )
-
-
-def _counted(connection: sa.Connection, ids: list[str]) -> Iterator[str]:
-    """Which of these were settled before; the primary key is the guard behind this one."""
-    for chunk in _chunks(ids):
-        yield from connection.scalars(sa.select(settled.c.id).where(settled.c.id.in_(chunk)))
-
-
-def _revive(connection: sa.Connection, ids: list[str]) -> int:
-    """Forget that these records had vanished: they are back."""
-    gone = 0
-    for chunk in _chunks(ids):
-        back = sa.delete(settled).where(settled.c.id.in_(chunk), settled.c.outcome == Outcome.VANISHED)
-        gone += connection.execute(back).rowcount
-    return gone
-
-
-def _follow(connection: sa.Connection, had: Mapping[str, Tracked], changes: Changes) -> Mapping[str, Tracked]:
-    """The open set after the changes. A record's own data is not written: it is read again."""
-    now = dict(had)
-    if changes.found:
-        rows = [{"id": item.id, "state": encode(replace(item, record=None))} for item in changes.found]
-        connection.execute(sa.insert(followed), rows)
-        now.update((item.id, item) for item in changes.found)
-    written = [item for item in changes.changed if _durable(item) != _durable(had.get(item.id))]
-    if written:
-        connection.execute(
-            sa.update(followed).where(followed.c.id == sa.bindparam("key")),
-            [{"key": item.id, "state": encode(replace(item, record=None))} for item in written],
-        )
-    now.update((item.id, item) for item in changes.changed)
-    for chunk in _chunks([item.id for item in changes.settlements]):
-        connection.execute(sa.delete(followed).where(followed.c.id.in_(chunk)))
-    for item in changes.settlements:
-        now.pop(item.id, None)
-    return now
-
-
-def _durable(item: Tracked | None) -> Tracked | None:
-    """What a restart must find of a record; when to look next is found anew."""
-    return replace(item, due=0.0, record=None, result_looks=0) if item else None
-
-
-def _settle(connection: sa.Connection, settlements: list[Settlement], now: float) -> None:
-    if settlements:
-        connection.execute(
-            sa.insert(settled),
-            [
-                {
-                    "id": item.id,
-                    "outcome": item.outcome,
-                    "result": item.record.result_status if item.record else None,
-                    "found": item.found,
-                    "settled": now,
-                    "started": item.record.start if item.record else None,
-                    "ended": item.record.end if item.record else None,
-                }
-                for item in settlements
-            ],
-        )
-
-
-def _add(
-    added: dict[Series, Sample],
-    had: Mapping[Series, Sample],
-    increment: Increment,
-    siblings: Callable[[Series], Iterable[Series]],
-    now: float,
-) -> None:
-    """Add one increment; a series that is born brings its siblings with it, at 0."""
-    series = increment.series
-    if series not in had and series not in added:
-        for sibling in (*siblings(series), series):
-            if sibling not in had:
-                added.setdefault(sibling, Sample(value=0.0, born=now))
-    before = added.get(series)
-    added[series] = Sample(
-        value=increment.value + (before.value if before else 0.0),
-        born=had[series].born if series in had else now,
-        exemplar=increment.exemplar or (before.exemplar if before else None),
-    )
-
-
-def _upsert(connection: sa.Connection, added: Mapping[Series, Sample]) -> None:
-    if not added:
-        return
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    insert = dialect.insert(counters)
-    statement = insert.on_conflict_do_update(
-        index_elements=[counters.c.family, counters.c.labels, counters.c.part],
-        set_={
-            "value": counters.c.value + insert.excluded.value,
-            "exemplar": sa.func.coalesce(insert.excluded.exemplar, counters.c.exemplar),
-        },
-    )
-    connection.execute(statement, [schema.row_of(series, added[series]) for series in sorted(added)])
-
-
-def _keep_latest(
-    connection: sa.Connection, had: Mapping[Series, float], new: Mapping[Series, float]
-) -> Mapping[Series, float]:
-    greater = {series: value for series, value in new.items() if value > had.get(series, float("-inf"))}
-    for series, value in greater.items():
-        row = schema.row_of(replace(series, part="latest"), Sample(value=value, born=0.0))
-        dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-        connection.execute(
-            dialect.insert(counters)
-            .values(row)
-            .on_conflict_do_update(
-                index_elements=[counters.c.family, counters.c.labels, counters.c.part],
-                set_={"value": value},
-            )
-        )
-    return {**had, **greater}
-
-
-def _keep_failures(
-    connection: sa.Connection, had: tuple[FailedRecord, ...], settlements: list[Settlement]
-) -> tuple[FailedRecord, ...]:
-    new = [item.failure for item in settlements if item.failure is not None]
-    if not new:
-        return had
-    connection.execute(sa.insert(failures), [{"state": encode(item)} for item in new[-KEPT_FAILURES:]])
-    newest = sa.select(failures.c.number).order_by(failures.c.number.desc()).limit(KEPT_FAILURES)
-    connection.execute(sa.delete(failures).where(failures.c.number.not_in(newest)))
-    return (*reversed(new), *had)[:KEPT_FAILURES]
-
-
-def _keep_recent(
-    connection: sa.Connection,
-    had: Recent,
-    settlements: list[Settlement],
-    samples: Mapping[Series, Sample],
-    now: float,
-) -> Recent:
-    if not settlements:
-        return had
-    idcs = {series.labels[0][1] for series in samples if series.family == "job_idc_records_total"}
-    new = tallied(settlements, idcs=idcs, now=now)
-    kept = merged(had, new, now=now)
-    gone = [*new, *(number for number in had if number not in kept)]
-    for chunk in range(0, len(gone), CHUNK):
-        connection.execute(sa.delete(recent).where(recent.c.number.in_(gone[chunk : chunk + CHUNK])))
-    if new:
-        rows = [{"number": number, "state": encode(kept[number])} for number in new]
-        connection.execute(sa.insert(recent), rows)
-    return kept

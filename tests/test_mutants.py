@@ -51,10 +51,10 @@ MUTANTS = (
     Mutant(
         name="dedupe in memory only",
         file="ledger.py",
-        old="            for chunk in _chunks([id_ for id_ in ids if id_ not in known]):",
+        old="            for chunk in writing.chunks([id_ for id_ in ids if id_ not in known]):",
         new="            for chunk in []:",
         more=(
-            ("counted = set(_counted(connection, ids))", "counted = set(self.state.followed) - set(ids)"),
+            ("counted = set(writing.counted(connection, ids))", "counted = set(self.state.followed) - set(ids)"),
             (
                 "            sa.insert(settled),\n",
                 '            sa.insert(settled).prefix_with("OR IGNORE"),\n',
@@ -64,8 +64,8 @@ MUTANTS = (
     Mutant(
         name="increments outside the transaction",
         file="ledger.py",
-        old="        _settle(connection, settlements, now)\n",
-        new="        _settle(connection, settlements, now)\n        connection.commit()\n",
+        old="        writing.settle(connection, settlements, now)\n",
+        new="        writing.settle(connection, settlements, now)\n        connection.commit()\n",
     ),
     Mutant(
         name="memory moves on before the commit",

@@ -1,0 +1,175 @@
+"""The statements of a commit, one function each; all run in the transaction of `Ledger.commit`.
+
+Each writes its part of the changes, and answers what memory is to hold of it once the transaction ended well.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from exporter import schema
+from exporter.counting import Increment
+from exporter.deciding import Changes
+from exporter.model import FailedRecord, Sample, Series
+from exporter.recent import Recent, merged, tallied
+from exporter.schema import counters, encode, failures, followed, recent, settled
+from exporter.tracker import Outcome, Settlement, Tracked
+
+KEPT_FAILURES = 200  # lines of the page of recent failures
+CHUNK = 500  # ids asked for at once: SQLite takes 999 parameters at least
+
+
+def chunks(ids: list[str]) -> Iterator[list[str]]:
+    """Cut ids into parts that one statement takes."""
+    for start in range(0, len(ids), CHUNK):
+        yield ids[start : start + CHUNK]
+
+
+def counted(connection: sa.Connection, ids: list[str]) -> Iterator[str]:
+    """Which of these were settled before; the primary key is the guard behind this one."""
+    for chunk in chunks(ids):
+        yield from connection.scalars(sa.select(settled.c.id).where(settled.c.id.in_(chunk)))
+
+
+def revive(connection: sa.Connection, ids: list[str]) -> int:
+    """Forget that these records had vanished: they are back."""
+    gone = 0
+    for chunk in chunks(ids):
+        back = sa.delete(settled).where(settled.c.id.in_(chunk), settled.c.outcome == Outcome.VANISHED)
+        gone += connection.execute(back).rowcount
+    return gone
+
+
+def follow(connection: sa.Connection, had: Mapping[str, Tracked], changes: Changes) -> Mapping[str, Tracked]:
+    """The open set after the changes. A record's own data is not written: it is read again."""
+    now = dict(had)
+    if changes.found:
+        rows = [{"id": item.id, "state": encode(replace(item, record=None))} for item in changes.found]
+        connection.execute(sa.insert(followed), rows)
+        now.update((item.id, item) for item in changes.found)
+    written = [item for item in changes.changed if _durable(item) != _durable(had.get(item.id))]
+    if written:
+        connection.execute(
+            sa.update(followed).where(followed.c.id == sa.bindparam("key")),
+            [{"key": item.id, "state": encode(replace(item, record=None))} for item in written],
+        )
+    now.update((item.id, item) for item in changes.changed)
+    for chunk in chunks([item.id for item in changes.settlements]):
+        connection.execute(sa.delete(followed).where(followed.c.id.in_(chunk)))
+    for item in changes.settlements:
+        now.pop(item.id, None)
+    return now
+
+
+def _durable(item: Tracked | None) -> Tracked | None:
+    """What a restart must find of a record; when to look next is found anew."""
+    return replace(item, due=0.0, record=None, result_looks=0) if item else None
+
+
+def settle(connection: sa.Connection, settlements: list[Settlement], now: float) -> None:
+    """Write the ids that left the open set: a second time, and the whole commit fails."""
+    if settlements:
+        connection.execute(
+            sa.insert(settled),
+            [
+                {
+                    "id": item.id,
+                    "outcome": item.outcome,
+                    "result": item.record.result_status if item.record else None,
+                    "found": item.found,
+                    "settled": now,
+                    "started": item.record.start if item.record else None,
+                    "ended": item.record.end if item.record else None,
+                }
+                for item in settlements
+            ],
+        )
+
+
+def add(
+    added: dict[Series, Sample],
+    had: Mapping[Series, Sample],
+    increment: Increment,
+    siblings: Callable[[Series], Iterable[Series]],
+    now: float,
+) -> None:
+    """Add one increment; a series that is born brings its siblings with it, at 0."""
+    series = increment.series
+    if series not in had and series not in added:
+        for sibling in (*siblings(series), series):
+            if sibling not in had:
+                added.setdefault(sibling, Sample(value=0.0, born=now))
+    before = added.get(series)
+    added[series] = Sample(
+        value=increment.value + (before.value if before else 0.0),
+        born=had[series].born if series in had else now,
+        exemplar=increment.exemplar or (before.exemplar if before else None),
+    )
+
+
+def upsert(connection: sa.Connection, added: Mapping[Series, Sample]) -> None:
+    """Add to counters, making those that are not there."""
+    if not added:
+        return
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    insert = dialect.insert(counters)
+    statement = insert.on_conflict_do_update(
+        index_elements=[counters.c.family, counters.c.labels, counters.c.part],
+        set_={
+            "value": counters.c.value + insert.excluded.value,
+            "exemplar": sa.func.coalesce(insert.excluded.exemplar, counters.c.exemplar),
+        },
+    )
+    connection.execute(statement, [schema.row_of(series, added[series]) for series in sorted(added)])
+
+
+def keep_latest(
+    connection: sa.Connection, had: Mapping[Series, float], new: Mapping[Series, float]
+) -> Mapping[Series, float]:
+    """Keep the greatest value of each: rows of `counters` too, of a part of their own."""
+    greater = {series: value for series, value in new.items() if value > had.get(series, float("-inf"))}
+    upsert(
+        connection,
+        {
+            replace(series, part="latest"): Sample(value=value - had.get(series, 0.0), born=0.0)
+            for series, value in greater.items()
+        },
+    )
+    return {**had, **greater}
+
+
+def keep_failures(
+    connection: sa.Connection, had: tuple[FailedRecord, ...], settlements: list[Settlement]
+) -> tuple[FailedRecord, ...]:
+    """Keep the newest records that did not succeed."""
+    new = [item.failure for item in settlements if item.failure is not None]
+    if not new:
+        return had
+    connection.execute(sa.insert(failures), [{"state": encode(item)} for item in new[-KEPT_FAILURES:]])
+    newest = sa.select(failures.c.number).order_by(failures.c.number.desc()).limit(KEPT_FAILURES)
+    connection.execute(sa.delete(failures).where(failures.c.number.not_in(newest)))
+    return (*reversed(new), *had)[:KEPT_FAILURES]
+
+
+def keep_recent(
+    connection: sa.Connection,
+    had: Recent,
+    settlements: list[Settlement],
+    samples: Mapping[Series, Sample],
+    now: float,
+) -> Recent:
+    """Keep the tallies of the last hours."""
+    if not settlements:
+        return had
+    idcs = {series.labels[0][1] for series in samples if series.family == "job_idc_records_total"}
+    new = tallied(settlements, idcs=idcs, now=now)
+    kept = merged(had, new, now=now)
+    gone = [*new, *(number for number in had if number not in kept)]
+    for chunk in range(0, len(gone), CHUNK):
+        connection.execute(sa.delete(recent).where(recent.c.number.in_(gone[chunk : chunk + CHUNK])))
+    if new:
+        rows = [{"number": number, "state": encode(kept[number])} for number in new]
+        connection.execute(sa.insert(recent), rows)
+    return kept
