@@ -20,7 +20,7 @@ bench: venv  ## figures of cost and speed, as ratios measured in one run
 	$(BIN)/python -m tests.benchmarks
 
 soak: venv  ## the long runs: kills, fuzzing
-	$(BIN)/python -m pytest -m soak -o addopts= $(ARGS)
+	$(BIN)/python -m pytest -m soak $(ARGS)
 
 tools:  ## Prometheus, Alertmanager and checkers, unpacked into .tools
 	@.ci/tools

@@ -25,8 +25,14 @@ from exporter.simulator.server import RunningSimulator, serve
 from exporter.simulator.server import run as run_simulator
 from exporter.web import WebError
 
-# A demo is to be seen moving: polls each second, a new series is held for two scrapes of five seconds.
-DEMO_SETTINGS = ("--poll.interval=2s", "--poll.settle-grace=5s", "--metrics.zero-hold=10s")
+# A demo is to be seen moving: frequent polls, a new series is held for two scrapes of five seconds, and what
+# ended before the demo began is counted, so that there is something to see at once.
+DEMO_SETTINGS = (
+    "--poll.interval=2s",
+    "--poll.settle-grace=5s",
+    "--poll.history=all",
+    "--metrics.zero-hold=10s",
+)
 DEMO_HISTORY = 300  # records that are there before the demo begins: a platform is never new
 
 # What a wrong setting, address, certificate or ledger raises: the user's to mend.
