@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from exporter.model import FailedRecord, HostStatus, Series, Snapshot
+from exporter.model import UNKNOWN, FailedRecord, HostStatus, Series, Snapshot
 from exporter.recent import KEPT, WIDTH, Recent, Tally, first_kept, total
 
 STALE_POLLS = 5  # intervals without a good poll after which it is told: more than a slow platform takes
 STALE_LEAST = 60.0  # seconds; a demo that polls each second is not stale after five
-LAG_TALLIES = 12  # the lag is told of the last hour: what it is now, not what it once was
+LAG_TALLIES = 3  # the lag is told of the last ten minutes or more: as it is now, not as it once was
 
 
 class Health(StrEnum):
@@ -28,7 +28,7 @@ class Kept(Protocol):
     """What the ledger keeps for the page: a part of its state."""
 
     @property
-    def failures(self) -> Sequence[FailedRecord]: ...  # noqa: D102  (newest first)
+    def failures(self) -> Sequence[FailedRecord]: ...  # noqa: D102  (last counted first)
     @property
     def recent(self) -> Recent: ...  # noqa: D102
 
@@ -74,7 +74,7 @@ class Facts:
     polls: int
     poll_failures: int
     poll_seconds: float
-    lag: float | None  # mean of the last hour, from a record's end to its being counted
+    lag: float | None  # mean of late, from a record's end to its being counted
     skew: float | None  # the platform's clock minus ours
     pending: int  # finished records that wait for their hosts
     platform: Platform | None  # None: the platform cannot be read
@@ -97,7 +97,7 @@ def gathered(snapshot: Snapshot, kept: Kept, *, error: str | None, interval: flo
     polled = gauge("job_exporter_last_successful_poll_timestamp_seconds") or None
     recent, first = kept.recent, first_kept(now)
     window = [(number, recent.get(number, Tally())) for number in range(first, first + KEPT)]
-    last_hour = total(tally for _, tally in window[-LAG_TALLIES:])
+    lately = total(tally for _, tally in window[-LAG_TALLIES:])
     discovered = snapshot.counters.get(Series("job_records_discovered_total"))
     return Facts(
         now=now,
@@ -107,15 +107,20 @@ def gathered(snapshot: Snapshot, kept: Kept, *, error: str | None, interval: flo
         polls=counter("job_exporter_polls_total"),
         poll_failures=counter("job_exporter_poll_failures_total"),
         poll_seconds=gauge("job_exporter_poll_duration_seconds") or 0.0,
-        lag=last_hour.lag / last_hour.lagged if last_hour.lagged else None,
+        lag=lately.lag / lately.lagged if lately.lagged else None,
         skew=gauge("job_exporter_clock_skew_seconds"),
         pending=int(gauge("job_exporter_pending_results") or 0),
         platform=_platform(snapshot),
         window=[(float(number * WIDTH), tally) for number, tally in window],
         idcs=_idcs(snapshot, total(tally for _, tally in window)),
-        failures=kept.failures,
+        failures=newest_first(kept.failures, now=now),
         since=discovered.born if discovered else None,
     )
+
+
+def newest_first(failures: Sequence[FailedRecord], *, now: float) -> list[FailedRecord]:
+    """Sort failures by their end: a downtime is counted in any order. No end, or one to come, is now."""
+    return sorted(failures, key=lambda item: -min(item.finished if item.finished is not None else now, now))
 
 
 def _is_late(polled: float | None, interval: float, now: float) -> bool:
@@ -156,7 +161,7 @@ def _platform(snapshot: Snapshot) -> Platform | None:
 
 
 def _idcs(snapshot: Snapshot, window: Tally) -> list[Idc]:
-    """Every IDC that was ever seen; those without hosts in the window come last."""
+    """Every IDC that was ever seen, the worst first; those without hosts in the window come last."""
     totals: dict[str, dict[str, int]] = {idc: {} for idc in window.hosts}
     for series, sample in snapshot.counters.items():
         if series.family == "job_host_results_total":
@@ -165,4 +170,9 @@ def _idcs(snapshot: Snapshot, window: Tally) -> list[Idc]:
     found = (
         Idc(name=name, recent=window.hosts.get(name, {}), total=statuses) for name, statuses in totals.items()
     )
-    return sorted(found, key=lambda idc: (not idc.hosts, -idc.bad / max(1, idc.hosts), -idc.hosts, idc.name))
+    return sorted(found, key=_worst)
+
+
+def _worst(idc: Idc) -> tuple[object, ...]:
+    """Hosts of the IDC `unknown` never told anything: it would always be the worst."""
+    return not idc.hosts, idc.name == UNKNOWN, -idc.bad / max(1, idc.hosts), -idc.hosts, idc.name

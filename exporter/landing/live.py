@@ -6,7 +6,7 @@ from typing import Any
 
 from exporter.landing import sections
 from exporter.landing.document import Page, document, stylesheet
-from exporter.landing.facts import Facts, Health, Kept, gathered
+from exporter.landing.facts import Facts, Health, Kept, gathered, newest_first
 from exporter.landing.markup import el, join
 from exporter.landing.sections import Site, record_link
 from exporter.landing.words import clock, iso
@@ -47,7 +47,8 @@ class Landing:
 
     def failures(self) -> str:
         """Give the recent failures as JSON: see `failures_json`."""
-        return failures_json(self._kept().failures, self._site.record_url)
+        failures = newest_first(self._kept().failures, now=self._clock())
+        return failures_json(failures, self._site.record_url)
 
 
 def page(facts: Facts, site: Site) -> Page:

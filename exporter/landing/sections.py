@@ -14,7 +14,7 @@ from exporter.recent import KEPT, WIDTH, total
 LONGEST_NAME = 48  # characters of a name that are shown; an id of the platform has 36
 LONGEST_TIP = 300  # and of the rest, when it is pointed at
 SHOWN_IDCS = 50  # lines; more are for a dashboard
-SHOWN_FAILURES = 50  # lines; all that are kept are in the JSON
+SHOWN_FAILURES = 25  # lines; all that are kept are in the JSON
 SHOWN_PLACES = 6  # IDCs in the line of one failure
 HOURS = KEPT * WIDTH // 3600
 ALWAYS = (ResultStatus.SUCCESS, ResultStatus.FAIL, ResultStatus.TIMEOUT)  # in the legend even at 0
@@ -41,7 +41,7 @@ STATES: Mapping[Health, tuple[str, str]] = {
     Health.WORKING: ("Working", "Every record that finishes is counted once."),
     Health.CATCHING_UP: (
         "Catching up",
-        "What finished while the exporter was away is being counted: counters grow faster than life.",
+        "What finished meanwhile is being counted: until that is done counters grow faster than life.",
     ),
     Health.STALE: ("No poll has ended for a while", "The numbers are those of the last good poll."),
     Health.FAILING: (
@@ -110,8 +110,8 @@ def _vitals(facts: Facts) -> Iterator[tuple[str, Markup]]:
     yield "Polls since the start", join(number(facts.polls) + failed)
     if facts.polls:
         yield "The last one took", join(seconds(facts.poll_seconds))
-    lag = NONE if facts.lag is None else f"{seconds(facts.lag)} after its end"
-    yield "A record is counted", join(lag)
+    if facts.lag is not None:
+        yield "A record is counted", join(f"{seconds(facts.lag)} after its end")
     if facts.skew is not None and abs(facts.skew) >= 1:
         side = "ahead" if facts.skew > 0 else "behind"
         yield "Platform's clock", join(f"{seconds(abs(facts.skew))} {side}")
@@ -123,17 +123,17 @@ def platform(facts: Facts) -> Markup:
     tiles: list[tuple[str, str, Markup | str, str]] = []
     if seen is not None:
         skew = facts.skew or 0.0
-        age = NONE if seen.oldest is None else seconds(max(0.0, facts.now + skew - seen.oldest))
+        age = NONE if seen.oldest is None else seconds(max(0.0, facts.now + skew - seen.oldest), rough=True)
         since: Markup | str = "nothing is open"
         if seen.oldest is not None:
             since = join("since ", clock(seen.oldest, now=facts.now))
         tiles = [
-            ("init", number(seen.init), "waiting to start", ""),
-            ("doing", number(seen.doing), "running", ""),
+            ("Waiting", number(seen.init), "init: not started yet", ""),
+            ("Running", number(seen.doing), "doing", ""),
             ("Overdue", number(seen.overdue), "past their own timeout", "bad" if seen.overdue else ""),
             ("Oldest open", age, since, ""),
             ("Finishing", number(facts.pending), "hosts not complete yet", ""),
-            ("done", number(seen.done), "all on the platform", ""),
+            ("Done", number(seen.done), "all that the platform has", ""),
         ]
     cells = (
         el(
@@ -161,7 +161,9 @@ def results(facts: Facts) -> Markup:
         "h2", f"Records that ended in the last {HOURS} hours", el("span", number(whole), class_="total")
     )
     if not whole:
-        return el("section", heading, el("p", f"None, in {HOURS} hours.", class_="empty"))
+        began = join(" Counting began ", clock(facts.since, now=facts.now, precise=False), ".")
+        told = el("p", "None that was counted.", began if facts.since else None, class_="empty")
+        return el("section", heading, told)
     legend = (
         el(
             "li",
@@ -251,7 +253,7 @@ def failures(facts: Facts, site: Site) -> Markup:
         return el("section", heading, el("p", "None so far.", class_="empty"))
     columns = ("Result", "Ended", "Record", "Took", "Hosts that did not succeed")
     head = el("tr", *(el("th", word, scope="col", role="columnheader") for word in columns), role="row")
-    shown = facts.failures[:SHOWN_FAILURES]
+    shown, more = facts.failures[:SHOWN_FAILURES], len(facts.failures) - SHOWN_FAILURES
     # Roles, because the style sheet makes cards of the rows where the page is narrow, and no table is left.
     return el(
         "section",
@@ -263,7 +265,12 @@ def failures(facts: Facts, site: Site) -> Markup:
             class_="failures",
             role="table",
         ),
+        _rest(more) if more > 0 else None,
     )
+
+
+def _rest(more: int) -> Markup:
+    return el("p", el("a", f"{count(more, 'more record')} as JSON", href="./api/failures"), class_="rest")
 
 
 def _failure(item: FailedRecord, site: Site, now: float) -> Markup:

@@ -32,15 +32,17 @@ def percent(part: float, whole: float) -> str:
     return f"{shown.removesuffix('.0')} %"
 
 
-def seconds(value: float) -> str:
-    """Write a duration in its two largest units: "0.4 s", "12 s", "3 min 5 s", "2 h", "4 d 1 h"."""
+def seconds(value: float, *, rough: bool = False) -> str:
+    """Write a duration in its two largest units (`rough`: one): "0.4 s", "12 s", "3 min 5 s", "4 d 1 h"."""
     if value < 9.95:
         return f"{max(0.0, value):.1f}".removesuffix(".0") + " s"
     whole = round(value)
     for unit, name, smaller, smaller_name in _UNITS:
         if whole >= unit:
             rest = whole % unit // smaller
-            return f"{number(whole // unit)} {name}" + (f" {rest} {smaller_name}" if rest else "")
+            return f"{number(whole // unit)} {name}" + (
+                f" {rest} {smaller_name}" if rest and not rough else ""
+            )
     return f"{whole} s"
 
 
