@@ -74,7 +74,7 @@ class Ledger:
         not a ledger, newer than the program, another platform's, or held by another process.
         """
         self._layout = layout
-        self._lock = _locked(url)
+        self._lock, is_new = _locked(url)
         try:
             self._engine = _engine(url)
             with self._explained(), self._engine.begin() as connection:
@@ -87,6 +87,8 @@ class Ledger:
             with self._explained(), self._engine.connect() as connection:
                 self.state = _loaded(connection)
         except BaseException:
+            if self._lock is not None and is_new:
+                Path(self._lock.name).unlink(missing_ok=True)  # nothing is left beside what is no ledger
             self.close()
             raise
 
@@ -230,15 +232,16 @@ def _sqlite_pragmas(connection: Any, _record: Any) -> None:
         connection.execute(f"PRAGMA {pragma}").close()
 
 
-def _locked(url: str) -> IO[str] | None:
-    """Hold the file beside an SQLite ledger; the kernel lets go of it when the process ends."""
+def _locked(url: str) -> tuple[IO[str] | None, bool]:
+    """Hold the file beside an SQLite ledger, and whether it is new; the kernel lets go of it at our end."""
     try:
         parsed = sa.make_url(url)
     except sa.exc.ArgumentError:
-        return None  # `_engine` says so
+        return None, False  # `_engine` says so
     if parsed.get_backend_name() != "sqlite" or parsed.database in {None, "", ":memory:"}:
-        return None
+        return None, False
     path = Path(f"{parsed.database}.lock")
+    is_new = not path.exists()
     try:
         lock = path.open("a")
     except OSError as error:
@@ -254,7 +257,7 @@ def _locked(url: str) -> IO[str] | None:
             f"the ledger {parsed.database} is held by another job-exporter; "
             "stop that one, or name another file in state.url"
         ) from None
-    return lock
+    return lock, is_new
 
 
 def _advice(said: str) -> str:
