@@ -55,11 +55,26 @@ def merged(had: Recent, new: Recent, *, now: float) -> Recent:
 
 
 def total(tallies: Iterable[Tally]) -> Tally:
-    """Sum tallies up."""
-    result = Tally()
+    """Sum tallies up, in place: a fleet of 500 IDCs has many thousand numbers in its window."""
+    results: Counter[str] = Counter()
+    hosts: dict[str, dict[str, int]] = {}
+    lag, lagged = 0.0, 0
     for tally in tallies:
-        result = _sum(result, tally)
-    return result
+        results.update(tally.results)
+        for idc, statuses in tally.hosts.items():
+            sums = hosts.setdefault(idc, {})
+            for status, number in statuses.items():
+                sums[status] = sums.get(status, 0) + number
+        lag, lagged = lag + tally.lag, lagged + tally.lagged
+    return Tally(results=results, hosts=hosts, lag=lag, lagged=lagged)
+
+
+def results_of(tallies: Iterable[Tally]) -> Mapping[str, int]:
+    """Sum up how records ended, and nothing else."""
+    results: Counter[str] = Counter()
+    for tally in tallies:
+        results.update(tally.results)
+    return results
 
 
 def first_kept(now: float) -> int:

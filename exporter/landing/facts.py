@@ -97,7 +97,7 @@ def gathered(snapshot: Snapshot, kept: Kept, *, error: str | None, interval: flo
     polled = gauge("job_exporter_last_successful_poll_timestamp_seconds") or None
     recent, first = kept.recent, first_kept(now)
     window = [(number, recent.get(number, Tally())) for number in range(first, first + KEPT)]
-    lately = total(tally for _, tally in window[-LAG_TALLIES:])
+    lately = [tally for _, tally in window[-LAG_TALLIES:] if tally.lagged]
     discovered = snapshot.counters.get(Series("job_records_discovered_total"))
     return Facts(
         now=now,
@@ -107,7 +107,7 @@ def gathered(snapshot: Snapshot, kept: Kept, *, error: str | None, interval: flo
         polls=counter("job_exporter_polls_total"),
         poll_failures=counter("job_exporter_poll_failures_total"),
         poll_seconds=gauge("job_exporter_poll_duration_seconds") or 0.0,
-        lag=lately.lag / lately.lagged if lately.lagged else None,
+        lag=sum(one.lag for one in lately) / sum(one.lagged for one in lately) if lately else None,
         skew=gauge("job_exporter_clock_skew_seconds"),
         pending=int(gauge("job_exporter_pending_results") or 0),
         platform=_platform(snapshot),

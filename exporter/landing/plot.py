@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from exporter.landing.markup import Markup, el
 from exporter.landing.words import clock, count, listed, number
 from exporter.model import HostStatus, ResultStatus
-from exporter.recent import WIDTH, Tally, total
+from exporter.recent import WIDTH, Tally, results_of
 
 HEIGHT = 160.0  # units; the style sheet makes it as many pixels
 STEP, BAR = 10.0, 8.0  # units from bar to bar, and the width of one
@@ -124,7 +124,7 @@ def share_bar(counts: Mapping[str, int]) -> Markup:
 def spoken(window: Window) -> str:
     """Tell the plot in a sentence."""
     hours = len(window) * WIDTH / 3600
-    results = total(tally for _, tally in window).results
+    results = results_of(tally for _, tally in window)
     if not results:
         return f"No record ended in the last {hours:g} hours."
     parts = [f"{number(results[status])} {status}" for status in reversed(STACK) if results.get(status)]
@@ -138,7 +138,7 @@ def table(window: Window, *, now: float) -> Markup:
     )
     rows = []
     for at in range(len(window) - TALLIES_A_TICK, -1, -TALLIES_A_TICK):
-        results = total(tally for _, tally in window[at : at + TALLIES_A_TICK]).results
+        results = results_of(tally for _, tally in window[at : at + TALLIES_A_TICK])
         cells = (el("td", number(results.get(status, 0))) for status in reversed(STACK))
         rows.append(el("tr", el("th", clock(window[at][0], now=now, precise=False), scope="row"), *cells))
     return el("table", el("thead", head), el("tbody", *rows), class_="numbers")

@@ -9,7 +9,7 @@ from exporter.landing.facts import Facts, Health, Idc
 from exporter.landing.markup import Markup, el, join
 from exporter.landing.words import NONE, clock, count, number, percent, seconds
 from exporter.model import FailedRecord, HostStatus, IdcFailure, ResultStatus
-from exporter.recent import KEPT, WIDTH, total
+from exporter.recent import KEPT, WIDTH, results_of
 
 LONGEST_NAME = 48  # characters of a name that are shown; an id of the platform has 36
 LONGEST_TIP = 300  # and of the rest, when it is pointed at
@@ -155,7 +155,7 @@ def platform(facts: Facts) -> Markup:
 
 def results(facts: Facts) -> Markup:
     """How records ended in the last hours."""
-    counts = total(tally for _, tally in facts.window).results
+    counts = results_of(tally for _, tally in facts.window)
     whole = sum(counts.values())
     heading = el(
         "h2", f"Records that ended in the last {HOURS} hours", el("span", number(whole), class_="total")
