@@ -15,7 +15,8 @@ Rules of counting (5, 6, 7 and 10: see `counting` too; 3 and 11 are the tail's a
 4.  An open record is looked at by id after max(poll interval, 10 % of its age), at most a minute, and
     promptly when its own timeout passes, until it is done, however far it has gone from the tail.
 5.  A finished record is settled when every expected host has a row with a status, or `settle_grace`
-    after it was first seen done. Without results for `RESULTS_LIMIT` it counts without hosts.
+    after it was first seen done, by the second look at least. Without results for `RESULTS_LIMIT` it
+    counts without hosts.
 """
 
 from collections.abc import Iterable, Mapping
@@ -106,6 +107,7 @@ class Tracked:
     not_found_since: float | None = None
     done: float | None = None  # first seen done
     result_looks: int = 0
+    reported: int = 0  # most rows with a status that a look has shown
     record: Record | None = None  # once done; not kept in the ledger, it is read again after a restart
 
 
@@ -252,9 +254,15 @@ def _done(
         wait = min(MAX_LOOK_INTERVAL, max(rules.interval, AGE_SHARE * waited))
         settled = waited >= RESULTS_LIMIT
     else:
-        wait = min(2.0**tracked.result_looks, max(0.0, rules.settle_grace - waited))
-        settled = waited >= rules.settle_grace or is_complete(record, results)
-        tracked = replace(tracked, result_looks=tracked.result_looks + 1)
+        settled = is_complete(record, results) or _waited_enough(tracked, results, waited, rules)
+        wait = min(
+            rules.interval * 2.0**tracked.result_looks, max(rules.interval, rules.settle_grace - waited)
+        )
+        tracked = replace(
+            tracked,
+            result_looks=tracked.result_looks + 1,
+            reported=max(tracked.reported, _reported(results)),
+        )
     if not settled:
         return replace(tracked, due=clock.now + wait)
     counting = Counting(
@@ -271,3 +279,18 @@ def _done(
         record=record,
         failure=failure(record, results),
     )
+
+
+def _waited_enough(tracked: Tracked, results: Results, waited: float, rules: Rules) -> bool:
+    """Whether a finished record is to be taken with the hosts that have not reported.
+
+    Rows blink: what counts is never the only look, nor one that shows less than an earlier one did. As for
+    `due`, a poll a little early is in time.
+    """
+    seen_twice = tracked.result_looks > 0 or not rules.settle_grace
+    shows_all = _reported(results) >= tracked.reported or waited >= rules.settle_grace + MAX_LOOK_INTERVAL
+    return seen_twice and shows_all and waited >= rules.settle_grace - rules.interval / 4
+
+
+def _reported(results: Results) -> int:
+    return sum(row.status is not None for row in results.rows)

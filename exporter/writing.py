@@ -65,7 +65,7 @@ def follow(connection: sa.Connection, had: Mapping[str, Tracked], changes: Chang
 
 def _durable(item: Tracked | None) -> Tracked | None:
     """What a restart must find of a record; when to look next is found anew."""
-    return replace(item, due=0.0, record=None, result_looks=0) if item else None
+    return replace(item, due=0.0, record=None, result_looks=0, reported=0) if item else None
 
 
 def settle(connection: sa.Connection, settlements: list[Settlement], now: float) -> None:

@@ -83,7 +83,7 @@ MUTANTS = (
     Mutant(
         name="a record settles before its hosts",
         file="tracker.py",
-        old="settled = waited >= rules.settle_grace or is_complete(record, results)",
+        old="settled = is_complete(record, results) or _waited_enough(tracked, results, waited, rules)",
         new="settled = True",
     ),
     Mutant(
