@@ -33,7 +33,9 @@ def percent(part: float, whole: float) -> str:
 
 
 def seconds(value: float, *, rough: bool = False) -> str:
-    """Write a duration in its two largest units (`rough`: one): "0.4 s", "12 s", "3 min 5 s", "4 d 1 h"."""
+    """Write a duration in its two largest units (`rough`: one): "40 ms", "0.4 s", "3 min 5 s", "4 d 1 h"."""
+    if 0 < value < 0.0995:
+        return f"{1000 * value:.0f} ms"
     if value < 9.95:
         return f"{max(0.0, value):.1f}".removesuffix(".0") + " s"
     whole = round(value)
