@@ -91,23 +91,33 @@ TABLES: Mapping[str, Callable[[Tongue], str]] = {
 }
 
 
-def current(name: str) -> str:
-    """Give the document `name` as it is to be, its tables written anew. Raises KeyError: no such table."""
-    tongue = DOCUMENTS[name]
-    text = (ROOT / name).read_text(encoding="utf-8")
+def current(text: str, tongue: Tongue) -> str:
+    """Give a document as it is to be, its tables written anew. Raises KeyError: no such table."""
     return BLOCK.sub(lambda match: match[1] + match[2] + TABLES[match[1]](tongue), text)
 
 
-def main(argv: list[str]) -> int:
-    """Write the tables; with `--check` only tell which documents are not current (status 1)."""
+def main(argv: list[str], *, root: Path = ROOT, documents: Mapping[str, Tongue] = DOCUMENTS) -> int:
+    """Write the tables; with `--check` only tell which documents are not current (status 1).
+
+    A text without a translation is told, and nothing is written (status 2).
+    """
     parser = argparse.ArgumentParser(prog="python -m tests.docs_tables", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing")
     check = parser.parse_args(argv).check
-    stale = [name for name in DOCUMENTS if current(name) != (ROOT / name).read_text(encoding="utf-8")]
-    for name in stale:
+    had = {name: (root / name).read_text(encoding="utf-8") for name in documents}
+    try:
+        stale = {
+            name: text
+            for name, tongue in documents.items()
+            if (text := current(had[name], tongue)) != had[name]
+        }
+    except LookupError as error:
+        sys.stdout.write(f"{error.args[0]}\n")
+        return 2
+    for name, text in stale.items():
         sys.stdout.write(f"{name}: {'not current' if check else 'written'}\n")
         if not check:
-            (ROOT / name).write_text(current(name), encoding="utf-8")
+            (root / name).write_text(text, encoding="utf-8")
     return int(check and bool(stale))
 
 

@@ -174,6 +174,7 @@ _ALERTS: Mapping[str, str] = {
     "Finished records wait for their host results and are not counted.": (
         "已结束的记录在等待主机结果，尚未计入。"
     ),
+    "Many records are counted without all of their hosts or times.": "许多记录在计入时缺少部分主机或时间。",
     "The job platform sends values that the exporter does not know.": (
         "作业平台给出了 exporter 不认识的取值。"
     ),

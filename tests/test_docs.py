@@ -3,12 +3,17 @@
 import re
 import shlex
 import tomllib
+from typing import cast
 
 import pytest
 
 from exporter import __version__, cli
+from exporter.api import PATHS
+from exporter.landing import Page
+from exporter.landing.live import Landing
+from exporter.landing.routes import routes
 from exporter.metrics import FAMILIES
-from exporter.settings import catalog
+from exporter.settings import Settings, catalog
 from tests import docs_tables
 from tests.docs_support import DOCUMENTS, READMES, ROOT, definitions, document, shell_lines
 
@@ -69,7 +74,8 @@ def test_every_setting_and_variable_exists(name: str) -> None:
 @everywhere
 def test_every_flag_exists(name: str) -> None:
     """Each flag is a setting's, the simulator's, or of a foreign program that is named here."""
-    simulators = set(re.findall(r"--[a-z-]+", cli._simulate_parser().format_help()))
+    parser = cli.COMMANDS["simulate"].parser
+    simulators = set(re.findall(r"--[a-z-]+", parser().format_help())) if parser else set()
     lines = [line for line in shell_lines(document(name)) if not line.startswith("docker ")]
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z.-]*", "\n".join([*lines, *document(name).codes])))
     assert named <= {info.flag for info in catalog()} | simulators | FOREIGN_FLAGS
@@ -105,6 +111,15 @@ def test_every_target_and_command_exists(name: str) -> None:
             assert words[1] in cli.COMMANDS, line
         elif words[0].startswith(".ci/"):
             assert (ROOT / words[0]).exists(), line
+
+
+@everywhere
+def test_every_path_of_a_url_is_served(name: str) -> None:
+    """What begins with a slash between backticks is served by the exporter, or asked of the platform."""
+    web = {"/", "/-/healthy", "/-/ready", Settings().web.telemetry_path}
+    page = set(routes(cast("Landing", None), cast("Page", None)))
+    named = {code for code in document(name).codes if re.fullmatch(r"/[\w/.-]*", code)}
+    assert named <= web | page | set(PATHS.values())
 
 
 @everywhere

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -24,26 +25,29 @@ def test_tables_are_current() -> None:
     assert done.returncode == 0, f"run: .venv/bin/python -m tests.docs_tables\n{done.stdout}{done.stderr}"
 
 
-def test_tables_are_written_where_they_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tables_are_written_where_they_are_missing(tmp_path: Path) -> None:
     """Without `--check` a stale document is written, with it only named; text around the table stays."""
-    monkeypatch.setattr(docs_tables, "ROOT", tmp_path)
-    monkeypatch.setattr(docs_tables, "DOCUMENTS", {"some.md": docs_tables.english})
+    write = partial(docs_tables.main, root=tmp_path, documents={"some.md": docs_tables.english})
     stale = "before\n<!-- begin: alerts -->\nold\n<!-- end: alerts -->\nafter\n"
     (tmp_path / "some.md").write_text(stale)
-    assert docs_tables.main(["--check"]) == 1
+    assert write(["--check"]) == 1
     assert (tmp_path / "some.md").read_text() == stale
-    assert docs_tables.main([]) == 0
-    assert docs_tables.main(["--check"]) == 0
+    assert write([]) == 0
+    assert write(["--check"]) == 0
     written = (tmp_path / "some.md").read_text()
     assert written.startswith("before\n<!-- begin: alerts -->\n| Alert | Severity | Says |\n")
     assert written.endswith("<!-- end: alerts -->\nafter\n")
     assert "old" not in written
 
 
-def test_what_has_no_translation_is_an_error() -> None:
-    """A text that is new in the code cannot slip into the Chinese table in English."""
-    with pytest.raises(LookupError, match="docs_zh"):
+def test_what_has_no_translation_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A text that is new in the code cannot slip into the Chinese table in English; what to do is told."""
+    with pytest.raises(LookupError, match=r"docs_zh\.py has no translation of 'Nobody wrote this\.'"):
         docs_zh.translated("Nobody wrote this.")
+    (tmp_path / "some.md").write_text("<!-- begin: alerts -->\n<!-- end: alerts -->\n")
+    new = {"some.md": lambda _: docs_zh.translated("New.")}
+    assert docs_tables.main([], root=tmp_path, documents=new) == 2
+    assert "has no translation of 'New.'" in capsys.readouterr().out
 
 
 def test_no_translation_is_left_over() -> None:

@@ -15,7 +15,7 @@ from exporter.gaps import HOLD, MAX_PAGE_SIZE
 from exporter.metrics import MetricsConfig
 from exporter.pages import PROBE
 from exporter.settings import Settings, SettingsError, catalog, load
-from exporter.tail import PAGE_BYTES
+from exporter.tail import IDLE_RECHECKS, PAGE_BYTES
 from exporter.webconfig import parse
 from tests.docs_support import READMES, ROOT, document, shell_lines
 
@@ -129,7 +129,7 @@ FACTS = [
     ("during {:g} minutes", "寻找它 {:g} 分钟", HOLD / MINUTE),
     ("Idle: {} request a poll", "每次轮询 {} 个请求", PROBE.size),
     ("`pageNo={0}&pageSize={0}`", "`pageNo={0}&pageSize={0}`", PROBE.number),
-    ("each {} one page is read", "每 {} 重读一页", DEFAULTS["poll.recheck-interval"]),
+    ("one page is read again each {}", "每 {} 重读一页", DEFAULTS["poll.recheck-interval"]),
     ("At most {} requests at once", "同时最多 {} 个请求", DEFAULTS["api.concurrency"]),
     ("at most {} records and about", "每页最多 {} 条记录", DEFAULTS["api.page-size"]),
     ("about {:g} MB a page", "约 {:g} MB", PAGE_BYTES / 1e6),
@@ -159,9 +159,10 @@ def _joined(text: str) -> str:
 
 
 def test_limits_that_are_told_in_words_are_those_of_the_code() -> None:
-    """A minute between looks and between polls, an hour for results, two seconds for a stop."""
+    """A minute between looks and between polls, an hour for results and re-checks, two seconds to stop."""
     assert tracker.MAX_LOOK_INTERVAL == tracker.VANISHED_AFTER == poller.MAX_BACKOFF == MINUTE
     assert tracker.RESULTS_LIMIT == 60 * MINUTE
+    assert Settings().poll.recheck_interval * IDLE_RECHECKS == 60 * MINUTE
     assert app.STOP_GRACE < 2.0
     assert int(DEFAULTS["api.page-size"]) == MAX_PAGE_SIZE
 
