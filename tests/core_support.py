@@ -8,7 +8,17 @@ from typing import Any
 
 from exporter.api import ApiError, PageCost
 from exporter.ledger import State
-from exporter.model import ExecuteStatus, HostResult, HostStatus, Page, PageItem, Record, Results, Series
+from exporter.model import (
+    ExecuteStatus,
+    HostResult,
+    HostStatus,
+    Page,
+    PageItem,
+    Record,
+    Results,
+    ResultStatus,
+    Series,
+)
 from exporter.poller import PollConfig, Poller
 from exporter.simulator.dialect import Dialect
 from exporter.simulator.fleet import make_fleet
@@ -26,7 +36,7 @@ def done(record_id: str = "r", **changes: Any) -> Record:
     """Make a finished record of 10 s that ended now."""
     usual: dict[str, Any] = {
         "execute_status": ExecuteStatus.DONE,
-        "result_status": "success",
+        "result_status": ResultStatus.SUCCESS,
         "start": NOW - 10,
         "end": NOW,
         "provider": "salt",
