@@ -104,13 +104,15 @@ class Exporter:
     async def stop(self) -> None:
         """End the poll, keeping what it has in hand; then everything else."""
         self._poller.stop()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._poller.idle(), STOP_GRACE)
+        await asyncio.gather(self._poll_ended(), self._web.stop())  # one after the other may take too long
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)  # cancels a poll in flight: not before that has ended
-        await self._web.stop()
         await self._api.aclose()
         self._ledger.close()
+
+    async def _poll_ended(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._poller.idle(), STOP_GRACE)
 
     def reload(self) -> None:
         """Read again what can be read again: users and certificates of the web server."""

@@ -45,8 +45,10 @@ def configure(*, level: str, form: str) -> None:
     )
     logging.basicConfig(handlers=[handler], level=LEVELS[level], force=True)
     # Their lines of success would be one per poll, or name what was asked.
-    for name in ("apscheduler", "httpx", "httpcore", "asyncio", "aiohttp"):
+    for name in ("httpx", "httpcore", "asyncio", "aiohttp"):
         logging.getLogger(name).setLevel(max(LEVELS[level], logging.WARNING))
+    # It warns of each poll that is left out because the one before goes on, as is meant.
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)
 
 
 def _one_line(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
