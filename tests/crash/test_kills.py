@@ -4,10 +4,12 @@ The truth is the simulator's. Records that finished before the exporter was star
 what finished while it was reading for the first time may be either, and the ledger says which.
 """
 
+import asyncio
 import random
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from signal import SIGKILL
 from typing import Literal
 
 import pytest
@@ -24,6 +26,7 @@ RATE = 12.0  # jobs a second: some settle in each of the short lives of the expo
 FAULTS = FaultSettings(rate=0.2, slow_seconds=0.2)
 CALM = 90.0  # seconds in which all is counted after the traffic ended: gaps are looked at ever more rarely
 LIFE = 1.2  # seconds that a life lasts at most: several polls, the moment in any phase of them
+ABOUT = 0.008  # seconds from the first write of a commit: it takes one to five here
 POLLS_AFTER = 25  # polls after all was counted, two re-checks of the tail among them: it must stay so
 FIRST_COUNTED = 10  # records counted before the kills begin: the platform is in full swing by then
 ENOUGH = 30  # kills after which it must have been at work meanwhile: of two, both may hit a start
@@ -86,10 +89,11 @@ class Siege:
         return await spawn(self.folder, *running(self.platform.url, *FLAGS))
 
     async def one_life(self) -> None:
-        """Start, and kill at a moment that may lie anywhere: one in four while it is starting."""
+        """Start, and kill: while it is starting, at any moment after that, or about a commit."""
         program = await self.start()
+        kind = self.rng.choice(("starting", "anywhere", "commit", "commit"))
         try:
-            if self.rng.random() < 0.25:
+            if kind == "starting":
                 assert await program.lives(self.rng.uniform(0.3, 1.0) * self.startup), program.log
                 return
             began = time.monotonic()
@@ -100,14 +104,37 @@ class Siege:
                 await self.look(program)
                 rest = min(0.1, max(0.0, end - time.monotonic()))
                 assert await program.lives(rest), program.log
+            if kind == "commit":
+                await asyncio.to_thread(self.kill_about_a_commit, program, self.rng.uniform(0.0, ABOUT))
         finally:
             await program.kill()
+
+    def kill_about_a_commit(self, program: Program, after: float) -> None:
+        """Kill so long after the next write to the ledger began: in it, or between it and the next.
+
+        Uniform moments hit the few milliseconds of a commit too rarely to prove anything of them.
+        """
+        log = Path(f"{self.ledger}-wal")
+        before, deadline = stamp(log), time.monotonic() + LIFE
+        while stamp(log) == before and time.monotonic() < deadline:
+            time.sleep(0.0002)
+        time.sleep(after)
+        program.signal(SIGKILL)
 
     async def look(self, program: Program) -> None:
         """Scrape; what was shown before, by whichever process, must not be more."""
         shown = of_ledger(await program.scrape())
         assert not fallen(self.shown, shown), "\n".join(fallen(self.shown, shown))
         self.shown = shown
+
+
+def stamp(path: Path) -> tuple[int, int]:
+    """Size and time of a file; zeros while there is none."""
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return 0, 0
+    return stat.st_size, stat.st_mtime_ns
 
 
 async def besiege(case: Case, folder: Path) -> None:
