@@ -26,11 +26,17 @@ def measure() -> Section:
         figures=tuple(figures),
         reasons=(
             (
+                f"1 jobs/s, {DEAR}",
+                (
+                    "Gaps that are due stay unread (see their number): what is left of a gap can wait long "
+                    "behind wider ones while pages are few."
+                ),
+            ),
+            (
                 f"50 jobs/s, {CHEAP}",
                 (
-                    "New records arrive between any two pages: each page opens a gap of its own, the newest "
-                    "gap is read first, and older ones starve though the pages that are asked could hold "
-                    "them all."
+                    "Gaps that are due stay unread (see their number): new records arrive between any two "
+                    "pages, so that gaps come up faster than their rests are read."
                 ),
             ),
             (
@@ -57,10 +63,12 @@ def _fresh(rate: float, seconds: float, *, deep: bool) -> list[Figure]:
     # What is not counted yet is at least as late as it is old.
     lags = [counted.get(key, end) - finished for key, finished in ended.items()]
     early = [key for key, finished in ended.items() if finished < end - 2 * RULES.interval]
+    unread = sum(gap.due < end - RULES.interval for gap in daemon.ledger.state.tail.gaps)
     share = sum(key in counted for key in early) / len(early)
     name = f"{rate:g} jobs/s, {DEAR if deep else CHEAP}"
     return [
         *(plain(f"{name}: p{rank}", _shown(percentile(lags, rank))) for rank in (50, 99)),
+        plain(f"{name}: gaps due and unread at the end", str(unread)),
         at_least(f"{name}: counted of what ended two intervals ago or more", share, 0.99),
     ]
 

@@ -2,6 +2,8 @@
 
 `python -m tests.benchmarks.serving exporter SERIES URL`: the exporter with at least so many series. It prints
 its port, and settles all that the platform at URL has as fast as it can once it gets a line.
+`… control SERIES URL`: the least that such a process can be: a constant body of the size of so many series
+from the same web server, while the same client fetches from URL and drops what it gets, once it gets a line.
 `… client SERIES`: prometheus-client's own server with the same series.
 `… rundeck RUNS`: a mock of the API that rundeck-exporter reads, with so many finished runs.
 """
@@ -20,13 +22,14 @@ from exporter.api import JobApi
 from exporter.deciding import Changes
 from exporter.exposition import Exposition
 from exporter.metrics import ProcessMetrics
+from exporter.model import Sample, Snapshot
 from exporter.poller import Poller
 from exporter.tail import Tail
 from exporter.tracker import Beginning
 from exporter.web import Web, WebConfig
 from tests.benchmarks.measuring import quiet
-from tests.benchmarks.rendering import client_registry, increments
-from tests.benchmarks.settling import CONFIG, api_config, open_ledger
+from tests.benchmarks.rendering import client_registry, idc_series, increments
+from tests.benchmarks.settling import CONFIG, Question, api_config, fetch_all, open_ledger
 
 
 def say(port: int) -> None:
@@ -59,6 +62,20 @@ async def exporter(series: int, url: str) -> None:
             await poller.poll()
             say(ledger.state.records)
             await asyncio.sleep(1.0)
+
+
+async def control(series: int, url: str) -> None:
+    """Serve a constant; fetch without a pause once the parent says so."""
+    exposition = Exposition(zero_hold=0.0)
+    exposition.publish(Snapshot(counters={one: Sample(value=7.0, born=0.0) for one in idc_series(series)}))
+    body = exposition.scrape(accept="", accept_encoding="", now=time.time())
+    web = Web(WebConfig(listen_addresses=("127.0.0.1:0",)), scrape=lambda _, __: body, ready=lambda: None)
+    await web.start()
+    say(web.ports[0])
+    await asyncio.to_thread(sys.stdin.readline)
+    page: Question = ("page", {"pageNo": "1", "pageSize": "1"})
+    while True:
+        await fetch_all(url, [page] * 2000)
 
 
 def client(series: int) -> None:
@@ -111,6 +128,8 @@ if __name__ == "__main__":
     kind, size = sys.argv[1], int(sys.argv[2])
     if kind == "exporter":
         asyncio.run(exporter(size, sys.argv[3]))
+    elif kind == "control":
+        asyncio.run(control(size, sys.argv[3]))
     elif kind == "client":
         client(size)
     else:
