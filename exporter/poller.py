@@ -212,7 +212,7 @@ class Poller:
                 task.cancel()
             self._tasks.clear()
         for outcome in outcomes:
-            if isinstance(outcome, Exception):
+            if isinstance(outcome, BaseException) and not isinstance(outcome, asyncio.CancelledError):
                 raise outcome
         return gathered
 

@@ -31,6 +31,7 @@ AGE_SHARE = 0.1  # a job that ran an hour is looked at each minute, one of five 
 RESULTS_LIMIT = 3600.0  # seconds for which results are asked again before a record counts without them
 VANISHED_LOOKS = 3  # answers "not found" in a row before a record is given up: one may be a replica's lag
 VANISHED_AFTER = 60.0  # and seconds over which they must be spread
+TIMEOUT_SLACK = 1.0  # seconds: the platform's times are whole ones, let that second pass
 
 
 class Stage(StrEnum):
@@ -155,7 +156,7 @@ def due(tracked: Iterable[Tracked], *, now: float, rules: Rules, limit: int) -> 
     """
     soon = now + rules.interval / 4
     # What is due later than any look is ever put off was put off before our clock jumped back.
-    never = now + max(MAX_LOOK_INTERVAL, rules.interval, rules.settle_grace)
+    never = now + max(MAX_LOOK_INTERVAL, rules.interval, rules.settle_grace) + TIMEOUT_SLACK
     waiting = [item for item in tracked if not soon < item.due <= never]
     return sorted(waiting, key=lambda item: (item.due, item.id))[:limit]
 
@@ -215,14 +216,14 @@ def _seen(tracked: Tracked, record: Record, clock: Clock, rules: Rules) -> Track
 
 
 def _next_look(tracked: Tracked, clock: Clock, rules: Rules) -> float:
-    """Rule 4."""
+    """Rule 4; never before the next poll: what is due at once is looked at again and again by this one."""
     age = clock.platform - tracked.start if tracked.start is not None else clock.now - tracked.found
-    wait = min(MAX_LOOK_INTERVAL, max(rules.interval, AGE_SHARE * age))
+    wait = min(MAX_LOOK_INTERVAL, AGE_SHARE * age)
     if tracked.start is not None and tracked.timeout is not None:
         passes = tracked.start + tracked.timeout - clock.platform
-        if 0 <= passes < wait:
-            wait = passes + 1.0  # the platform's times are whole seconds: let that second pass
-    return clock.now + wait
+        if 0 <= passes < max(wait, rules.interval):
+            wait = passes + TIMEOUT_SLACK
+    return clock.now + max(rules.interval, wait)
 
 
 def _missed(tracked: Tracked, clock: Clock, rules: Rules) -> Tracked | Settlement:
@@ -251,7 +252,7 @@ def _done(
     """Rule 5: a finished record with what could be had of its hosts."""
     waited = clock.now - (tracked.done if tracked.done is not None else clock.now)
     if results is None:
-        wait = min(MAX_LOOK_INTERVAL, max(rules.interval, AGE_SHARE * waited))
+        wait = max(rules.interval, min(MAX_LOOK_INTERVAL, AGE_SHARE * waited))
         settled = waited >= RESULTS_LIMIT
     else:
         settled = is_complete(record, results) or _waited_enough(tracked, results, waited, rules)
