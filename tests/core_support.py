@@ -102,6 +102,7 @@ class MoodyApi(WorldApi):
     mood: Callable[[Asked], ApiError | None] = lambda _asked: None
     requests: list[Asked] = field(default_factory=list)
     tail_page_seconds: float = 0.0  # what a page takes that is no probe
+    watch: Callable[[], object] = lambda: None  # called at each request
 
     def _answer(self, endpoint: str, **query: str) -> tuple[bytes, int]:
         asked = Asked(
@@ -112,6 +113,7 @@ class MoodyApi(WorldApi):
             id=query.get("id", ""),
         )
         self.requests.append(asked)
+        self.watch()
         if (error := self.mood(asked)) is not None:
             raise error
         return super()._answer(endpoint, **query)

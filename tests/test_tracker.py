@@ -176,21 +176,44 @@ def test_without_a_start_the_age_is_since_it_was_found() -> None:
 
 @pytest.mark.parametrize(
     ("timeout", "wait"),
-    [(3600, 60), (605, 6), (600, 1), (599, 60), (None, 60)],
-    ids=["far off", "within the wait", "this second", "passed", "none"],
+    [(3600, 60), (659.5, 60.5), (620, 21), (605, 15), (600, 15), (599, 60), (None, 60)],
+    ids=["far off", "at the end of the wait", "within it", "before the next poll", "now", "passed", "none"],
 )
 def test_a_record_is_looked_at_promptly_when_its_timeout_passes(timeout: float | None, wait: float) -> None:
     """A second after it, because the platform's times are whole seconds; afterwards as any other."""
     assert open_(look(tracked(), running(start=NOW - 600, timeout=timeout))).due == NOW + wait
 
 
-@given(age=st.floats(-1e6, 1e7), timeout=st.none() | st.floats(0, 1e6), interval=st.floats(1, 60))
-def test_no_look_is_put_off_by_more_than_a_minute(age: float, timeout: float | None, interval: float) -> None:
-    """Whatever the times say: an end is never told later than that."""
-    record = running(start=NOW - age, timeout=timeout)
-    rules = replace(RULES, interval=interval)
-    after = open_(looked(tracked(), Look(id="r", record=record), clock=at(), rules=rules))
-    assert NOW < after.due <= NOW + MAX_LOOK_INTERVAL + 1
+@given(
+    record=st.builds(
+        done,
+        execute_status=st.sampled_from(ExecuteStatus),
+        start=st.none() | st.floats(NOW - 1e7, NOW + 1e6),
+        timeout=st.none() | st.floats(0, 1e6),
+        expected_hosts=st.sampled_from([None, frozenset("ab")]),
+    ),
+    answer=st.sampled_from(["nothing", "not found", "no results", "some", "none"]),
+    rules=st.builds(Rules, interval=st.floats(0.1, 7200), settle_grace=st.floats(0, 600)),
+    waited=st.none() | st.floats(0, 7200),
+    looks=st.integers(0, 20),
+)
+def test_no_look_is_due_again_within_its_own_poll(
+    record: Record, answer: str, rules: Rules, waited: float | None, looks: int
+) -> None:
+    """Else that poll would ask again and again; nor is it put off beyond a minute or a poll."""
+    since = None if waited is None else NOW - waited
+    before = tracked(done=since, result_looks=looks, stage=Stage.FOUND if waited is None else Stage.DONE)
+    results = {"some": rows(row("a")), "none": rows()}.get(answer)
+    given_look = Look(
+        id="r",
+        record=None if answer in {"nothing", "not found"} else record,
+        results=results,
+        not_found=answer == "not found",
+    )
+    after = looked(before, given_look, clock=at(), rules=rules)
+    if isinstance(after, Tracked):
+        assert due([after], now=NOW, rules=rules, limit=1) == []
+        assert after.due <= NOW + max(MAX_LOOK_INTERVAL, rules.interval, rules.settle_grace) + 1
 
 
 def test_those_that_wait_longest_are_looked_at_first() -> None:
@@ -205,9 +228,9 @@ def test_those_that_wait_longest_are_looked_at_first() -> None:
 
 def test_a_record_does_not_wait_out_a_clock_that_jumped_back() -> None:
     """What is due later than any look is ever put off is due now."""
-    ahead = tracked(due=NOW + MAX_LOOK_INTERVAL + 1)
+    ahead = tracked(due=NOW + MAX_LOOK_INTERVAL + 1.1)
     assert due([ahead], now=NOW, rules=RULES, limit=1) == [ahead]
-    assert due([replace(ahead, due=NOW + MAX_LOOK_INTERVAL)], now=NOW, rules=RULES, limit=1) == []
+    assert due([replace(ahead, due=NOW + MAX_LOOK_INTERVAL + 1)], now=NOW, rules=RULES, limit=1) == []
 
 
 def test_a_record_that_could_not_be_asked_for_is_asked_for_at_the_next_poll() -> None:
