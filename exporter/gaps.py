@@ -105,6 +105,14 @@ def touches(gap: Gap, view: View) -> bool:
     return view.lo < gap.at <= view.hi
 
 
+def widened(gap: Gap, view: View) -> Gap:
+    """A first reading counts in what a page shows below it: every position is missing until it is seen."""
+    if gap.floor is None or not touches(gap, view) or view.lo >= gap.lo:
+        return gap
+    lo = max(gap.floor, view.lo)
+    return replace(gap, lo=lo, missing=gap.missing + gap.lo - lo)
+
+
 def hole(gap: Gap, view: View, bounds: Bounds) -> tuple[Gap, Gap | None]:
     """Take the empty positions of a page out of the gap that first passes it, as a gap of their own.
 

@@ -37,6 +37,7 @@ from exporter.gaps import (
     open_gap,
     passed,
     touches,
+    widened,
 )
 from exporter.model import Page, PageItem
 from exporter.pages import Order, PageRequest, covered, page_at
@@ -167,9 +168,10 @@ def read(tail: Tail, page: Page, known: Container[str], *, now: float, platform_
     bounds = Bounds(total=total, now=now, platform_now=platform_now)
     gaps: list[Gap] = []
     empty: Gap | None = None
-    for known_gap in reversed(tail.gaps):
-        found = explained(known_gap, left, room=min(hi, known_gap.hi) - max(lo, known_gap.lo))
-        gap = replace(known_gap, missing=known_gap.missing - found)
+    for had in reversed(tail.gaps):
+        gap = widened(had, view)
+        found = explained(gap, left, room=min(hi, gap.hi) - max(lo, gap.lo))
+        gap = replace(gap, missing=gap.missing - found)
         if empty is None:
             gap, empty = hole(gap, view, bounds)
         gaps.append(passed(gap, view))
