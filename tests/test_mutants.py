@@ -63,8 +63,11 @@ MUTANTS = (
                 "counted = set(self.state.followed) - set(ids)",
             ),
             (
-                "            sa.insert(settled),\n",
-                '            sa.insert(settled).prefix_with("OR IGNORE"),\n',
+                "        writing.settle(connection, settlements, now)\n",
+                (
+                    "        there = set(writing.counted(connection, ids))\n"
+                    "        writing.settle(connection, [x for x in settlements if x.id not in there], now)\n"
+                ),
             ),
         ),
     ),
