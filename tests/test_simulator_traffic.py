@@ -171,10 +171,10 @@ def test_calm_is_calm() -> None:
     assert set(sums) <= {"success", "fail"}
 
 
-def test_a_timeout_surge_ends_half_of_the_jobs_by_timeout() -> None:
+def test_a_timeout_surge_ends_a_fifth_of_the_jobs_by_timeout() -> None:
     """Hosts stay silent until the record's own timeout."""
     sums = results("timeout-surge")
-    assert 0.3 < sums["timeout"] / sum(sums.values()) < 0.7
+    assert 0.1 < sums["timeout"] / sum(sums.values()) < 0.35
 
 
 @pytest.mark.parametrize("name", ["stuck", "init-stuck"])
@@ -192,9 +192,10 @@ def test_stuck_records_stay_open(name: str) -> None:
 
 def test_a_bad_script_fails_everywhere() -> None:
     """All hosts of one script type fail, those of others do not."""
-    drawn = jobs(SCENARIOS["bad-script"])
-    bad = [job for job in drawn if job.spec.script_type == "python"]
-    assert bad
+    scenario = SCENARIOS["bad-script"]
+    drawn = jobs(scenario)
+    bad = [job for job in drawn if job.spec.script_type == scenario.bad_script]
+    assert len(bad) > len(drawn) / 3
     assert all(set(job.statuses.values()) == {"fail"} for job in bad)
     assert sum(job.result == "fail" for job in drawn) < len(bad) + 40
 

@@ -96,9 +96,11 @@ SCENARIOS: Mapping[str, Scenario] = {
         traps=0.6,
     ),
     "sick-idc": Scenario(sickness=_SICK),
-    "bad-script": Scenario(bad_script="python"),
+    # Half of the jobs: enough that in every IDC more hosts fail than an operator would bear.
+    "bad-script": Scenario(bad_script="bash"),
     "stuck": Scenario(endless=0.2),
-    "timeout-surge": Scenario(silent=0.5, timeout=20),
+    # A fifth of the jobs with half of their hosts: so few of an IDC's that no IDC looks sick.
+    "timeout-surge": Scenario(silent=0.2, timeout=20),
     "idc-down": Scenario(sickness=Sickness(hosts=1.0, silent=0.0, idc="杭州")),
     "init-stuck": Scenario(init_stuck=0.3),
 }

@@ -183,7 +183,7 @@ def measure() -> Section:
                 name,
                 (
                     f"The difference to the floor is CPU, at {name} too: see what of it the client takes "
-                    "with decoding, and what the poll adds. Pages hold host rows with all their stdout: a row "
+                    "with decoding, and what the poll adds. Pages hold host rows with all stdout: a row "
                     "is received and decoded twice, on the page and as a result."
                 ),
             )

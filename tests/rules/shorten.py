@@ -1,4 +1,4 @@
-"""One adjustment that makes the real rules and configurations fast enough for a test.
+"""One adjustment that makes the real rules, configurations and settings fast enough for a test.
 
 Pure: text in, text out. Every duration is divided by a factor (range selectors, offsets, `for`, intervals,
 thresholds in seconds); names, texts and all that is no time stay as they are, so what is tested are the rules
@@ -11,6 +11,8 @@ from fractions import Fraction
 from typing import Any
 
 import yaml
+
+from exporter.settings import Settings
 
 _UNITS = {
     "ms": 1,
@@ -79,6 +81,21 @@ def _rule(rule: Mapping[str, Any], factor: float, thresholds: Mapping[str, float
     elif name.endswith(":seconds") and (constant := _CONSTANT.fullmatch(result["expr"])):
         result["expr"] = f"vector({float(constant[1]) / factor})"
     return result
+
+
+def shorten_flags(factor: float) -> list[str]:
+    """Give the flags of an exporter that polls, waits and holds back `factor` faster than by default."""
+    settings = Settings()
+    waits = {
+        "poll.interval": settings.poll.interval,
+        "poll.recheck-interval": settings.poll.recheck_interval,
+        "poll.settle-grace": settings.poll.settle_grace,
+        "poll.overdue-grace": settings.poll.overdue_grace,
+        "metrics.zero-hold": settings.metrics.zero_hold,
+    }
+    # A page takes as long as ever: of the divided time it may take that much more.
+    duty = min(1.0, settings.api.duty * factor)
+    return [*(f"--{name}={seconds / factor:.3f}s" for name, seconds in waits.items()), f"--api.duty={duty:g}"]
 
 
 def shorten_config(text: str, *, factor: float) -> str:
