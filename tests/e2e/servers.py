@@ -11,14 +11,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from tests.rules.shorten import shorten_config, shorten_rules
+from tests.rules.shorten import shorten_config, shorten_duration, shorten_rules
 from tests.rules.tools import ROOT, program
 
 _SHIPPED = ROOT / "deploy" / "prometheus"
@@ -126,10 +126,18 @@ def alertmanager(folder: Path, hook: str, *, factor: float, major: int = 3) -> I
         yield address
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What is scraped: host:port, and the labels that its series get beside their own."""
+
+    address: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
 @contextmanager
 def prometheus(
     folder: Path,
-    targets: Mapping[str, Sequence[str]],
+    targets: Mapping[str, Sequence[Target]],
     managers: Sequence[str],
     *,
     factor: float,
@@ -138,14 +146,16 @@ def prometheus(
 ) -> Iterator[str]:
     """Run Prometheus with the shipped configuration and `rules` (file name → text); give its address.
 
-    `targets` are addresses (host:port) by scrape job: a job of the file that is not among them is left out,
-    one that is not in the file is added. Without `rules` the shipped ones are taken, `factor` faster.
+    `targets` go by scrape job: a job of the file that is not among them is left out, one that is not in
+    the file is added. Without `rules` the shipped ones are taken, `factor` faster. What `remember` wrote
+    into the same folder is its past.
     """
     config = yaml.safe_load(shorten_config((_SHIPPED / "prometheus.yml").read_text(), factor=factor))
     known = {job["job_name"]: job for job in config["scrape_configs"]}
     config["scrape_configs"] = [
-        known.get(name, {"job_name": name}) | {"static_configs": [{"targets": list(addresses)}]}
-        for name, addresses in targets.items()
+        known.get(name, {"job_name": name})
+        | {"static_configs": [{"targets": [one.address], "labels": dict(one.labels)} for one in wanted]}
+        for name, wanted in targets.items()
     ]
     config["alerting"] = {"alertmanagers": [{"static_configs": [{"targets": list(managers)}]}]}
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
@@ -154,13 +164,28 @@ def prometheus(
         (folder / "rules" / name).write_text(text, encoding="utf-8")
     command = (
         f"--config.file={folder}/prometheus.yml",
-        f"--storage.tsdb.path={folder}/prometheus",
-        # A minute in the world of the rules; otherwise Alertmanager would hear late of what goes on.
-        f"--rules.alert.resend-delay={max(1, round(60_000 / factor))}ms",
+        f"--storage.tsdb.path={_database(folder)}",
+        # The two times that are flags; otherwise Alertmanager would hear late of what goes on.
+        f"--rules.alert.resend-delay={shorten_duration('1m', factor)}",
+        f"--query.lookback-delta={shorten_duration('5m', factor)}",
         "--enable-feature=exemplar-storage",
     )
     with _running(program("prometheus", major), *command, folder=folder) as address:
         yield address
+
+
+def remember(folder: Path, samples: str, *, major: int = 3) -> None:
+    """Give the Prometheus that will run in `folder` a past: `samples` in OpenMetrics with times."""
+    path = folder / "past.txt"
+    path.write_text(samples, encoding="utf-8")
+    into = ("tsdb", "create-blocks-from", "openmetrics", str(path), str(_database(folder)))
+    command = [str(program("promtool", major)), *into]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def _database(folder: Path) -> Path:
+    return folder / "prometheus"
 
 
 def shipped_rules(*, factor: float, thresholds: Mapping[str, float] | None = None) -> dict[str, str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.servers import alertmanager, prometheus, webhook
+from tests.e2e.servers import Target, alertmanager, prometheus, webhook
 from tests.rules.tools import MAJORS
 
 RULES = """
@@ -61,7 +61,7 @@ def test_an_alert_fires_and_resolves(major: int, tmp_path: Path) -> None:
         alertmanager(tmp_path, hook.url, factor=100, major=major) as manager,
         prometheus(
             tmp_path,
-            {"target": [f"127.0.0.1:{port}"]},
+            {"target": [Target(address=f"127.0.0.1:{port}")]},
             [manager],
             factor=60,
             rules={"harness.yml": RULES},
@@ -82,7 +82,7 @@ def test_the_shipped_rules_run(tmp_path: Path) -> None:
     with (
         webhook() as hook,
         alertmanager(tmp_path, hook.url, factor=60) as manager,
-        prometheus(tmp_path, {"job-exporter": ["127.0.0.1:1"]}, [manager], factor=60),
+        prometheus(tmp_path, {"job-exporter": [Target(address="127.0.0.1:1")]}, [manager], factor=60),
     ):
         fired = hook.wait(lambda notice: notice.status == "firing", within=20)
     assert (fired.name, fired.receiver) == ("JobExporterDown", "pager")
