@@ -148,7 +148,8 @@ class Poller:
             return
         page, cost = await self._cancellable(self._api.page(PROBE.number, PROBE.size))
         self._reached = True
-        tail = tails.weighed(self._tail, len(page.items), cost.size)
+        # The first record is always the same one: its lightness says nothing of those on the tail.
+        tail = self._tail if self._tail.widest else tails.weighed(self._tail, len(page.items), cost.size)
         recheck = self._config.recheck_interval
         beginning = self._ledger.state.beginning
         if beginning is None:

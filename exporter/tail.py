@@ -164,6 +164,8 @@ def read(tail: Tail, page: Page, known: Container[str], *, now: float, platform_
     lo, hi = covered(page, total, tail.order)
     fresh = tuple(item for item in page.items if item.id not in known)
     view = View(lo=lo, hi=hi, page=page, known=known, holes=max(0, hi - lo - len(page.items)))
+    if is_first_reading(tail) and not any(touches(gap, view) for gap in tail.gaps):
+        fresh = ()  # an end, read to find the order: a first reading counts positions, and comes by
     left = sorted((item.start or 0.0 for item in fresh), reverse=True)
     bounds = Bounds(total=total, now=now, platform_now=platform_now)
     gaps: list[Gap] = []
