@@ -493,3 +493,17 @@ def test_a_first_reading_can_be_ended_early() -> None:
     ended = end_first_reading(replace(tail, gaps=(*tail.gaps, replace(tail.gaps[0], floor=None))))
     assert (ended.gaps[0].lo, ended.gaps[0].floor, ended.gaps[0].missing) == (975, 975, 0)
     assert ended.gaps[1].lo == 950
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+def test_a_first_reading_counts_each_position_once(order: str) -> None:
+    """The other end, read to find the order, lies below: it is counted when the reading comes by."""
+    made = world(100, order=order)
+    reader = Reader(World())
+    reader.world, reader.tail = made, Tail(widest=50)
+    reader.probe()
+    reader.tail = replace(reader.tail, gaps=first_reading(100, now=NOW, newest=200))
+    reader.run()
+    assert not reader.unseen
+    assert reader.tail.gaps == ()
+    assert not is_first_reading(reader.tail)
