@@ -1,10 +1,13 @@
 """What the tests of the core share: values of the model, and an exporter's life over a simulated world."""
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import structlog
 
 from exporter.api import ApiError, PageCost
 from exporter.ledger import State
@@ -230,3 +233,18 @@ def life(
         yield Life(world=world, clock=clock, api=api, daemon=exporter)
     finally:
         exporter.close()
+
+
+@contextmanager
+def logging_kept() -> Iterator[None]:
+    """Give the logging of the tests back afterwards."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    names = ("apscheduler", "httpx", "httpcore", "asyncio", "aiohttp")
+    levels = {name: logging.getLogger(name).level for name in names}
+    yield
+    structlog.reset_defaults()
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    for name, had in levels.items():
+        logging.getLogger(name).setLevel(had)

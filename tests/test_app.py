@@ -1,0 +1,146 @@
+"""The composition root: settings become a daemon that serves, polls, reloads and stops."""
+
+import math
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from structlog.testing import capture_logs
+
+from exporter import app
+from exporter.settings import Settings, SettingsError, load
+from exporter.simulator.config import SimulatorConfig
+from exporter.simulator.server import serve
+
+
+def settings(*flags: str, folder: Path | None = None, base_url: str = "http://127.0.0.1:9") -> Settings:
+    state = () if folder is None else (f"--state.url=sqlite:///{folder / 'ledger.db'}",)
+    return load([f"--api.base-url={base_url}", "--web.listen-address=127.0.0.1:0", *state, *flags], {})
+
+
+async def fetched(exporter: app.Exporter, path: str) -> httpx.Response:
+    async with httpx.AsyncClient(trust_env=False) as client:
+        return await client.get(f"http://127.0.0.1:{exporter.ports[0]}{path}")
+
+
+async def ready(exporter: app.Exporter, wanted: Callable[[httpx.Response], bool]) -> httpx.Response:
+    """Ask until the answer is as wanted."""
+    for _ in range(5000):
+        answer = await fetched(exporter, "/-/ready")
+        if wanted(answer):
+            return answer
+    raise TimeoutError
+
+
+async def test_it_serves_what_it_polls_until_a_signal(tmp_path: Path) -> None:
+    """All parts together, once; SIGHUP changes nothing without a web configuration, SIGTERM ends it."""
+    seen: dict[str, Any] = {}
+
+    async def look(exporter: app.Exporter) -> None:
+        await ready(exporter, lambda answer: answer.status_code == 200)
+        signal.raise_signal(signal.SIGHUP)
+        seen["metrics"] = (await fetched(exporter, "/metrics")).text
+        seen["page"] = (await fetched(exporter, "/")).text
+        signal.raise_signal(signal.SIGTERM)
+
+    async with await serve(SimulatorConfig(port=0, traffic=False, history=12)) as simulator:
+        given = settings("--poll.history=all", folder=tmp_path, base_url=simulator.url)
+        await app.run(given, started=look)
+    finished = [
+        line for line in seen["metrics"].splitlines() if line.startswith("job_records_finished_total")
+    ]
+    assert sum(float(line.split()[-1]) for line in finished) >= 0
+    assert "job_exporter_platform_up 1" in seen["metrics"]
+    assert 'job_records{execute_status="done"} 12' in seen["metrics"]
+    assert simulator.url in seen["page"]
+
+
+async def test_a_platform_that_is_away_is_told_by_ready(tmp_path: Path) -> None:
+    """It serves all the same, and says what is wrong."""
+    seen: dict[str, Any] = {}
+
+    async def look(exporter: app.Exporter) -> None:
+        seen["ready"] = await ready(exporter, lambda answer: "first poll" not in answer.text)
+        seen["healthy"] = await fetched(exporter, "/-/healthy")
+        signal.raise_signal(signal.SIGINT)
+
+    await app.run(settings("--api.retries=0", folder=tmp_path), started=look)
+    assert seen["ready"].status_code == 503
+    assert "127.0.0.1:9" in seen["ready"].text or "connect" in seen["ready"].text.lower()
+    assert seen["healthy"].status_code == 200
+
+
+async def test_what_a_change_of_settings_did_to_the_ledger_is_said(tmp_path: Path) -> None:
+    """Rule 8: in the log, at the next start."""
+
+    async def end(_: app.Exporter) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    await app.run(settings(folder=tmp_path), started=end)
+    with capture_logs() as lines:
+        await app.run(settings("--metrics.duration-buckets=1,2,3", folder=tmp_path), started=end)
+    notes = [line["note"] for line in lines if line["event"] == "ledger changed"]
+    assert notes == ["buckets of job_record_duration_seconds changed: that histogram starts anew"]
+    assert [line["event"] for line in lines][-1] == "stopped"
+
+
+def test_without_a_platform_nothing_is_opened(tmp_path: Path) -> None:
+    """The error names the setting, and no ledger is made."""
+    with pytest.raises(SettingsError, match=r"api\.base-url"):
+        app.Exporter(load([f"--state.url=sqlite:///{tmp_path / 'ledger.db'}"], {}))
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_settings_reach_the_poller() -> None:
+    """Each of them; `all` of history is no number."""
+    config = app.poll_config(
+        settings(
+            "--poll.interval=5s",
+            "--poll.recheck-interval=7m",
+            "--poll.adopt=9",
+            "--poll.history=24h",
+            "--poll.settle-grace=3s",
+            "--poll.overdue-grace=4s",
+            "--api.duty=0.2",
+            "--api.page-size=11",
+            "--state.retention=2d",
+            "--metrics.record-labels=provider",
+            "--metrics.duration-buckets=1,5",
+        )
+    )
+    rules = config.rules
+    assert (rules.interval, rules.settle_grace, rules.overdue_grace) == (5, 3, 4)
+    assert (rules.record_labels, rules.buckets.duration) == (("provider",), (1, 5))
+    assert (config.recheck_interval, config.adopt, config.history) == (420, 9, 86_400)
+    assert (config.duty, config.page_size, config.retention) == (0.2, 11, 172_800)
+    assert app.poll_config(settings("--poll.history=all")).history is None
+    assert app.poll_config(settings()).history == 0
+    assert math.isfinite(app.poll_config(settings()).retention)
+
+
+def test_settings_reach_the_client_and_the_server() -> None:
+    """Each of them."""
+    given = settings(
+        "--api.timeout=3s",
+        "--api.concurrency=2",
+        "--api.retries=1",
+        "--api.username=u",
+        "--api.password=p",
+        "--api.max-response-bytes=1MB",
+        "--web.listen-address=127.0.0.1:0",
+        "--web.telemetry-path=/m",
+    )
+    api = app.api_config(given, "http://x.test")
+    assert (api.base_url, api.timeout, api.concurrency, api.retries) == ("http://x.test", 3, 2, 1)
+    assert api.username == "u"
+    assert api.password is not None
+    assert api.password.get_secret_value() == "p"
+    assert api.max_response_bytes >= 1_000_000
+    web = app.web_config(given)
+    assert web.telemetry_path == "/m"
+    assert web.listen_addresses[-1] == "127.0.0.1:0"
+    site = app.site_of(given, "http://x.test")
+    assert (site.platform, site.telemetry_path, site.interval) == ("http://x.test", "/m", 15)
