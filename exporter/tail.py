@@ -151,7 +151,12 @@ def next_page(tail: Tail, *, now: float, limit: int = MAX_PAGE_SIZE) -> PageRequ
             return PageRequest(number=total, size=1)
         if total <= size:
             return PageRequest(number=1, size=total)
-    return page_at(max(gap.lo, gap.at - size), gap.at, total=total, limit=size, order=tail.order)
+    # A page is one request however wide: where others are due within its reach, it shows these too.
+    reach = gap.at - size
+    within = (
+        max(other.lo, reach) for other in tail.gaps if is_due(other, now) and reach < other.at <= gap.at
+    )
+    return page_at(min(within), gap.at, total=total, limit=size, order=tail.order)
 
 
 def read(tail: Tail, page: Page, known: Container[str], *, now: float, platform_now: float) -> Reading:
