@@ -3,9 +3,9 @@
 import re
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -22,23 +22,25 @@ PATIENCE = 90  # seconds for the demo to show a bit of everything; it takes abou
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address (host:port) of a running `job-exporter demo` in which a lot happens."""
+    folder = tmp_path_factory.mktemp("demo")
     command = [sys.executable, "-m", "exporter", "demo", "--scenario=traps", "--poll.interval=1s"]
-    command += [f"--state.url=sqlite:///{tmp_path_factory.mktemp('demo')}/ledger.db"]
-    command += ["--web.listen-address=127.0.0.1:0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        assert process.stdout
+    command += [f"--state.url=sqlite:///{folder}/ledger.db", "--web.listen-address=127.0.0.1:0"]
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
         try:
-            yield _listening(process.stdout)
+            yield _listening(folder / "log")
         finally:
             process.terminate()
+            process.wait(timeout=30)
 
 
-def _listening(log: Iterator[str]) -> str:
-    for line in log:
-        if match := re.search(r"event=listening .*port=(\d+)", line):
-            threading.Thread(target=lambda: [None for _ in log], daemon=True).start()  # keep the pipe empty
+def _listening(log: Path) -> str:
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        if match := re.search(r"event=listening .*port=(\d+)", log.read_text(encoding="utf-8")):
             return f"127.0.0.1:{match[1]}"
-    raise AssertionError("the demo stopped before it listened")
+        time.sleep(0.1)
+    raise AssertionError(f"the demo did not listen: {log.read_text(encoding='utf-8')[-500:]}")
 
 
 @pytest.fixture(scope="module")
