@@ -7,21 +7,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.deploy_support import ROOT, tool
-
-
-def program(name: str, version: str) -> str:
-    """Find a program of Prometheus, of the version wanted where `make tools` has fetched it."""
-    own = ROOT / ".tools" / f"prometheus-{version}" / "bin" / name
-    return str(own) if own.is_file() else tool(name)
+from tests.rules.tools import program
 
 
 @contextmanager
-def running(folder: Path, version: str, config: Mapping[str, object]) -> Iterator[str]:
+def running(folder: Path, major: int, config: Mapping[str, object]) -> Iterator[str]:
     """Run a Prometheus with its data in `folder`/data; give its address when it is ready."""
     (folder / "prometheus.yml").write_text(json.dumps(config), encoding="utf-8")  # JSON is YAML
     command = [
-        program("prometheus", version),
+        str(program("prometheus", major)),
         "--config.file=prometheus.yml",
         "--storage.tsdb.path=data",
         "--storage.tsdb.retention.time=100y",

@@ -18,8 +18,9 @@ from tests.dashboard_queries import (
     substitute,
     targets,
 )
-from tests.dashboard_server import program, running
+from tests.dashboard_server import running
 from tests.dashboard_world import END, OPEN_VALUES, START, openmetrics
+from tests.rules.tools import MAJORS, program
 
 pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("dashboards")]
 TARGETS = list(targets())
@@ -28,7 +29,7 @@ each_target = pytest.mark.parametrize("target", TARGETS, ids=str)
 PER_REPLICA = re.compile(r"\bup\{|job_exporter_leader|\binstance, version\b|^job_exporter_\w+\{")
 
 
-@pytest.fixture(scope="module", params=["2", "3"])
+@pytest.fixture(scope="module", params=MAJORS)
 def prometheus(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a Prometheus that holds the hour of dashboard_world."""
     folder = tmp_path_factory.mktemp(f"prometheus-{request.param}")

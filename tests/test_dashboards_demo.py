@@ -48,7 +48,7 @@ def prometheus(demo: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """The address of a Prometheus that scrapes the demo each second."""
     scrape = {"job_name": "job-exporter", "static_configs": [{"targets": [demo]}]}
     config = {"global": {"scrape_interval": "1s"}, "scrape_configs": [scrape]}
-    with running(tmp_path_factory.mktemp("prometheus"), "3", config) as url:
+    with running(tmp_path_factory.mktemp("prometheus"), 3, config) as url:
         yield url
 
 

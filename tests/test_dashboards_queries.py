@@ -10,7 +10,7 @@ import yaml
 from exporter.metrics import FAMILIES, Family, MetricType
 from tests.dashboard_promql import Selector, selectors
 from tests.dashboard_queries import Target, annotations, label_queries, substitute, targets
-from tests.deploy_support import ROOT, tool
+from tests.rules.tools import MAJORS, ROOT, program
 
 TARGETS = list(targets())
 CATALOG = {family.name: family for family in FAMILIES}
@@ -175,17 +175,14 @@ def test_an_unknown_variable_is_an_error() -> None:
 
 
 @pytest.mark.servers
-@pytest.mark.parametrize("version", ["2", "3"])
-def test_every_query_parses(version: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("major", MAJORS)
+def test_every_query_parses(major: int, tmp_path: Path) -> None:
     """Prometheus' own parser takes every query, in the oldest supported version and in the newest."""
     queries = [target.bound() for target in TARGETS] + [substitute(expr) for _, expr in annotations()]
     rules = [{"record": f"dashboard:query:{i}", "expr": expr} for i, expr in enumerate(queries)]
     path = tmp_path / "queries.yml"
     path.write_text(yaml.safe_dump({"groups": [{"name": "dashboards", "rules": rules}]}), encoding="utf-8")
-    own = ROOT / ".tools" / f"prometheus-{version}" / "bin" / "promtool"
-    program = str(own) if own.is_file() else tool("promtool")
-    result = subprocess.run(
-        [program, "check", "rules", str(path)], capture_output=True, text=True, check=False
-    )
+    command = [str(program("promtool", major)), "check", "rules", str(path)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert f"{len(queries)} rules found" in result.stdout
