@@ -12,7 +12,6 @@ class Told:
     """How a story went."""
 
     times: Mapping[str, Times]  # by alert of the story
-    also: Mapping[str, str]  # what else may be told: alert → why that is right
     error: str  # why it did not come to its end; empty: it did
     pages: tuple[Notice, ...]  # all that somebody was told
     fired: frozenset[str]  # all that fired in Prometheus
@@ -25,9 +24,6 @@ def table(stories: Mapping[str, Told], *, factor: float) -> str:
     rows = [["", *stories], ["---"] * (len(stories) + 1)]
     rows += [[alert, *(_cell(alert, told, factor) for told in stories.values())] for alert in alerts]
     lines = "\n".join("| " + " | ".join(row) + " |" for row in rows)
-    reasons = "\n".join(
-        f"- {alert} in {name}: {why}." for name, told in stories.items() for alert, why in told.also.items()
-    )
     return f"""\
 # Alerts in the scenarios
 
@@ -36,10 +32,6 @@ everything {factor:g} times faster, and below that what it means in minutes at t
 "told" is a notice that the story allows for besides its own; "inhibited by" fired and was told to nobody.
 
 {lines}
-
-Told besides the story's own alert, and right:
-
-{reasons}
 """
 
 

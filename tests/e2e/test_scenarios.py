@@ -26,7 +26,6 @@ async def tell_all(folder: Path) -> Mapping[str, Told]:
         return {
             site.name: Told(
                 times=times,
-                also=STORIES[site.name].also,
                 error=error,
                 pages=tuple(site.pages),
                 fired=frozenset(site.fired),
