@@ -160,7 +160,8 @@ class Poller:
             self._caught_up = False
         while not self._stopping and await self._round(began):
             self.publish()
-        self._caught_up = not tails.backlog(self._tail, self._wall())
+        # What the duty leaves for the next poll is no downtime.
+        self._caught_up = self._caught_up or not tails.backlog(self._tail, self._wall())
         await self._prune()
 
     async def _begin(self, tail: Tail, page: Page) -> Beginning:
