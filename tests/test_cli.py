@@ -194,3 +194,21 @@ def test_the_simulator_runs_until_a_signal(monkeypatch: pytest.MonkeyPatch) -> N
     assert ran("simulate", *flags) == 0
     assert "simulated job platform at http://127.0.0.1:" in out.getvalue()
     assert "(documented, desc, demo)" in out.getvalue()
+
+
+def test_the_demo_runs_until_a_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says where to look, and leaves no ledger behind."""
+    out = Ending("Ctrl-C ends it")
+    monkeypatch.setattr(sys, "stdout", out)
+    assert ran("demo", "--web.listen-address=127.0.0.1:0", "--log.level=error") == 0
+    for words in ("the page", "the metrics", "the platform", "/sim/truth"):
+        assert words in out.getvalue()
+
+
+def test_the_daemon_runs_until_a_signal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Its log says that it polls, and that it stopped; standard output is silent."""
+    log = Ending("event=polling")
+    monkeypatch.setattr(sys, "stderr", log)
+    state = f"--state.url=sqlite:///{tmp_path / 'ledger.db'}"
+    assert ran("run", NOBODY, state, "--web.listen-address=127.0.0.1:0", "--api.retries=0") == 0
+    assert log.getvalue().splitlines()[-1].endswith("event=stopped")
