@@ -40,7 +40,6 @@ from exporter.tracker import Rules
 from exporter.web import Web, WebConfig
 
 STOP_GRACE = 1.5  # seconds that the poll in flight has to commit: within the two that are promised
-STALE_POLLS = 5  # polls after whose time without a good one the exporter is not ready
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
