@@ -59,8 +59,8 @@ def _head(full: bool, seconds: float, load: tuple[float, float]) -> str:
     return (
         f"# Figures\n\nWritten by `make bench{' with --full' if full else ''}` in {seconds:.0f} s on "
         f"{datetime.now(UTC):%Y-%m-%d}: {psutil.cpu_count()} virtual cores of {platform.machine()}, "
-        f"{memory:.0f} GB, Linux, Python {platform.python_version()}; other work ran on the machine at the "
-        "same time. Compare only within a section: its figures were measured in turns, medians are shown. "
+        f"{memory:.0f} GB, Linux, Python {platform.python_version()}. "
+        "Compare only within a section: its figures were measured in turns, medians are shown. "
         "`value ÷ aim` is how far an aim is passed (for an upper limit: aim ÷ value); 1 and above is "
         "reached. Three aims are the benchmark's own and stand in no issue: the records of the first half "
         "hour, what is counted of what ended two intervals ago, and 0.6 of the floor for 50 hosts.\n\n"

@@ -98,7 +98,7 @@ def measure() -> Section:
         reasons=(
             (
                 "10,000 series: p99",
-                "Compare with the control of this run: a p99 below it can't be shown on this machine now.",
+                "The control of this run is what the machine allowed; what is above it is the exporter's.",
             ),
         ),
     )

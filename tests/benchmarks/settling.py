@@ -3,7 +3,7 @@
 import asyncio
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC
@@ -115,7 +115,7 @@ def settle(
         return asyncio.run(run())
 
 
-async def fetch_all(url: str, asked: list[Question]) -> Run:
+async def fetch_all(url: str, asked: Iterable[Question]) -> Run:
     """Fetch all that is asked with the exporter's client, as many at once, and drop it."""
     client = http_client(aiohttp_transport(api_config(url)))
     questions = iter(asked)
