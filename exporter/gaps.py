@@ -3,7 +3,7 @@
 The numbers of rules are those of `tail`.
 """
 
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, replace
 
 from exporter.model import Page
@@ -29,6 +29,7 @@ class Gap:
     holes: int = 0  # empty positions seen in this pass; a first pass hands them on: see `hole`
     low: tuple[float, str] | None = None  # start and id of the lowest record seen in this pass
     low_known: bool = False  # and whether it was known before this pass
+    anchor: int = 0  # positions at the bottom that were read before: nothing that is missing lies there
     step: int = FIRST_STEP
     looks: int = 0  # passes done
     is_check: bool = False  # nothing is known to be missing: a re-check
@@ -62,17 +63,34 @@ def open_gap(lo: int, hi: int, *, missing: int, now: float) -> Gap:
     return Gap(lo=lo, hi=hi, at=hi, missing=missing, due=now)
 
 
+def joined(gaps: Iterable[Gap]) -> tuple[Gap, ...]:
+    """Sort gaps by where they end; those of growth that nothing was read of yet are one where they meet."""
+    result: list[Gap] = []
+    for gap in sorted(gaps, key=lambda gap: gap.hi):
+        below = result[-1] if result else gap
+        if _is_unread(below) and _is_unread(gap) and below.hi == gap.lo + gap.anchor:
+            result[-1] = replace(below, hi=gap.hi, at=gap.hi, missing=below.missing + gap.missing)
+        else:
+            result.append(gap)
+    return tuple(result)
+
+
+def _is_unread(gap: Gap) -> bool:
+    return gap.anchor > 0 and gap.at == gap.hi and gap.since is None
+
+
 def is_due(gap: Gap, now: float) -> bool:
     """Whether the gap is to be read now."""
     # What is due later than any look is ever put off was put off before our clock jumped back.
     return not now < gap.due <= now + RELOOK_LIMIT
 
 
-def explained(gap: Gap, left: list[float], *, room: int) -> int:
+def explained(gap: Gap, left: list[float], view: View) -> int:
     """How many of the fresh records on a page a gap was missing; they leave `left` (newest first).
 
     A record that began after the gap was known is none of them: it came with a deletion that hid growth.
     """
+    room = min(view.hi, gap.hi) - max(view.lo, gap.lo + gap.anchor)
     mine = [start for start in left if gap.until is None or start <= gap.until]
     found = mine[: max(0, min(gap.missing, room))]
     for start in found:

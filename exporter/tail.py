@@ -34,6 +34,7 @@ from exporter.gaps import (
     explained,
     hole,
     is_due,
+    joined,
     open_gap,
     passed,
     touches,
@@ -111,6 +112,7 @@ def probed(tail: Tail, page: Page, *, now: float, recheck_interval: float) -> Ta
         soon = min(tail.recheck_due, now + recheck_interval)
         tail = replace(tail, recheck_wait=recheck_interval, recheck_due=soon)
     tail = _resized(tail, total, now)
+    tail = replace(tail, gaps=joined(tail.gaps))
     if first is not None:
         tail = replace(tail, first_id=first.id, first_start=first.start)
     longest = IDLE_RECHECKS * recheck_interval
@@ -165,6 +167,7 @@ def read(tail: Tail, page: Page, known: Container[str], *, now: float, platform_
     `now` is our clock, `platform_now` the platform's.
     """
     total = page.total if page.total is not None else tail.total or 0
+    # Growth that the page itself tells lies above it, and stays a gap apart until the page has been taken in.
     tail = _ordered(_resized(tail, total, now), page)
     lo, hi = covered(page, total, tail.order)
     fresh = tuple(item for item in page.items if item.id not in known)
@@ -177,7 +180,7 @@ def read(tail: Tail, page: Page, known: Container[str], *, now: float, platform_
     empty: Gap | None = None
     for had in reversed(tail.gaps):
         gap = widened(had, view)
-        found = explained(gap, left, room=min(hi, gap.hi) - max(lo, gap.lo))
+        found = explained(gap, left, view)
         gap = replace(gap, missing=gap.missing - found)
         if empty is None:
             gap, empty = hole(gap, view, bounds)
@@ -186,9 +189,9 @@ def read(tail: Tail, page: Page, known: Container[str], *, now: float, platform_
         tail = replace(tail, recheck_wait=0.0)
     after = [concluded(gap, bounds) if gap.at <= gap.lo else gap for gap in gaps]
     given_up = sum(gap.missing for gap, kept in zip(gaps, after, strict=True) if kept is None)
-    kept_gaps = sorted((gap for gap in (*after, empty) if gap is not None), key=lambda gap: gap.hi)
+    kept_gaps = joined(gap for gap in (*after, empty) if gap is not None)
     return Reading(
-        tail=replace(tail, gaps=tuple(kept_gaps)),
+        tail=replace(tail, gaps=kept_gaps),
         fresh=fresh,
         given_up=given_up,
         first_low=next((gap.low[0] for gap in gaps if gap.floor is not None and gap.low), None),
@@ -235,12 +238,9 @@ def _resized(tail: Tail, total: int, now: float) -> Tail:
     if tail.total is None or total == tail.total:
         return replace(tail, total=total)
     if total > tail.total:
-        top = tail.gaps[-1] if tail.gaps else None
-        if top is not None and top.at == top.hi == tail.total and top.looks == 0 and top.missing:
-            grown = replace(top, hi=total, at=total, missing=top.missing + total - tail.total)
-            return replace(tail, total=total, gaps=(*tail.gaps[:-1], grown))
-        gap = open_gap(max(0, tail.total - 1), total, missing=total - tail.total, now=now)
-        return replace(tail, total=total, gaps=(*tail.gaps, gap))
+        anchor = min(1, tail.total)
+        gap = open_gap(tail.total - anchor, total, missing=total - tail.total, now=now)
+        return replace(tail, total=total, gaps=(*tail.gaps, replace(gap, anchor=anchor)))
     gone = tail.total - total
     gaps = tuple(
         replace(

@@ -17,6 +17,7 @@ from exporter.gaps import (
     explained,
     hole,
     is_due,
+    joined,
     open_gap,
     passed,
     touches,
@@ -64,24 +65,59 @@ def test_a_gap_does_not_wait_out_a_clock_that_jumped_back() -> None:
     assert is_due(gap(0, 1, due=NOW + RELOOK_LIMIT + 1), NOW)
 
 
+def grown(lo: int, hi: int, **changes: Any) -> Gap:
+    return gap(lo, hi, missing=hi - lo - 1, anchor=1, **changes)
+
+
+def test_growth_that_meets_is_one_gap() -> None:
+    """Nothing was read of either: one page may show both, wherever they stand in the list."""
+    assert joined([grown(94, 100), grown(89, 95), grown(99, 103)]) == (
+        replace(grown(89, 103), missing=5 + 5 + 3),
+    )
+
+
+@pytest.mark.parametrize(
+    "below",
+    [
+        grown(80, 95, at=90),
+        grown(80, 94),
+        replace(grown(80, 95), since=NOW),
+        gap(80, 95, missing=14),
+        gap(80, 95, is_check=True),
+    ],
+    ids=["half read", "apart", "looked at before", "no growth", "a re-check"],
+)
+def test_other_gaps_stay_apart(below: Gap) -> None:
+    """What a gap was read down to, or when it is looked at again, is its own."""
+    above = grown(94, 100)
+    assert joined([above, below]) == (below, above)
+
+
 def test_records_explain_what_is_missing() -> None:
     """Each fresh record makes one less missing, the newest first, and is not counted for another gap."""
     left = [NOW, NOW - 1, NOW - 2]
-    assert explained(gap(90, 100, missing=2), left, room=10) == 2
+    assert explained(gap(90, 100, missing=2), left, view(80, 110)) == 2
     assert left == [NOW - 2]
 
 
 def test_a_record_explains_no_more_than_there_is_room_for() -> None:
     """A page that overlaps a gap by one position can hold one of its records, and beside it none."""
     left = [NOW, NOW - 1]
-    assert explained(gap(90, 100, missing=2), left, room=-3) == 0
-    assert explained(gap(90, 100, missing=2), left, room=1) == 1
+    assert explained(gap(90, 100, missing=2), left, view(70, 87)) == 0
+    assert explained(gap(90, 100, missing=2), left, view(70, 91)) == 1
+
+
+def test_what_was_read_before_explains_nothing() -> None:
+    """At the anchor of a gap of growth nothing is missing: there is no room for a record."""
+    left = [NOW, NOW - 1]
+    assert explained(gap(90, 92, missing=1, anchor=1), left, view(80, 91)) == 0
+    assert explained(gap(90, 92, missing=1, anchor=1), left, view(80, 92)) == 1
 
 
 def test_a_record_that_began_later_is_none_of_the_missing() -> None:
     """It came with a deletion that hid growth: the older missing one is still looked for."""
     left = [NOW + 60, NOW - 60]
-    assert explained(gap(90, 100, missing=2, until=NOW), left, room=10) == 1
+    assert explained(gap(90, 100, missing=2, until=NOW), left, view(80, 110)) == 1
     assert left == [NOW + 60]
 
 

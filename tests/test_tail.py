@@ -234,6 +234,35 @@ def test_growth_while_a_gap_is_half_read_opens_another() -> None:
     assert not reader.unseen
 
 
+def test_growth_that_a_page_tells_does_not_keep_it_from_its_gap() -> None:
+    """Records that came after the probe lie above the page: what it was asked for counts as read."""
+    reader = Reader(world())
+    add(reader.world, count=20)
+    reader.probe()
+    add(reader.world, start=NOW + 1, count=5)
+    reader.take(reader.page(next_page(reader.tail, now=reader.now) or PageRequest(number=0, size=0)))
+    assert backlog(reader.tail, reader.now) == 5
+    assert [(gap.lo, gap.hi) for gap in reader.tail.gaps] == [(219, 225)]
+    reader.run()
+    assert not reader.unseen
+    assert len(reader.asked) == 1
+
+
+def test_growth_that_a_page_of_the_first_reading_tells_leaves_nothing_to_look_for() -> None:
+    """The record below the growth is the first reading's: else one would be looked for that is not there."""
+    reader = Reader(world())
+    reader.known.clear()
+    gaps = first_reading(200, now=reader.now, newest=100, since=None)
+    reader.tail = replace(reader.tail, gaps=gaps)
+    request = next_page(reader.tail, now=reader.now) or PageRequest(number=0, size=0)
+    add(reader.world, start=NOW + 1, count=3)
+    reader.take(reader.page(request))
+    reader.run()
+    assert backlog(reader.tail, reader.now + HOLD) == 0
+    assert len(reader.known) == 103
+    assert reader.positions <= 100 + 3
+
+
 def test_a_total_that_a_page_tells_is_taken_in() -> None:
     """Records that came between the probe and the page are not lost; a page without a total tells none."""
     reader = Reader(world())
