@@ -8,7 +8,7 @@ Rules of counting (the numbers are those of `tracker`):
 10. A value of a bounded label beyond the limit becomes `other`; sums stay right, and it is counted.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from exporter.model import (
@@ -25,6 +25,7 @@ from exporter.model import (
 )
 
 OTHER = "other"  # what values beyond the label limit become
+BOUNDED_LABELS = ("idc", "provider", "script_type")  # values of these come from the platform
 
 # Several rows of one host count once, as the first of these that one of them has.
 WORST_FIRST: tuple[HostStatus, ...] = (
@@ -85,7 +86,8 @@ class Counting:
                 Series("job_record_duration_seconds", by_result), seconds, self.buckets.duration, record
             )
         if record.end is not None and (record.start is None or seconds is not None):
-            lag = max(0.0, self.platform_now - record.end)
+            # To the millisecond: the platform's times are whole seconds, and the ledger keeps the number.
+            lag = round(max(0.0, self.platform_now - record.end), 3)
             yield from self._observe(Series("job_exporter_count_lag_seconds"), lag, self.buckets.lag, record)
         for field in record.unknown_fields:
             yield unknown_value(field)
@@ -197,13 +199,45 @@ def failure(record: Record, results: Results | None) -> FailedRecord | None:
 
 def fold(increment: Increment, known: Mapping[str, set[str]], limit: int) -> Iterator[Increment]:
     """Rule 10. `known` maps each bounded label to the values that have a series; it is not changed."""
-    labels = []
-    for name, value in increment.series.labels:
-        overflows = name in known and value not in known[name] and len(known[name]) >= limit
-        if overflows:
-            yield Increment(series=Series("job_exporter_label_overflow_total", (("label", name),)))
-        labels.append((name, OTHER if overflows else value))
-    yield replace(increment, series=replace(increment.series, labels=tuple(labels)))
+    over = [
+        name
+        for name, value in increment.series.labels
+        if name in known and value not in known[name] and len(known[name]) >= limit
+    ]
+    if not over:
+        yield increment
+        return
+    for name in over:
+        yield Increment(series=Series("job_exporter_label_overflow_total", (("label", name),)))
+    labels = tuple((name, OTHER if name in over else value) for name, value in increment.series.labels)
+    yield replace(increment, series=replace(increment.series, labels=labels))
+
+
+def fold_all(
+    groups: Iterable[Iterable[Increment]], had: Iterable[Series], limit: int
+) -> list[tuple[Increment, ...]]:
+    """Rule 10 for what is counted together: each group folded, a value that is new taking up room at once.
+
+    `had` are the series that there are.
+    """
+    values: dict[str, set[str]] = {name: set() for name in BOUNDED_LABELS}
+
+    def take(series: Series) -> None:
+        for name, value in series.labels:
+            if name in values and value != OTHER:
+                values[name].add(value)
+
+    for series in had:
+        take(series)
+    folded: list[tuple[Increment, ...]] = []
+    for group in groups:
+        parts: list[Increment] = []
+        for increment in group:
+            for part in fold(increment, values, limit):
+                take(part.series)
+                parts.append(part)
+        folded.append(tuple(parts))
+    return folded
 
 
 def unknown_value(field: str) -> Increment:

@@ -12,22 +12,22 @@ import contextlib
 import fcntl
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
 import msgspec
 import sqlalchemy as sa
 
-from exporter import schema, writing
-from exporter.counting import OTHER, Increment, fold
+from exporter import moves, schema, writing
+from exporter.counting import Increment, fold_all
 from exporter.deciding import Changes
 from exporter.model import FailedRecord, Sample, Series
 from exporter.recent import Recent, Tally
-from exporter.schema import counters, failures, followed, recent, settled
+from exporter.schema import counters, failures, followed, moving, recent, settled
 from exporter.tail import Tail
 from exporter.tracker import Beginning, Outcome, Tracked
 
-BOUNDED_LABELS = ("idc", "provider", "script_type")  # values of these come from the platform
 KEPT_SETTLED = 5_000  # the newest ids are never pruned, however old: a re-check can meet them again
 
 
@@ -61,6 +61,7 @@ class State:
     latest: Mapping[Series, float] = field(default_factory=dict)  # gauges that keep the greatest value
     failures: tuple[FailedRecord, ...] = ()  # newest first
     recent: Recent = field(default_factory=dict)  # what ended in the last hours
+    numbers: Mapping[Series, int] = field(default_factory=dict)  # of series, in `settled.moved`
     records: int = 0  # rows of `settled`
 
 
@@ -147,9 +148,12 @@ class Ledger:
         revived = writing.revive(connection, [item.id for item in changes.found])
         counted = set(writing.counted(connection, ids))
         settlements = [item for item in changes.settlements if item.id not in counted]
-        writing.settle(connection, settlements, now)
-        increments = [*changes.increments, *(inc for item in settlements for inc in item.increments)]
-        samples = self._count(connection, increments, now)
+        groups = (changes.increments, *(item.increments for item in settlements))
+        folded = fold_all(groups, state.counters, self._layout.label_limit)
+        numbers = writing.number(connection, state.numbers, chain.from_iterable(folded[1:]))
+        moved = [moves.written(increments, numbers) for increments in folded[1:]]
+        writing.settle(connection, settlements, moved, now)
+        samples = self._count(connection, chain.from_iterable(folded), now)
         schema.put(connection, "tail", changes.tail)
         schema.put(connection, "beginning", changes.beginning)
         return State(
@@ -160,26 +164,18 @@ class Ledger:
             latest=writing.keep_latest(connection, state.latest, changes.latest),
             failures=writing.keep_failures(connection, state.failures, settlements),
             recent=writing.keep_recent(connection, state.recent, settlements, samples, now),
+            numbers=numbers,
             records=state.records + len(settlements) - revived,
         )
 
     def _count(
         self, connection: sa.Connection, increments: Iterable[Increment], now: float
     ) -> Mapping[Series, Sample]:
-        """Add increments to the counters, folding what exceeds the label limit (rules 9 and 10)."""
+        """Add increments to the counters; a series that is born brings its siblings (rule 9)."""
         had = self.state.counters
-        values: dict[str, set[str]] = {name: set() for name in BOUNDED_LABELS}
-        for series in had:
-            for name, value in series.labels:
-                if name in values and value != OTHER:
-                    values[name].add(value)
         added: dict[Series, Sample] = {}
         for increment in increments:
-            for folded in fold(increment, values, self._layout.label_limit):
-                for name, value in folded.series.labels:
-                    if name in values and value != OTHER:
-                        values[name].add(value)
-                writing.add(added, had, folded, self._layout.siblings, now)
+            writing.add(added, had, increment, self._layout.siblings, now)
         writing.upsert(connection, added)
         merged = dict(had)
         for series, sample in added.items():
@@ -284,6 +280,7 @@ def _loaded(connection: sa.Connection) -> State:
     open_set = connection.execute(sa.select(followed))
     lines = connection.execute(sa.select(failures).order_by(failures.c.number.desc()))
     tallies = connection.execute(sa.select(recent))
+    numbered = connection.execute(sa.select(moving))
     return State(
         tail=schema.get(connection, "tail", Tail) or Tail(),
         beginning=schema.get(connection, "beginning", Beginning),
@@ -296,5 +293,6 @@ def _loaded(connection: sa.Connection) -> State:
         },
         failures=tuple(msgspec.json.decode(row.state, type=FailedRecord) for row in lines),
         recent={row.number: msgspec.json.decode(row.state, type=Tally) for row in tallies},
+        numbers={schema.series_of(row): row.number for row in numbered},
         records=connection.scalar(sa.select(sa.func.count()).select_from(settled)) or 0,
     )

@@ -40,6 +40,18 @@ settled = sa.Table(  # every record that left the open set: the primary key make
     sa.Column("settled", sa.Double, nullable=False, index=True),
     sa.Column("started", sa.Double),
     sa.Column("ended", sa.Double),
+    # Null where they were counted before version 3.
+    sa.Column("looks", sa.Integer),  # that were answered; a restart may forget some
+    sa.Column("done", sa.Double),  # first seen done
+    sa.Column("moved", sa.Text),  # which counters grew by how much: see `moves`
+)
+moving = sa.Table(  # the series that records moved, by the numbers in `settled.moved`: append only
+    PREFIX + "series",
+    _tables,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("family", sa.String(128), nullable=False),
+    sa.Column("labels", sa.Text, nullable=False),  # JSON: [[name, value], …]
+    sa.Column("part", sa.String(32), nullable=False),
 )
 counters = sa.Table(
     PREFIX + "counters",
@@ -77,8 +89,17 @@ def _recent(connection: sa.Connection) -> None:
     recent.create(connection, checkfirst=True)
 
 
+def _proof(connection: sa.Connection) -> None:
+    moving.create(connection, checkfirst=True)
+    had = {column["name"] for column in sa.inspect(connection).get_columns(settled.name)}
+    for column in (settled.c.looks, settled.c.done, settled.c.moved):
+        if column.name not in had:
+            definition = sa.schema.CreateColumn(column).compile(dialect=connection.dialect)
+            connection.execute(sa.text(f"ALTER TABLE {settled.name} ADD COLUMN {definition}"))
+
+
 # A ledger of version n has had the first n applied. Append; never change one that was released.
-MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (_first, _recent)
+MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (_first, _recent, _proof)
 
 
 def migrate(connection: sa.Connection) -> None:
@@ -128,12 +149,15 @@ def encode(value: Any) -> str:
     return msgspec.json.encode(value).decode()
 
 
+def name_of(series: Series) -> dict[str, Any]:
+    """The columns that name a series."""
+    return {"family": series.family, "labels": encode(series.labels), "part": series.part}
+
+
 def row_of(series: Series, sample: Sample) -> dict[str, Any]:
     """A row of `counters`."""
     return {
-        "family": series.family,
-        "labels": encode(series.labels),
-        "part": series.part,
+        **name_of(series),
         "value": sample.value,
         "born": sample.born,
         "exemplar": encode(sample.exemplar) if sample.exemplar else None,
@@ -141,7 +165,7 @@ def row_of(series: Series, sample: Sample) -> dict[str, Any]:
 
 
 def series_of(row: sa.Row[Any]) -> Series:
-    """The series of a row of `counters`."""
+    """The series that a row names."""
     labels = msgspec.json.decode(row.labels, type=tuple[tuple[str, str], ...])
     return Series(row.family, labels, row.part)
 

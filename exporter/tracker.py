@@ -22,6 +22,7 @@ Rules of counting (5, 6, 7 and 10: see `counting` too; 3 and 11 are the tail's a
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Any
 
 from exporter.counting import Buckets, Counting, Increment, failure, is_complete
 from exporter.model import ExecuteStatus, FailedRecord, PageItem, Record, Results, Series
@@ -107,6 +108,7 @@ class Tracked:
     not_found: int = 0  # answers "not found" in a row
     not_found_since: float | None = None
     done: float | None = None  # first seen done
+    looks: int = 0  # that were answered; a restart may forget some
     result_looks: int = 0
     reported: int = 0  # most rows with a status that a look has shown
     record: Record | None = None  # once done; not kept in the ledger, it is read again after a restart
@@ -129,6 +131,8 @@ class Settlement:
     id: str
     outcome: Outcome
     found: float
+    looks: int = 0
+    done: float | None = None  # first seen done
     increments: tuple[Increment, ...] = ()
     record: Record | None = None
     failure: FailedRecord | None = None
@@ -163,13 +167,13 @@ def due(tracked: Iterable[Tracked], *, now: float, rules: Rules, limit: int) -> 
 
 def looked(tracked: Tracked, look: Look, *, clock: Clock, rules: Rules) -> Tracked | Settlement:
     """Decide what a look at a record means: it stays in the open set, or leaves it."""
+    if look.not_found or look.record or look.results:
+        tracked = replace(tracked, looks=tracked.looks + 1)
     if look.not_found:
         return _missed(tracked, clock, rules)
     if look.record is not None:
         if _is_baseline(tracked, look.record, clock):
-            return Settlement(
-                id=tracked.id, outcome=Outcome.BASELINE, found=tracked.found, record=look.record
-            )
+            return _left(tracked, Outcome.BASELINE, record=look.record)
         tracked = _seen(tracked, look.record, clock, rules)
     elif tracked.record is None:  # nothing could be had
         return replace(tracked, due=clock.now + rules.interval)
@@ -234,7 +238,7 @@ def _missed(tracked: Tracked, clock: Clock, rules: Rules) -> Tracked | Settlemen
         gone = Series("job_exporter_records_incomplete_total", (("reason", "vanished"),))
         # One still doubtful was never followed: it may have been the baseline, and nothing is lost.
         counts = (Increment(series=gone),) if tracked.horizon is None else ()
-        return Settlement(id=tracked.id, outcome=Outcome.VANISHED, found=tracked.found, increments=counts)
+        return _left(tracked, Outcome.VANISHED, increments=counts)
     wait = max(rules.interval, VANISHED_AFTER / VANISHED_LOOKS)
     return replace(tracked, not_found=missed, not_found_since=since, due=clock.now + wait)
 
@@ -272,13 +276,24 @@ def _done(
         record_labels=rules.record_labels,
         buckets=rules.buckets,
     )
-    return Settlement(
-        id=record.id,
-        outcome=Outcome.SETTLED,
-        found=tracked.found,
-        increments=counting.record(record, results),
+    return _left(
+        tracked,
+        Outcome.SETTLED,
         record=record,
+        increments=counting.record(record, results),
         failure=failure(record, results),
+    )
+
+
+def _left(tracked: Tracked, outcome: Outcome, **more: Any) -> Settlement:
+    """Let a record go, with what is known of its way."""
+    return Settlement(
+        id=tracked.id,
+        outcome=outcome,
+        found=tracked.found,
+        looks=tracked.looks,
+        done=tracked.done,
+        **more,
     )
 
 

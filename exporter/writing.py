@@ -9,12 +9,12 @@ from dataclasses import replace
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from exporter import schema
+from exporter import moves, schema
 from exporter.counting import Increment
 from exporter.deciding import Changes
 from exporter.model import FailedRecord, Sample, Series
 from exporter.recent import Recent, merged, tallied
-from exporter.schema import counters, encode, failures, followed, recent, settled
+from exporter.schema import counters, encode, failures, followed, moving, recent, settled
 from exporter.tracker import Outcome, Settlement, Tracked
 
 KEPT_FAILURES = 200  # lines of the page of recent failures
@@ -65,11 +65,25 @@ def follow(connection: sa.Connection, had: Mapping[str, Tracked], changes: Chang
 
 def _durable(item: Tracked | None) -> Tracked | None:
     """What a restart must find of a record; when to look next is found anew."""
-    return replace(item, due=0.0, record=None, result_looks=0, reported=0) if item else None
+    return replace(item, due=0.0, record=None, looks=0, result_looks=0, reported=0) if item else None
 
 
-def settle(connection: sa.Connection, settlements: list[Settlement], now: float) -> None:
-    """Write the ids that left the open set: a second time, and the whole commit fails."""
+def number(
+    connection: sa.Connection, had: Mapping[Series, int], increments: Iterable[Increment]
+) -> Mapping[Series, int]:
+    """Give numbers to the series that records move for the first time."""
+    new = moves.unnumbered(increments, had)
+    if not new:
+        return had
+    rows = [{"number": number_, **schema.name_of(series)} for series, number_ in new.items()]
+    connection.execute(sa.insert(moving), rows)
+    return {**had, **new}
+
+
+def settle(
+    connection: sa.Connection, settlements: list[Settlement], moved: Iterable[str], now: float
+) -> None:
+    """Write what left the open set, and what each moved: an id a second time, and the whole commit fails."""
     if settlements:
         connection.execute(
             sa.insert(settled),
@@ -82,8 +96,11 @@ def settle(connection: sa.Connection, settlements: list[Settlement], now: float)
                     "settled": now,
                     "started": item.record.start if item.record else None,
                     "ended": item.record.end if item.record else None,
+                    "looks": item.looks,
+                    "done": item.done,
+                    "moved": text,
                 }
-                for item in settlements
+                for item, text in zip(settlements, moved, strict=True)
             ],
         )
 

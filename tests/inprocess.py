@@ -13,7 +13,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from exporter import wire
+from exporter import moves, wire
 from exporter.api import HttpError, NotUnderstoodError, PageCost, PlatformFailure, RecordNotFound
 from exporter.app import layout
 from exporter.counting import Buckets, Increment
@@ -226,6 +226,17 @@ class Daemon:
         with self.ledger._engine.connect() as connection:
             rows = connection.exec_driver_sql("SELECT id FROM job_exporter_settled WHERE outcome = 'settled'")
             return {row[0] for row in rows}
+
+    def moved(self) -> dict[Series, float]:
+        """What the ledger says of each record that it moved, summed up."""
+        names = {number: series for series, number in self.ledger.state.numbers.items()}
+        sums: dict[Series, float] = {}
+        with self.ledger._engine.connect() as connection:
+            rows = connection.exec_driver_sql("SELECT moved FROM job_exporter_settled")
+            for text in rows.scalars():
+                for series, value in moves.read(text, names).items():
+                    sums[series] = sums.get(series, 0.0) + value
+        return sums
 
     def tally(self) -> Tally:
         """The counters, in the shape of the simulator's truth."""

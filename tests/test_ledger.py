@@ -309,6 +309,29 @@ def test_recent_failures_are_bounded(tmp_path: Path) -> None:
         assert [line.id for line in ledger.state.failures] == shown
 
 
+def test_what_a_record_moved_stands_beside_its_id(tmp_path: Path) -> None:
+    """As it was applied, after folding; numbers of series go on after a restart."""
+
+    def hosts(idc: str) -> Settlement:
+        one = Increment(series=series("job_host_results_total", idc=idc, status="fail"), value=3.0)
+        return settlement(idc, increments=(Increment(series=FINISHED), one), looks=4, done=NOW - 1)
+
+    for idcs in (("a", "b"), ("c", "a2")):
+        with opened(tmp_path, label_limit=1) as ledger:
+            ledger.commit(changes(settlements=tuple(map(hosts, idcs))), now=NOW)
+    rows = sql(tmp_path, "SELECT id, looks, done, moved FROM job_exporter_settled ORDER BY settled, rowid")
+    assert rows == [
+        ("a", 4, NOW - 1, "1,2:3"),
+        ("b", 4, NOW - 1, "1,3,4:3"),
+        ("c", 4, NOW - 1, "1,3,4:3"),
+        ("a2", 4, NOW - 1, "1,3,4:3"),
+    ]
+    assert sql(tmp_path, "SELECT number, family, labels FROM job_exporter_series WHERE number > 2") == [
+        (3, "job_exporter_label_overflow_total", '[["label","idc"]]'),
+        (4, "job_host_results_total", '[["idc","other"],["status","fail"]]'),
+    ]
+
+
 def kinds(ledger: Ledger) -> dict[tuple[str, ...], float]:
     return {
         tuple(part for _, part in one.labels): sample.value

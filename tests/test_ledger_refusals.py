@@ -4,6 +4,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,13 @@ CHANGES = Changes(
     beginning=Beginning(horizon=NOW, floor=None),
     increments=(Increment(series=series("job_records_discovered_total")),),
     settlements=(Settlement(id="a", outcome=Outcome.SETTLED, found=NOW),),
+)
+
+B = Settlement(
+    id="b",
+    outcome=Outcome.SETTLED,
+    found=NOW,
+    increments=(Increment(series=series("job_records_finished_total")),),
 )
 
 
@@ -212,18 +220,25 @@ def test_an_older_ledger_is_brought_up_to_date(path: Path) -> None:
     sql(
         path,
         "DROP TABLE job_exporter_recent",
+        "DROP TABLE job_exporter_series",
+        *(f"ALTER TABLE job_exporter_settled DROP COLUMN {name}" for name in ("looks", "done", "moved")),
         "UPDATE job_exporter_meta SET value = '1' WHERE key = 'version'",
     )
-    for _ in range(2):
+    for started in (1, 2):
         with opened(f"sqlite:///{path}") as ledger:
-            assert ledger.state.counters[series("job_records_discovered_total")].value == 1
+            discovered = ledger.state.counters[series("job_records_discovered_total")].value
+            assert discovered == started
             assert ledger.known(["a"]) == {"a"}
+            ledger.commit(replace(CHANGES, settlements=(B,)), now=NOW)
     with closing(sqlite3.connect(path)) as connection:
+        rows = connection.execute("SELECT id, looks, done, moved FROM job_exporter_settled ORDER BY id")
+        assert list(rows) == [("a", None, None, None), ("b", 0, None, "1")]
         version = connection.execute("SELECT value FROM job_exporter_meta WHERE key = 'version'").fetchone()
         tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     assert version == (str(len(MIGRATIONS)),)
     assert tables == {
-        f"job_exporter_{name}" for name in ("counters", "failures", "followed", "meta", "recent", "settled")
+        f"job_exporter_{name}"
+        for name in ("counters", "failures", "followed", "meta", "recent", "series", "settled")
     }
 
 

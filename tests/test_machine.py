@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -28,6 +29,7 @@ from tests.inprocess import RULES, Blow, Clock, Daemon, WorldApi, truth_of
 FLEET = make_fleet({"杭州": 3, "北京": 2, 'id"\nc': 1})
 HOSTS = tuple(host for hosts in FLEET.values() for host in hosts)
 STATUSES = ("success", "fail", "TIMEOUT", "cancel", "error", "odd")
+DISCOVERED = Series("job_records_discovered_total")
 CALM_POLLS = 90  # longer than an empty position is looked at again, and a missing record is asked for
 
 
@@ -187,7 +189,7 @@ class Platform(RuleBasedStateMachine):
             counters = {series: sample.value for series, sample in state.counters.items()}
             vanished = counters[Series("job_exporter_records_incomplete_total", (("reason", "vanished"),))]
             followed = sum(item.horizon is None for item in state.followed.values())
-            assert counters[Series("job_records_discovered_total")] == finished + vanished + followed
+            assert counters[DISCOVERED] == finished + vanished + followed
 
     def teardown(self) -> None:
         """After all has calmed down: everything that could be seen is counted, truly, and nothing else."""
@@ -211,6 +213,11 @@ class Platform(RuleBasedStateMachine):
         assert settled <= set(self.world.truth()) - self.baseline
         counted, true = self.daemon.tally(), truth_of(self.world, settled)
         assert counted == true, f"{counted}\n{true}"
+        counters = self.daemon.ledger.state.counters
+        moved = {**self.daemon.moved(), DISCOVERED: counters[DISCOVERED].value}  # this one goes by finding
+        assert moved.keys() <= counters.keys()
+        for series, sample in counters.items():
+            assert moved.get(series, 0.0) == pytest.approx(sample.value), series
         assert self.daemon.gauge("job_exporter_pending_results") == 0
         assert self.daemon.gauge("job_exporter_catching_up") == 0
         total = sum(

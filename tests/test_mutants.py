@@ -63,10 +63,11 @@ MUTANTS = (
                 "counted = set(self.state.followed) - set(ids)",
             ),
             (
-                "        writing.settle(connection, settlements, now)\n",
+                "        writing.settle(connection, settlements, moved, now)\n",
                 (
                     "        there = set(writing.counted(connection, ids))\n"
-                    "        writing.settle(connection, [x for x in settlements if x.id not in there], now)\n"
+                    "        new = [x for x in settlements if x.id not in there]\n"
+                    "        writing.settle(connection, new, moved[: len(new)], now)\n"
                 ),
             ),
         ),
@@ -74,8 +75,8 @@ MUTANTS = (
     Mutant(
         name="increments outside the transaction",
         file="ledger.py",
-        old="        writing.settle(connection, settlements, now)\n",
-        new="        writing.settle(connection, settlements, now)\n        connection.commit()\n",
+        old="        writing.settle(connection, settlements, moved, now)\n",
+        new="        writing.settle(connection, settlements, moved, now)\n        connection.commit()\n",
     ),
     Mutant(
         name="memory moves on before the commit",

@@ -328,6 +328,14 @@ def test_results_that_cannot_be_had_are_asked_for_over_an_hour() -> None:
     assert counts(after, "no_results")
 
 
+def test_a_settlement_tells_its_way() -> None:
+    """How often the record was looked at, answers only, and when it was first seen done."""
+    waiting = look(open_(look(tracked(), running())))  # the second one could not be had
+    ended = look(open_(waiting), done(), rows(row("a", None)))
+    after = left(look(open_(ended), None, COMPLETE, clock=at(15)))
+    assert (after.looks, after.done, after.found) == (3, NOW, NOW)
+
+
 def test_what_was_done_stays_done() -> None:
     """From done there is no way back: after a restart a record that shows `doing` again is settled too."""
     before = tracked(stage=Stage.DONE, done=NOW - 5)
