@@ -4,39 +4,33 @@
 causes, and the primary key of `settled` refuses a second time. What memory holds is a copy, replaced
 after the transaction has ended well; a commit that fails changes neither.
 
-    LedgerError            the ledger can't be used; the message says what to do
-    └── LedgerBusyError         another process holds it
+Replicas may share a ledger on PostgreSQL. One leads, and writes; each transaction proves its right to
+(`leadership`). The others load the counters anew after each commit. Where a commit failed the leader loads
+everything anew before it goes on: a connection that broke at the very end does not tell whether it was done.
 """
 
 import contextlib
-import fcntl
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from pathlib import Path
-from typing import IO, Any
 
-import msgspec
 import sqlalchemy as sa
 
-from exporter import moves, schema, writing
+from exporter import leadership, loading, moves, schema, writing
 from exporter.counting import Increment, fold_all
+from exporter.database import Database, LedgerBusyError, LedgerError, LostLeadershipError
 from exporter.deciding import Changes
-from exporter.model import FailedRecord, Sample, Series
-from exporter.recent import Recent, Tally
-from exporter.schema import counters, failures, followed, moving, recent, settled
-from exporter.tail import Tail
-from exporter.tracker import Beginning, Outcome, Tracked
+from exporter.leadership import Leadership, NotLeadingError
+from exporter.loading import State
+from exporter.model import Pulse, Sample, Series
+from exporter.schema import settled
+from exporter.tracker import Beginning, Outcome
+
+__all__ = ["Layout", "Ledger", "LedgerBusyError", "LedgerError", "LostLeadershipError", "State"]
 
 KEPT_SETTLED = 5_000  # the newest ids are never pruned, however old: a re-check can meet them again
-
-
-class LedgerError(Exception):
-    """The ledger can't be used."""
-
-
-class LedgerBusyError(LedgerError):
-    """Another process holds the ledger."""
+LEASE = 15.0  # seconds: that of the default poll interval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,55 +44,109 @@ class Layout:
     label_limit: int = 500  # values of each label that comes from the platform (rule 10)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class State:
-    """All that is followed and counted, immutable; `followed` by record id."""
-
-    tail: Tail = field(default_factory=Tail)
-    beginning: Beginning | None = None  # None: nothing was read yet
-    followed: Mapping[str, Tracked] = field(default_factory=dict)
-    counters: Mapping[Series, Sample] = field(default_factory=dict)
-    latest: Mapping[Series, float] = field(default_factory=dict)  # gauges that keep the greatest value
-    failures: tuple[FailedRecord, ...] = ()  # newest first
-    recent: Recent = field(default_factory=dict)  # what ended in the last hours
-    numbers: Mapping[Series, int] = field(default_factory=dict)  # of series, in `settled.moved`
-    records: int = 0  # rows of `settled`
-
-
 class Ledger:
     """The ledger of one platform, open for one process; `state` is what the last good commit left."""
 
-    def __init__(self, url: str, *, platform: str, now: float, layout: Layout) -> None:
-        """Open the ledger; make it, or bring it up to date.
+    def __init__(
+        self,
+        url: str,
+        *,
+        platform: str,
+        now: float,
+        layout: Layout,
+        lease: float = LEASE,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        """Open the ledger; make it, or bring it up to date; lead, where no other replica does.
 
-        `notes` tells what a change of layout did. Raises LedgerError: the path is not writable, it is
-        not a ledger, newer than the program, another platform's, or held by another process.
+        `lease`: seconds after which another replica may take over from a silent one.
+        Raises LedgerError: it can't be reached or written, it is not a ledger, newer than the program,
+        another platform's, or held by another process.
         """
-        self._layout = layout
-        self._lock, is_new = _locked(url)
+        self._layout, self._platform, self._wall = layout, platform, wall
+        self._database = Database(url, patience=lease)
+        self._leadership = Leadership(lease) if self._database.shared else None
+        self.notes: list[str] = []  # what a change of layout did to the counters, not yet told
+        self.state = State()
+        self.pulse: Pulse | None = None  # what the leader last said; None: nothing yet, or there is but one
+        self.ahead = 0.0  # seconds that the ledger's clock is ahead of ours
+        self.loads = 0  # how often memory was replaced by what the database holds
+        self._doubtful = True  # memory may be behind the database
         try:
-            self._engine = _engine(url)
-            with self._explained(), self._engine.begin() as connection:
-                schema.migrate(connection)
-                schema.claim(connection, platform)
-                self.notes = schema.lay_out(
-                    connection, record_labels=layout.record_labels, buckets=layout.buckets
-                )
-                schema.bear(connection, layout.initial, now)
-            with self._explained(), self._engine.connect() as connection:
-                self.state = _loaded(connection)
+            self._open(now)
+            self.refresh()
         except BaseException:
-            if self._lock is not None and is_new:
-                Path(self._lock.name).unlink(missing_ok=True)  # nothing is left beside what is no ledger
+            self._database.lock.forget()  # nothing is left beside what is no ledger
             self.close()
             raise
 
     def close(self) -> None:
         """Let go of the ledger."""
-        with contextlib.suppress(AttributeError):  # opening failed before there was an engine
-            self._engine.dispose()
-        if self._lock is not None:
-            self._lock.close()
+        self._database.close()
+
+    # -- who writes
+
+    @property
+    def shared(self) -> bool:
+        """Whether other replicas may be at work on it."""
+        return self._leadership is not None
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process may write, as far as it knows; a commit finds out."""
+        return self._leadership is None or self._leadership.leads
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether a commit failed so that `refresh` must come before the next."""
+        return self._doubtful
+
+    @property
+    def term(self) -> int | None:
+        """The term that this process leads in, or did when it last heard; None: it follows, or is alone."""
+        return self._leadership.term if self._leadership else None
+
+    def keep_lead(self) -> None:
+        """Renew the lease. Raises LedgerError; LostLeadershipError if another has taken over."""
+        with self._writing() as connection:
+            self.ahead = leadership.clock_ahead(connection, self._wall)
+
+    def take_lead(self, *, now: float) -> bool:
+        """Take the lead if no replica has it, and load what it left. Raises LedgerError."""
+        if self._leadership is None or self._leadership.term is not None:
+            return False
+        with self._database.reading() as connection:
+            if not self._leadership.is_free(connection):
+                return False
+        self._open(now)
+        if not self.leads:
+            return False
+        self.refresh()
+        return True
+
+    def give_up_lead(self) -> None:
+        """Let another replica take over at once. Raises LedgerError."""
+        if self._leadership is None or self._leadership.term is None:
+            return
+        with self._database.writing() as connection:
+            self._leadership.give_up(connection)
+            leadership.notify(connection)
+        self._leadership.hold(None)
+
+    # -- what is there
+
+    def refresh(self) -> None:
+        """Load what the database holds: everything to lead, or what a follower shows. Raises LedgerError."""
+        follows = self.shared and self.term is None
+        if self.shared and not follows:
+            self.keep_lead()  # waits for a commit of ours that the server is still at
+        with self._database.reading() as connection:
+            state = loading.counted(connection, self.state) if follows else loading.loaded(connection)
+            self.pulse = loading.pulse(connection)
+            if follows:
+                self.ahead = leadership.clock_ahead(connection, self._wall)
+        self.state, self._doubtful = state, False
+        self.loads += 1
 
     def known(self, ids: Collection[str]) -> set[str]:
         """Which of these records are followed, counted or the baseline.
@@ -106,7 +154,7 @@ class Ledger:
         One that vanished is not: if it comes back, it is followed again.
         """
         known = {id_ for id_ in ids if id_ in self.state.followed}
-        with self._explained(), self._engine.connect() as connection:
+        with self._database.reading() as connection:
             for chunk in writing.chunks([id_ for id_ in ids if id_ not in known]):
                 rows = sa.select(settled.c.id).where(
                     settled.c.id.in_(chunk), settled.c.outcome != Outcome.VANISHED
@@ -114,15 +162,25 @@ class Ledger:
                 known.update(connection.scalars(rows))
         return known
 
+    # -- what is written
+
     def commit(self, changes: Changes, *, now: float) -> State:
         """Write a round's changes in one transaction; a record counts only if it never did.
 
         Raises LedgerError; then nothing has changed.
         """
-        with self._explained(), self._engine.begin() as connection:
-            state = self._applied(connection, changes, now)
+        with self._writing() as connection:
+            state = self._applied(connection, changes, now + self.ahead)
+            self._notify(connection)
         self.state = state
         return state
+
+    def tell(self, pulse: Pulse) -> None:
+        """Say to the other replicas how a poll ended. Raises LedgerError."""
+        with self._writing() as connection:
+            schema.put(connection, "pulse", pulse)
+            self._notify(connection)
+        self.pulse = pulse
 
     def prune(self, *, before: float) -> int:
         """Forget what was settled before `before`, but the newest; the number of ids forgotten.
@@ -132,7 +190,7 @@ class Ledger:
         newest = sa.select(settled.c.id).order_by(settled.c.settled.desc()).limit(KEPT_SETTLED)
         old = sa.delete(settled).where(settled.c.settled < before, settled.c.id.not_in(newest))
         state = self.state
-        with self._explained(), self._engine.begin() as connection:
+        with self._writing() as connection:
             gone = connection.execute(old).rowcount
             began = state.beginning
             if gone and began is not None and began.floor is not None:
@@ -187,112 +245,42 @@ class Ledger:
             )
         return merged
 
+    def _open(self, now: float) -> None:
+        """Bring the ledger up to date; lead, where no other replica does, and lay out the counters."""
+        grant, notes = None, []
+        with self._database.writing() as connection:
+            schema.migrate(connection)
+            schema.claim(connection, self._platform)
+            if self._leadership is not None:
+                self.ahead = leadership.clock_ahead(connection, self._wall)
+                grant = self._leadership.take(connection)
+            if self._leadership is None or grant is not None:
+                layout = self._layout
+                notes = schema.lay_out(connection, record_labels=layout.record_labels, buckets=layout.buckets)
+                schema.bear(connection, layout.initial, now + self.ahead)
+        self.notes += notes
+        if self._leadership is not None:
+            self._leadership.hold(grant)
+
     @contextlib.contextmanager
-    def _explained(self) -> Iterator[None]:
-        """Turn what the database says into a LedgerError that says what to do."""
+    def _writing(self) -> Iterator[sa.Connection]:
+        """Run a transaction that proves its right first. Raises LedgerError, LostLeadershipError."""
+        if self._leadership is None:
+            with self._database.writing() as connection:
+                yield connection
+            return
         try:
-            yield
-        except schema.SchemaError as error:
-            raise LedgerError(f"ledger {self._name}: {error}") from None
-        except msgspec.DecodeError as error:
-            raise LedgerError(
-                f"ledger {self._name} holds what this program did not write ({error}); "
-                "move it away to start anew, or restore it from a backup"
-            ) from None
-        except sa.exc.SQLAlchemyError as error:
-            cause = getattr(error, "orig", None) or error
-            raise LedgerError(f"ledger {self._name}: {_advice(str(cause))}") from None
+            with self._database.writing() as connection:
+                grant = self._leadership.prove(connection)
+                yield connection
+        except NotLeadingError:
+            self._leadership.hold(None)
+            raise LostLeadershipError("another replica leads: nothing was written") from None
+        except BaseException:
+            self._doubtful = True
+            raise
+        self._leadership.hold(grant)
 
-    @property
-    def _name(self) -> str:
-        return self._engine.url.render_as_string(hide_password=True)
-
-
-def _engine(url: str) -> sa.Engine:
-    try:
-        engine = sa.create_engine(url)
-    except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ImportError) as error:
-        raise LedgerError(
-            f"state.url is not understood ({type(error).__name__}); "
-            "write sqlite:///PATH, or postgresql+psycopg://USER@HOST/NAME"
-        ) from None
-    if engine.dialect.name == "sqlite":
-        sa.event.listen(engine, "connect", _sqlite_pragmas)
-    return engine
-
-
-def _sqlite_pragmas(connection: Any, _record: Any) -> None:
-    # WAL lets a reader look while the exporter writes; FULL keeps a commit through a power cut. No one else
-    # should write: who does is waited for shorter than a stop may take, then the poll fails and tries again.
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=1000"):
-        connection.execute(f"PRAGMA {pragma}").close()
-
-
-def _locked(url: str) -> tuple[IO[str] | None, bool]:
-    """Hold the file beside an SQLite ledger, and whether it is new; the kernel lets go of it at our end."""
-    try:
-        parsed = sa.make_url(url)
-    except sa.exc.ArgumentError:
-        return None, False  # `_engine` says so
-    if parsed.get_backend_name() != "sqlite" or parsed.database in {None, "", ":memory:"}:
-        return None, False
-    path = Path(f"{parsed.database}.lock")
-    is_new = not path.exists()
-    try:
-        lock = path.open("a")
-    except OSError as error:
-        raise LedgerError(
-            f"the ledger {parsed.database} can't be written ({error.strerror}); "
-            "name a file in a folder of this user in state.url"
-        ) from None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        lock.close()
-        raise LedgerBusyError(
-            f"the ledger {parsed.database} is held by another job-exporter; "
-            "stop that one, or name another file in state.url"
-        ) from None
-    return lock, is_new
-
-
-def _advice(said: str) -> str:
-    """What a database said, and what to do about it."""
-    said = " ".join(said.split())[:200]
-    for words, advice in {
-        "not a database": "it is not a ledger; name another file in state.url, or move this one away",
-        "malformed": "it is damaged; restore it from a backup, or move it away to start anew",
-        "unable to open": "name a file in a folder of this user in state.url",
-        "readonly": "let this user write the file and its folder",
-        "attempt to write a readonly": "let this user write the file and its folder",
-        "full": "make room on its disk; nothing is lost meanwhile",
-        "locked": "another program writes to it; stop that one",
-    }.items():
-        if words in said:
-            return f"{said}: {advice}"
-    return said
-
-
-def _loaded(connection: sa.Connection) -> State:
-    samples = {
-        schema.series_of(row): schema.sample_of(row) for row in connection.execute(sa.select(counters))
-    }
-    open_set = connection.execute(sa.select(followed))
-    lines = connection.execute(sa.select(failures).order_by(failures.c.number.desc()))
-    tallies = connection.execute(sa.select(recent))
-    numbered = connection.execute(sa.select(moving))
-    return State(
-        tail=schema.get(connection, "tail", Tail) or Tail(),
-        beginning=schema.get(connection, "beginning", Beginning),
-        followed={row.id: msgspec.json.decode(row.state, type=Tracked) for row in open_set},
-        counters={series: sample for series, sample in samples.items() if series.part != "latest"},
-        latest={
-            replace(series, part=""): sample.value
-            for series, sample in samples.items()
-            if series.part == "latest"
-        },
-        failures=tuple(msgspec.json.decode(row.state, type=FailedRecord) for row in lines),
-        recent={row.number: msgspec.json.decode(row.state, type=Tally) for row in tallies},
-        numbers={schema.series_of(row): row.number for row in numbered},
-        records=connection.scalar(sa.select(sa.func.count()).select_from(settled)) or 0,
-    )
+    def _notify(self, connection: sa.Connection) -> None:
+        if self.shared:
+            leadership.notify(connection)

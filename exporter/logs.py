@@ -49,6 +49,8 @@ def configure(*, level: str, form: str) -> None:
         logging.getLogger(name).setLevel(max(LEVELS[level], logging.WARNING))
     # It warns of each poll that is left out because the one before goes on, as is meant.
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
+    # It tells each broken connection with its traceback: the ledger's own error says it in a line.
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
 
 
 def _one_line(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -3,7 +3,7 @@
 Times are POSIX seconds (float, UTC); durations are seconds; `None` means the platform gave none.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -141,6 +141,14 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pulse:
+    """What the replica that polls says at the end of each poll; the others show it as if it were theirs."""
+
+    gauges: tuple[tuple[Series, float], ...]  # of the platform, and what the poller says of itself
+    error: str | None  # why that poll was no good; None: it was
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """All that a scrape shows of the platform, immutable, replaced after each commit.
 
@@ -169,4 +177,4 @@ class FailedRecord:
     result: ResultStatus
     finished: float | None
     duration: float | None
-    idcs: Sequence[IdcFailure] = ()
+    idcs: tuple[IdcFailure, ...] = ()

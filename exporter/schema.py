@@ -1,6 +1,7 @@
 """The ledger's tables, its numbered migrations, and how a change of the metrics' layout is carried over.
 
-Table names have a prefix: on PostgreSQL the database may be another application's too.
+Table names have a prefix: on PostgreSQL the database may be another application's too. That of another
+SQLite database is refused as a whole.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -75,6 +76,14 @@ recent = sa.Table(  # tallies of the last hours, for the page
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("state", sa.Text, nullable=False),
 )
+leader = sa.Table(  # one row: who may write, see `leadership`; with SQLite nobody asks
+    PREFIX + "leader",
+    _tables,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("term", sa.BigInteger, nullable=False),
+    sa.Column("holder", sa.String(300), nullable=False),
+    sa.Column("until", sa.Double, nullable=False),  # POSIX seconds, by the database's clock
+)
 
 
 class SchemaError(Exception):
@@ -98,25 +107,57 @@ def _proof(connection: sa.Connection) -> None:
             connection.execute(sa.text(f"ALTER TABLE {settled.name} ADD COLUMN {definition}"))
 
 
+def _leader(connection: sa.Connection) -> None:
+    leader.create(connection, checkfirst=True)
+    if connection.scalar(sa.select(leader.c.number)) is None:
+        connection.execute(sa.insert(leader).values(number=1, term=0, holder="", until=0.0))
+
+
 # A ledger of version n has had the first n applied. Append; never change one that was released.
-MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (_first, _recent, _proof)
+MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (_first, _recent, _proof, _leader)
+
+# What a process that migrates holds until its transaction ends, so that two that start together on an empty
+# database do not collide: an advisory lock with a number that nobody else has.
+MIGRATING = int.from_bytes(b"job-exp\0", "big")
 
 
 def migrate(connection: sa.Connection) -> None:
     """Bring the ledger to the newest version. Raises SchemaError: not a ledger, or a newer one."""
-    tables = set(sa.inspect(connection).get_table_names())
-    version = 0
-    if meta.name in tables:
-        version = get(connection, "version", int) or 0
-    elif tables and connection.dialect.name == "sqlite":
-        raise SchemaError("it is the database of another program; name another file in state.url")
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATING)))
+    version = _version(connection)
     if version > len(MIGRATIONS):
         raise SchemaError(
             f"it has version {version}, this program knows {len(MIGRATIONS)}; start the newer program again"
         )
     for migration in MIGRATIONS[version:]:
         migration(connection)
-    put(connection, "version", len(MIGRATIONS))
+    if version < len(MIGRATIONS):
+        put(connection, "version", len(MIGRATIONS))
+
+
+def _version(connection: sa.Connection) -> int:
+    """How many migrations the ledger has had. Raises SchemaError if its tables are not those of a ledger."""
+    inspector = sa.inspect(connection)
+    tables = set(inspector.get_table_names())
+    if meta.name in tables and {"key", "value"} <= {
+        column["name"] for column in inspector.get_columns(meta.name)
+    }:
+        version = get(connection, "version", int)
+        if version is not None:
+            return version
+        if (
+            connection.dialect.name == "sqlite"
+        ):  # makes tables outside transactions: a first start was cut short
+            return 0
+    elif tables and connection.dialect.name == "sqlite":
+        raise SchemaError("it is the database of another program; name another file in state.url")
+    if taken := sorted(tables & set(_tables.tables)):
+        raise SchemaError(
+            f"{', '.join(taken)} there {'is' if len(taken) == 1 else 'are'} another program's; "
+            "name another database, or a schema of its own, in state.url"
+        )
+    return 0
 
 
 def claim(connection: sa.Connection, platform: str) -> None:

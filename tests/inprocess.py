@@ -223,7 +223,7 @@ class Daemon:
 
     def settled(self) -> set[str]:
         """Ids that were counted."""
-        with self.ledger._engine.connect() as connection:
+        with self.ledger._database.engine.connect() as connection:
             rows = connection.exec_driver_sql("SELECT id FROM job_exporter_settled WHERE outcome = 'settled'")
             return {row[0] for row in rows}
 
@@ -231,7 +231,7 @@ class Daemon:
         """What the ledger says of each record that it moved, summed up."""
         names = {number: series for series, number in self.ledger.state.numbers.items()}
         sums: dict[Series, float] = {}
-        with self.ledger._engine.connect() as connection:
+        with self.ledger._database.engine.connect() as connection:
             rows = connection.exec_driver_sql("SELECT moved FROM job_exporter_settled")
             for text in rows.scalars():
                 for series, value in moves.read(text, names).items():

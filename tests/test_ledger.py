@@ -111,7 +111,7 @@ def test_the_primary_key_refuses_what_memory_would_count_twice(tmp_path: Path) -
 
 def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
     """State is what the last good commit left, but for a record's own data: it is read again."""
-    idcs = [IdcFailure(idc="杭州", failed=1, hosts=2)]
+    idcs = (IdcFailure(idc="杭州", failed=1, hosts=2),)
     failed = FailedRecord(id="c", result=ResultStatus.FAIL, finished=NOW, duration=1.5, idcs=idcs)
     latest = {series("job_record_last_finished_timestamp_seconds", result_status="fail"): NOW}
     exemplar = Exemplar(record_id="c", value=1.0, timestamp=NOW)

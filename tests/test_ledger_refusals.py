@@ -222,6 +222,7 @@ def test_an_older_ledger_is_brought_up_to_date(path: Path) -> None:
         "DROP TABLE job_exporter_recent",
         "DROP TABLE job_exporter_series",
         *(f"ALTER TABLE job_exporter_settled DROP COLUMN {name}" for name in ("looks", "done", "moved")),
+        "DROP TABLE job_exporter_leader",
         "UPDATE job_exporter_meta SET value = '1' WHERE key = 'version'",
     )
     for started in (1, 2):
@@ -237,13 +238,13 @@ def test_an_older_ledger_is_brought_up_to_date(path: Path) -> None:
         tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     assert version == (str(len(MIGRATIONS)),)
     assert tables == {
-        f"job_exporter_{name}"
-        for name in ("counters", "failures", "followed", "meta", "recent", "series", "settled")
+        "job_exporter_" + name
+        for name in ("counters", "failures", "followed", "leader", "meta", "recent", "series", "settled")
     }
 
 
 def test_a_ledger_survives_a_power_cut(path: Path) -> None:
     """A commit is on the disk when it returns: the settings of SQLite that make it so are in force."""
-    with opened(f"sqlite:///{path}") as ledger, ledger._engine.connect() as connection:
+    with opened(f"sqlite:///{path}") as ledger, ledger._database.engine.connect() as connection:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
