@@ -20,6 +20,7 @@ from exporter import __version__
 from exporter.exposition import Scrape
 from exporter.landing import Page, plain_page
 from exporter.webauth import Logins, Verdict
+from exporter.webclients import client_of
 from exporter.webconfig import WebError
 from exporter.webpolicy import Policy, Watcher
 from exporter.webserver import Connection, Gate, Limits
@@ -31,6 +32,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 Route = Callable[[web.BaseRequest], Awaitable[web.Response]]
 
 METHODS = ("GET", "HEAD")
+PIECE = 131_072  # bytes sent at once: all that a client that does not read makes us hold beside the kernel
 _TARGET_FORM = ("http://", "https://")  # a proxy's: the whole URL in the request line
 HEADERS: Mapping[str, str] = {
     "Server": "job-exporter",  # else aiohttp names itself, Python and both versions
@@ -120,15 +122,15 @@ class Web:
         with cast("Connection", request.protocol).serving():
             response = _finish(await self._answer(request, policy), policy.headers)
             # Sent here, not by aiohttp after this returns: the deadline covers a client that does not read.
-            await response.prepare(request)
-            await response.write_eof()
+            await _send(response, request)
         return response
 
     async def _answer(self, request: web.BaseRequest, policy: Policy) -> web.Response:
         if policy.rate and not policy.rate.allow():
             return text("Too many requests", 429, {"Retry-After": "1"})
         if policy.users:
-            verdict = await policy.users.admit(request.headers.get("Authorization"), request.remote or "")
+            client = client_of(request.remote or "")
+            verdict = await policy.users.admit(request.headers.get("Authorization"), client)
             if verdict is Verdict.BUSY:
                 return text("Too many logins are waiting", 503, {"Retry-After": "1"})
             if verdict is Verdict.REFUSED:
@@ -205,6 +207,19 @@ def _finish(response: web.Response, configured: Mapping[str, str]) -> web.Respon
         response.headers.setdefault(name, value)
     response.headers.update(configured)
     return response
+
+
+async def _send(response: web.Response, request: web.BaseRequest) -> None:
+    """Send an answer piece by piece: given whole, a transport copies what its client does not take yet."""
+    body = response.body
+    await response.prepare(request)
+    if request.method == "HEAD" or not isinstance(body, bytes) or len(body) <= PIECE:
+        await response.write_eof()
+        return
+    view = memoryview(body)
+    for start in range(0, len(body), PIECE):
+        await response.write(view[start : start + PIECE])
+    await web.StreamResponse.write_eof(response)  # Response's own would send the whole body once more
 
 
 def _path(request: web.BaseRequest) -> str:

@@ -1,7 +1,8 @@
 """Who may read: bcrypt users, and how much work a stranger can cause.
 
 - bcrypt runs in WORKERS threads, never on the event loop. Logins that find QUEUE others waiting, or
-  PER_CLIENT of their own address, are answered 503 at once: a flood of logins delays logins only.
+  PER_CLIENT of their own client (see `webclients.py`), are answered 503 at once: a flood of logins
+  delays logins only.
 - A user that has logged in is remembered by a keyed digest of the password, so that a scrape costs
   microseconds. One digest a user, gone when the configuration is read anew.
 - An unknown user costs as much as a wrong password: the password is compared with the hash of a user
@@ -27,7 +28,7 @@ Verify = Callable[[bytes, bytes], bool]
 
 WORKERS = 2  # bcrypt at once
 QUEUE = 16  # at cost 10 (70 ms) the last of them waits half a second; a scraper times out after 10 s
-PER_CLIENT = 4  # so that one address cannot fill the queue alone
+PER_CLIENT = 4  # so that one client cannot fill the queue alone
 LONGEST = 72  # bcrypt reads no more bytes; a longer password would match by its beginning
 
 
@@ -100,7 +101,7 @@ class Users:
         self._known: dict[str, bytes] = {}
 
     async def admit(self, authorization: str | None, client: str) -> Verdict:
-        """Judge an Authorization header of a client at an address."""
+        """Judge an Authorization header; `client` as `webclients.client_of` names it."""
         credentials = _basic(authorization)
         if credentials is None:
             return Verdict.REFUSED

@@ -12,9 +12,9 @@ and stands under one deadline, which changes with its state:
 | serving | the answer has gone to the kernel's buffer | `serve`: also for who does not read |
 | idle | the first byte of the next request | `idle` |
 
-At the limit of connections a new one displaces the oldest that is not being served, so whoever holds
-hundreds open and says nothing cannot lock a scraper out (its own idle connection it simply opens anew).
-Only where all are being served is the new one closed at once.
+At the limit of connections a new one displaces one of the client that holds most of them, by the rules
+at the head of `webclients.py`: whoever holds hundreds open, says nothing or reads slowly, cannot lock a
+scraper out (whose own idle connection it simply opens anew).
 """
 
 import asyncio
@@ -29,6 +29,7 @@ from typing import cast
 import structlog
 from aiohttp import web
 
+from exporter.webclients import Places, client_of
 from exporter.webconfig import WebError
 from exporter.webtls import Tls
 
@@ -43,7 +44,7 @@ BACKLOG = 512  # handshakes of TCP waiting for accept; the kernel has its own, l
 class Limits:
     """What one client, and all of them, may cost. Times in seconds, sizes in bytes."""
 
-    connections: int = 512  # with `ahead` this bounds the memory that strangers can hold
+    connections: int = 512  # with `ahead` and `web.PIECE` this bounds the memory that strangers can hold
     ahead: int = 32768  # sent before an answer: a head, a small body, requests pipelined
     handshake: float = 10.0  # TLS over the slowest line takes under 2
     head: float = 10.0  # a scraper sends its head in one packet
@@ -88,6 +89,7 @@ class Connection(web.RequestHandler):
             auto_decompress=False,  # bodies are dropped: unpacking one would only help a bomb
         )
         self.state = State.OPENING
+        self.since = loop.time()
         self.ended: asyncio.Future[None] = loop.create_future()
         self._limits = limits
         self._tls = tls
@@ -95,6 +97,11 @@ class Connection(web.RequestHandler):
         self._deadline: asyncio.TimerHandle | None = None
         self._raw: asyncio.Transport | None = None
         self._ahead = 0  # bytes since the last request began to be served
+
+    @property
+    def served(self) -> bool:
+        """Whether a request is being answered."""
+        return self.state is State.SERVING
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to wait for a head; a client certificate of the wrong name ends it here."""
@@ -159,11 +166,12 @@ class Connection(web.RequestHandler):
             self._raw.abort()
 
     def _enter(self, state: State, seconds: float) -> None:
-        self.state = state
+        loop = asyncio.get_running_loop()
+        self.state, self.since = state, loop.time()
         if self._deadline:
             self._deadline.cancel()
         if not self.ended.done():
-            self._deadline = asyncio.get_running_loop().call_later(seconds, self.cut)
+            self._deadline = loop.call_later(seconds, self.cut)
 
 
 class Gate:
@@ -178,7 +186,7 @@ class Gate:
         self._limits = limits
         self._sockets: list[socket.socket] = []
         self._accepting: list[asyncio.Task[None]] = []
-        self._clients: dict[asyncio.Task[None], Connection] = {}  # in the order of coming
+        self._places: Places[asyncio.Task[None]] = Places()
 
     @property
     def ports(self) -> tuple[int, ...]:
@@ -204,7 +212,7 @@ class Gate:
     async def drop(self) -> None:
         """Cut every connection there is, and wait until they have ended."""
         await asyncio.sleep(0)  # a task cancelled before its first step would leave its socket open
-        tasks = [*self._accepting, *self._clients]
+        tasks = [*self._accepting, *self._places.keys()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -218,27 +226,23 @@ class Gate:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                client, _ = await loop.sock_accept(listener)
+                client, address = await loop.sock_accept(listener)
             except OSError as error:
                 log.warning("cannot accept a connection", error=error.strerror)
                 await asyncio.sleep(ACCEPT_PAUSE if error.errno in EXHAUSTED else 0.01)
                 continue
-            if len(self._clients) >= self._limits.connections and not self._displace():
-                client.close()
-            else:
-                tls = self._tls()
-                connection = self._connect(tls)
-                task = asyncio.create_task(self._hold(client, connection, tls))
-                self._clients[task] = connection
+            self._admit(client, client_of(address[0]))
             await asyncio.sleep(0)  # a flood of connections must not keep scrapes waiting
 
-    def _displace(self) -> bool:
-        for task, connection in self._clients.items():
-            if connection.state is not State.SERVING:
-                del self._clients[task]
-                task.cancel()
-                return True
-        return False
+    def _admit(self, opened: socket.socket, client: str) -> None:
+        """Give a new connection its place; if all are taken, another one's."""
+        if len(self._places) >= self._limits.connections:
+            task = self._places.loser(client)
+            self._places.leave(task)
+            task.cancel()
+        tls = self._tls()
+        connection = self._connect(tls)
+        self._places.take(asyncio.create_task(self._hold(opened, connection, tls)), connection, client)
 
     async def _hold(self, client: socket.socket, connection: Connection, tls: Tls | None) -> None:
         """Keep a connection from accept to its end; to cancel this is to cut it."""
@@ -251,7 +255,7 @@ class Gate:
                 await connection.ended
         finally:
             connection.cut()
-            self._clients.pop(asyncio.current_task(), None)  # type: ignore[arg-type]
+            self._places.leave(cast("asyncio.Task[None]", asyncio.current_task()))
 
 
 def listen(address: str) -> socket.socket:

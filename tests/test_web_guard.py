@@ -174,29 +174,6 @@ async def test_at_the_limit_the_oldest_silent_connection_gives_way() -> None:
         assert not any(reader.at_eof() for reader in silent[1:])
 
 
-async def test_while_all_are_being_served_a_further_one_is_closed() -> None:
-    """A connection that is being served is never displaced: the new one goes."""
-    reached, release = asyncio.Semaphore(0), asyncio.Event()
-
-    async def slow(_request: aio.BaseRequest) -> aio.Response:
-        reached.release()
-        await release.wait()
-        return text("done")
-
-    async with (
-        serving(limits=Limits(connections=2), routes={"/slow": slow}) as web,
-        connected(web.ports[0]) as (first, one),
-        connected(web.ports[0]) as (second, two),
-    ):
-        for writer in (one, two):
-            writer.write(request("/slow"))
-            await reached.acquire()
-        async with connected(web.ports[0]) as (third, _):
-            assert await closed(third)
-        release.set()
-        assert (await read_answer(first)).text == (await read_answer(second)).text == "done\n"
-
-
 async def test_a_flood_of_connections_leaves_scrapes_answered() -> None:
     """2,000 silent connections against a limit of 64: every scrape in between is answered."""
     loop = asyncio.get_running_loop()

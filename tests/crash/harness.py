@@ -18,6 +18,7 @@ from pathlib import Path
 from signal import SIGTERM, Signals
 
 import httpx
+import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
 PATIENCE = 30.0  # seconds until a test that waits in vain fails: two cores are shared with other tests
@@ -81,6 +82,16 @@ class Program:
     def alive(self) -> bool:
         """Whether it has not ended."""
         return self._process.returncode is None
+
+    @property
+    def memory(self) -> int:
+        """Bytes that it holds resident."""
+        return psutil.Process(self._process.pid).memory_info().rss
+
+    @property
+    def descriptors(self) -> int:
+        """Files and sockets that it has open."""
+        return psutil.Process(self._process.pid).num_fds()
 
     async def logged(self, pattern: str) -> re.Match[str]:
         """Wait for a line of the log that matches."""
