@@ -2,13 +2,12 @@
 
 import argparse
 import asyncio
-import difflib
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from exporter import app, logs
-from exporter.settings import Settings, SettingsError, load
+from exporter.settings import Settings, SettingsError, load, nearest
 from exporter.simulator.config import SimulatorConfig
 from exporter.simulator.scenarios import SCENARIOS
 from exporter.simulator.server import RunningSimulator, serve
@@ -70,7 +69,8 @@ async def _demo_in(
     config = _simulator_config(given, host="127.0.0.1", port=0, history=DEMO_HISTORY)
     async with await serve(config) as simulator:
         state = f"--state.url=sqlite:///{folder / 'ledger.db'}"
-        settings = load([*DEMO_SETTINGS, state, *rest, f"--api.base-url={simulator.url}"], environ)
+        flags = [*DEMO_SETTINGS, state, *rest, f"--api.base-url={simulator.url}"]
+        settings = load(flags, environ, beside=_names(given))
         logs.configure(level=settings.log.level, form=settings.log.format)
 
         async def tell(exporter: app.Exporter) -> None:
@@ -132,10 +132,13 @@ def _parsed(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Na
     given, rest = _parsed_some(parser, argv)
     if rest:
         name = rest[0].partition("=")[0]
-        known = ["--" + flag.replace("_", "-") for flag in vars(given)]
-        nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
-        raise SettingsError(f"unknown flag {name}: the nearest known one is {nearest}")
+        near = nearest(name.removeprefix("--"), _names(given))
+        raise SettingsError(f"unknown flag {name}: the nearest known one is --{near}")
     return given
+
+
+def _names(given: argparse.Namespace) -> list[str]:
+    return [flag.replace("_", "-") for flag in vars(given)]
 
 
 def _parsed_some(

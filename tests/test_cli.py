@@ -105,6 +105,8 @@ def test_each_command_tells_its_flags(command: str, flag: str, capsys: Captured)
         (("demo", "--fault-rate=2"), "fault_rate must be between 0 and 1"),
         (("simulate", "--scenario=quiet"), "--scenario"),
         (("simulate", "--lsten-address=:1"), "the nearest known one is --listen-address"),
+        (("demo", "--fault-rat=0.2"), "unknown flag --fault-rat: the nearest known one is --fault-rate"),
+        (("demo", "--poll.intervall=1s"), "the nearest known one is --poll.interval"),
         (("simulate", "--listen-address=:http"), "is not [host]:port"),
         (("simulate", "--listen-address=:70000"), "is not [host]:port"),
         (("simulate", "--history=-1"), "must not be negative"),

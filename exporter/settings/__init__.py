@@ -23,7 +23,7 @@ from exporter.settings.groups import (
     WebSettings,
 )
 from exporter.settings.parsers import ListenAddress
-from exporter.settings.reading import load
+from exporter.settings.reading import load, nearest
 
 __all__ = [
     "ApiSettings",
@@ -39,4 +39,5 @@ __all__ = [
     "catalog",
     "help_text",
     "load",
+    "nearest",
 ]

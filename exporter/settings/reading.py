@@ -39,13 +39,15 @@ class _Layer:
     name: Callable[[SettingInfo], str]
 
 
-def load(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
+def load(argv: Sequence[str], environ: Mapping[str, str], *, beside: Iterable[str] = ()) -> Settings:
     """Read flags (what follows the command's name), environment and settings file.
+
+    `beside` names flags of the command that are no settings: a mistyped flag may be meant as one of them.
 
     Raises SettingsError, whose text is one line without any secret; never exits. A missing address of the
     platform is no error here: commands that need it ask `Settings.require_platform`.
     """
-    flags = _Layer(values=_flags(argv), name=lambda info: info.flag)
+    flags = _Layer(values=_flags(argv, beside), name=lambda info: info.flag)
     variables = _Layer(values=_variables(environ), name=lambda info: info.env)
     layers = [flags, variables]
     if path := flags.values.get("config", variables.values.get("config")):
@@ -68,7 +70,7 @@ class _Parser(ArgumentParser):
         raise SettingsError(f"{message}: write --flag=VALUE (and so when the value begins with a dash)")
 
 
-def _flags(argv: Sequence[str]) -> dict[str, Any]:
+def _flags(argv: Sequence[str], beside: Iterable[str]) -> dict[str, Any]:
     parser = _Parser(add_help=False, allow_abbrev=False)
     CliSettingsSource[Any](Settings, root_parser=parser, cli_kebab_case=True, cli_avoid_json=True)
     known, rest = parser.parse_known_args(list(argv))
@@ -78,7 +80,7 @@ def _flags(argv: Sequence[str]) -> dict[str, Any]:
     unknown += [argument[2:] for argument in rest if re.match(r"--\w", argument)]
     if unknown:
         name = _word(unknown[0])
-        near = _nearest(name, (info.name for info in catalog()))
+        near = nearest(name, (*(info.name for info in catalog()), *beside))
         raise SettingsError(f"unknown flag --{name}: the nearest known one is --{near}")
     if rest:  # not repeated: it may be the second half of a password with a blank
         raise SettingsError(
@@ -94,7 +96,7 @@ def _variables(environ: Mapping[str, str]) -> dict[str, Any]:
         is_ours = name.startswith(PREFIX) and not _SERVICE_LINK.match(f"{name}={environ[name]}")
         if is_ours and name not in known:
             raise SettingsError(
-                f"unknown variable {quote(name)}: the nearest known one is {_nearest(name, known)}"
+                f"unknown variable {quote(name)}: the nearest known one is {nearest(name, known)}"
             )
     return {info.key: environ[info.env] for info in catalog() if environ.get(info.env)}
 
@@ -181,7 +183,7 @@ def _explain(error: ValidationError, layers: Sequence[_Layer]) -> str:
 def _refuse_key(place: str, key: str) -> Never:
     names = [info.key for info in catalog() if info.group] if "." in key else sorted(_GROUPS)
     key = _word(key)
-    raise SettingsError(f"{place}: unknown key {key}: the nearest known one is {_nearest(key, names)}")
+    raise SettingsError(f"{place}: unknown key {key}: the nearest known one is {nearest(key, names)}")
 
 
 def _word(name: str) -> str:
@@ -193,7 +195,7 @@ def _example(group: str) -> str:
     return next(info.key for info in catalog() if info.group == group).partition(".")[2]
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
+def nearest(name: str, known: Iterable[str]) -> str:
     """Find the known name that is most like it, also where only the group is missing."""
 
     def likeness(candidate: str) -> float:
