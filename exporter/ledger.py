@@ -183,18 +183,25 @@ class Ledger:
         self.pulse = pulse
 
     def prune(self, *, before: float) -> int:
-        """Forget what was settled before `before`, but the newest; the number of ids forgotten.
+        """Forget what was settled and had ended before `before`, but the newest; how many were forgotten.
 
-        A record that ended by then and is met again is the baseline: see `Beginning`.
+        A record that began and ended by the latest of their times and is met again is the baseline: see
+        `Beginning`. Their own times tell it, so that no jump of our clock makes one count again, or a new
+        one the baseline.
         """
         newest = sa.select(settled.c.id).order_by(settled.c.settled.desc()).limit(KEPT_SETTLED)
-        old = sa.delete(settled).where(settled.c.settled < before, settled.c.id.not_in(newest))
+        over = (sa.or_(at.is_(None), at <= before) for at in (settled.c.started, settled.c.ended))
+        old = sa.and_(settled.c.settled < before, *over, settled.c.id.not_in(newest))
+        bounds = sa.select(sa.func.max(settled.c.ended), sa.func.max(settled.c.started)).where(old)
         state = self.state
         with self._writing() as connection:
-            gone = connection.execute(old).rowcount
+            ended, started = connection.execute(bounds).one()
+            gone = connection.execute(sa.delete(settled).where(old)).rowcount
             began = state.beginning
             if gone and began is not None and began.floor is not None:
-                began = Beginning(horizon=max(began.horizon, before), floor=max(began.floor, before))
+                began = Beginning(
+                    horizon=max(began.horizon, ended or 0.0), floor=max(began.floor, started or 0.0)
+                )
                 schema.put(connection, "beginning", began)
         self.state = replace(state, beginning=began, records=state.records - gone)
         return gone

@@ -296,7 +296,8 @@ class Poller:
         if self._monotonic() < self._prune_due:
             return
         self._prune_due = self._monotonic() + PRUNE_INTERVAL
-        before = self._wall() - self._config.retention
+        clock = self._clock()  # whichever is ahead may be wrong: what is kept too long does no harm
+        before = min(clock.now, clock.platform) - self._config.retention
         gone = await asyncio.to_thread(self._ledger.prune, before=before)
         if gone:
             log.info("ledger pruned", records=gone)

@@ -47,7 +47,11 @@ def settlement(
     record_id: str, *, outcome: Outcome = Outcome.SETTLED, end: float = NOW, **changes: Any
 ) -> Settlement:
     increments = (Increment(series=FINISHED),) if outcome is Outcome.SETTLED else ()
-    usual: dict[str, Any] = {"record": done(record_id, end=end), "increments": increments, "found": NOW}
+    usual: dict[str, Any] = {
+        "record": done(record_id, start=end - 10, end=end),
+        "increments": increments,
+        "found": NOW,
+    }
     return Settlement(id=record_id, outcome=outcome, **{**usual, **changes})
 
 
@@ -201,14 +205,25 @@ def test_old_ids_are_pruned_but_never_the_newest(tmp_path: Path) -> None:
 
 
 def test_what_was_pruned_becomes_the_baseline(tmp_path: Path) -> None:
-    """Rule 11: the beginning moves up with it, so that a record met again is not counted again."""
+    """Rule 11: the beginning moves up to its times, so that a record met again is not counted again."""
     with opened(tmp_path) as ledger:
-        settle(ledger, "old", now=NOW - 500)
+        settle(ledger, "old", now=NOW + 25, end=NOW + 20)
+        settle(ledger, *(str(number) for number in range(KEPT_SETTLED)), now=NOW + 900)
+        assert ledger.prune(before=NOW + 800) == 1
+        assert ledger.state.beginning == Beginning(horizon=NOW + 20, floor=NOW + 10)
+    with opened(tmp_path) as ledger:
+        assert ledger.state.beginning == Beginning(horizon=NOW + 20, floor=NOW + 10)
+
+
+@pytest.mark.parametrize("jump", [-400.0, 86_400.0])
+def test_pruning_goes_by_the_times_of_the_records(jump: float, tmp_path: Path) -> None:
+    """Our clock was wrong when they were settled, or is wrong now: no new record becomes the baseline."""
+    with opened(tmp_path) as ledger:
+        settle(ledger, "young", now=NOW + min(0.0, jump), end=NOW)
         settle(ledger, *(str(number) for number in range(KEPT_SETTLED)), now=NOW)
-        assert ledger.prune(before=NOW - 50) == 1
-        assert ledger.state.beginning == Beginning(horizon=NOW, floor=NOW - 50)
-    with opened(tmp_path) as ledger:
-        assert ledger.state.beginning == Beginning(horizon=NOW, floor=NOW - 50)
+        gone = ledger.prune(before=NOW - 300 + max(0.0, jump))
+        assert gone == (jump > 0)
+        assert ledger.state.beginning == Beginning(horizon=NOW, floor=NOW - 10 if gone else NOW - 100)
 
 
 def test_pruning_leaves_a_beginning_that_is_not_there_yet(tmp_path: Path) -> None:
