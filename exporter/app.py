@@ -6,6 +6,7 @@ A signal asks the poll in flight to commit what it has in hand; the process ends
 import asyncio
 import contextlib
 import math
+import os
 import platform
 import signal
 import time
@@ -100,18 +101,26 @@ class Exporter:
         self._scheduler.start()
         log.info("polling", platform=self._settings.api.base_url, version=__version__)
 
-    async def stop(self) -> None:
-        """End the poll, keeping what it has in hand; then everything else."""
+    async def stop(self) -> bool:
+        """End the poll, keeping what it has in hand; then everything else.
+
+        False: it did not end in time. Only a commit can be so slow, and its thread can't be ended.
+        """
         self._poller.stop()
-        await asyncio.gather(self._poll_ended(), self._web.stop())  # one after the other may take too long
+        # One after the other may take too long.
+        ended, _ = await asyncio.gather(self._poll_ended(), self._web.stop())
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)  # cancels a poll in flight: not before that has ended
         await self._api.aclose()
-        self._ledger.close()
+        if ended:
+            self._ledger.close()
+        return ended
 
-    async def _poll_ended(self) -> None:
+    async def _poll_ended(self) -> bool:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._poller.idle(), STOP_GRACE)
+            return True
+        return False
 
     def reload(self) -> None:
         """Read again what can be read again: users and certificates of the web server."""
@@ -147,7 +156,10 @@ async def run(settings: Settings, *, started: Callable[[Exporter], Awaitable[Non
             await started(exporter)
         await stopping.wait()
     finally:
-        await exporter.stop()
+        ended = await exporter.stop()
+    if not ended:
+        log.warning("the ledger was still being written: the next start does again what was not")
+        os._exit(0)  # the interpreter would wait for the thread; a commit cut short is as if it never began
     log.info("stopped")  # what never started has one line to say: why
 
 

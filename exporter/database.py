@@ -17,6 +17,7 @@ from typing import IO, Any
 import msgspec
 import sqlalchemy as sa
 
+from exporter import integrity
 from exporter.schema import SchemaError
 
 OLDEST_POSTGRESQL = 13  # the oldest that its makers still mended when this was written
@@ -57,7 +58,9 @@ class Database:
         self.lock = Lock(url)
         try:
             self.engine = _engine(url, patience)
+            self.lock.refuse_damaged()
         except BaseException:
+            self.lock.forget()  # nothing is left beside what is no ledger
             self.lock.release()
             raise
         self.shared = self.engine.dialect.name == "postgresql"  # other processes may use it, too
@@ -188,6 +191,21 @@ class Lock:
             ) from None
         self._file = file
 
+    def refuse_damaged(self) -> None:
+        """Look at the whole file, before anything is written to it. Raises LedgerError."""
+        if self._file is None:
+            return
+        path = Path(self._file.name)
+        ledger = path.with_suffix("")
+        if said := integrity.damage(ledger, is_used=path.stat().st_size > 0):
+            raise LedgerError(f"ledger {ledger}: {_advice(said)}")
+
+    def mark(self) -> None:
+        """Note that there is a ledger beside it: by this is told an emptied file from a new one."""
+        if self._file is not None and not Path(self._file.name).stat().st_size:
+            self._file.write("A ledger was made beside this file.\n")
+            self._file.flush()
+
     def forget(self) -> None:
         """Remove a file that this process made: nothing is left beside what is no ledger."""
         if self._file is not None and self._is_new:
@@ -224,13 +242,16 @@ _BY_CODE: Mapping[str, str] = {
     "3F000": "there is no schema to write to; make one that this user may use",
     "53100": "make room on its disk; nothing is lost meanwhile",
 }
+_DAMAGED = "it is damaged; restore it from a backup, or move it away to start anew"
 _BY_WORDS: Mapping[str, str] = {
     "not a database": "it is not a ledger; name another file in state.url, or move this one away",
-    "malformed": "it is damaged; restore it from a backup, or move it away to start anew",
+    "malformed": _DAMAGED,
+    "decode to UTF-8": _DAMAGED,
+    "UNIQUE constraint": _DAMAGED,  # its rows contradict each other
     "unable to open": "name a file in a folder of this user in state.url",
     "readonly": "let this user write the file and its folder",
-    "attempt to write a readonly": "let this user write the file and its folder",
     "disk is full": "make room on its disk; nothing is lost meanwhile",
+    "disk I/O error": "see to its disk; nothing is lost meanwhile",
     "is locked": "another program writes to it; stop that one",
     "password authentication failed": "give the right user and password in state.url",
     "no password supplied": "give a password in state.url, or a PGPASSFILE",

@@ -75,6 +75,7 @@ class Ledger:
         try:
             self._open(now)
             self.refresh()
+            self._database.lock.mark()
         except BaseException:
             self._database.lock.forget()  # nothing is left beside what is no ledger
             self.close()
