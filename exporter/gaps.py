@@ -98,6 +98,22 @@ def explained(gap: Gap, left: list[float], view: View) -> int:
     return len(found)
 
 
+def explained_elsewhere(gaps: list[Gap], left: list[float], view: View) -> list[Gap]:
+    """Let the records that no gap on their page was missing explain what the nearest other ones miss.
+
+    A record that ties with others lands below the positions that its growth was taken to be, and moves up
+    what lies above it. A gap that was read to its bottom keeps what it misses: a record without rows.
+    """
+    after = list(gaps)
+    for number in sorted(range(len(gaps)), key=lambda number: abs(gaps[number].lo - view.lo)):
+        gap = gaps[number]
+        if gap.until is None and gap.floor is None:
+            found = min(gap.missing, len(left))
+            after[number] = replace(gap, missing=gap.missing - found)
+            del left[:found]
+    return after
+
+
 def passed(gap: Gap, view: View) -> Gap:
     """Move a gap's reading down over a page that touches it from above; other pages leave it."""
     if not touches(gap, view):
@@ -159,7 +175,10 @@ def hole(gap: Gap, view: View, bounds: Bounds) -> tuple[Gap, Gap | None]:
 def concluded(gap: Gap, bounds: Bounds) -> Gap | None:
     """The gap after its bottom was reached: deeper, looked at again later, or closed (None)."""
     now = bounds.now
-    gap = gap if gap.since is not None else replace(gap, since=now)
+    since = now if gap.since is None else gap.since
+    # Time in which nobody looked, as while we were down, is no part of the hold.
+    waited = now - gap.due
+    gap = replace(gap, since=since + waited if waited > RELOOK_LIMIT else since, due=now)
     if _goes_deeper(gap, now):
         lo = max(gap.floor or 0, gap.lo - gap.step)
         # On a first reading every position is missing until it is seen; else the count is known.

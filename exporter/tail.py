@@ -5,13 +5,14 @@ Rules:
     the platform's pages; only `pages` knows how they lie over them.
 2.  What is missing is known by counting. When the total grows by k, k records are *missing*: a `Gap`
     is opened over the new positions and the one below, and each record that a page shows for the
-    first time makes one less. Nothing is closed because it looks right.
+    first time makes one less: of the gap it lies in, else of the nearest. So the sum of what is missing
+    is always what no page has shown. Nothing is closed because it looks right.
 3.  A gap is read from its top downwards. When its bottom is reached it goes deeper (twice as far each
     time) while more is missing than empty positions could hide (a tie or a late record landed before
     it), or while the lowest record seen is new (a deletion hid growth: the total told too little).
 4.  New positions without a visible record (no host rows yet) are looked at again, at growing intervals
     and a little wider each time, because positions shift. What shows nothing for `HOLD` is given up, said
-    aloud: a record without rows is never visible.
+    aloud: a record without rows is never visible. Time in which nobody looked is no part of it.
 5.  When the total shrinks, records were deleted somewhere: each gap reaches down by as much, and the
     tail is checked again at once. So it is when the first record changes while the total does not grow.
 6.  The re-check reads the newest page again, and goes deeper while the lowest record on it is new. While
@@ -32,6 +33,7 @@ from exporter.gaps import (
     View,
     concluded,
     explained,
+    explained_elsewhere,
     hole,
     is_due,
     joined,
@@ -185,6 +187,7 @@ def read(tail: Tail, page: Page, known: Container[str], *, now: float, platform_
         if empty is None:
             gap, empty = hole(gap, view, bounds)
         gaps.append(passed(gap, view))
+    gaps = explained_elsewhere(gaps, left, view)
     if fresh and any(gap.is_check and touches(gap, view) for gap in tail.gaps):
         tail = replace(tail, recheck_wait=0.0)
     after = [concluded(gap, bounds) if gap.at <= gap.lo else gap for gap in gaps]

@@ -15,6 +15,7 @@ from exporter.gaps import (
     View,
     concluded,
     explained,
+    explained_elsewhere,
     hole,
     is_due,
     joined,
@@ -119,6 +120,22 @@ def test_a_record_that_began_later_is_none_of_the_missing() -> None:
     left = [NOW + 60, NOW - 60]
     assert explained(gap(90, 100, missing=2, until=NOW), left, view(80, 110)) == 1
     assert left == [NOW + 60]
+
+
+def test_what_no_gap_on_a_page_missed_explains_the_nearest_other() -> None:
+    """A tie landed below where its growth was taken to be: nothing is looked for that was found."""
+    near, far, looked_at = grown(94, 100), grown(200, 210), grown(80, 90, until=NOW)
+    left = [NOW] * 7
+    after = explained_elsewhere([far, near, looked_at], left, view(60, 70))
+    assert [gap.missing for gap in after] == [9 - 2, 0, 9]
+    assert left == []
+
+
+def test_time_in_which_nobody_looked_is_no_part_of_the_hold() -> None:
+    """After a downtime an empty position is looked at as long as it would have been without it."""
+    before = gap(90, 92, missing=1, since=NOW - 3600, looks=1, due=NOW - 3590, low_known=True)
+    assert kept(ended(before)).since == NOW - 10
+    assert ended(replace(before, due=NOW)) is None
 
 
 def test_a_page_from_above_moves_the_reading_down() -> None:

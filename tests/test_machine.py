@@ -113,6 +113,8 @@ class Platform(RuleBasedStateMachine):
         """Records end, with all of their hosts, before them, or without some for ever."""
         for record in self._some(data, set(self.world.open_ids())):
             hosts = self.world.record(record).spec.hosts
+            if record in self.hidden and not self.world.rows_decide:
+                self._reveal([record])  # visible without rows, it would rightly count without their IDCs
             self.world.finish(record, result, self.clock.now, report_hosts=reported in {"all", "double"})
             if reported == "double":
                 self.world.double_rows(record, {hosts[0].id: "fail"})

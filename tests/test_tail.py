@@ -206,6 +206,22 @@ def test_many_ties_are_all_found() -> None:
     assert not reader.unseen
 
 
+@pytest.mark.parametrize("order", ["asc", "desc"])
+@given(arrivals=st.lists(st.tuples(st.integers(0, 40), st.integers(0, 3)), max_size=12))
+@settings(max_examples=60, deadline=None)
+def test_what_is_missing_is_what_no_page_has_shown(order: str, arrivals: list[tuple[int, int]]) -> None:
+    """However ties and late records land while pages are read: no more is looked for, and no less."""
+    reader = Reader(world(order=order))
+    for second, (count, late) in enumerate(arrivals):
+        add(reader.world, start=NOW + second // 3 - late, count=count)
+        reader.probe()
+        request = next_page(reader.tail, now=reader.now)
+        if request is not None:
+            reader.take(reader.page(request))
+        reader.probe()
+        assert sum(gap.missing for gap in reader.tail.gaps) == len(reader.unseen)
+
+
 def test_growth_between_two_pages_joins_the_gap() -> None:
     """What arrives before the first page was read is read with it."""
     reader = Reader(world())
@@ -266,7 +282,7 @@ def test_growth_that_a_page_of_the_first_reading_tells_leaves_nothing_to_look_fo
 def test_a_total_that_a_page_tells_is_taken_in() -> None:
     """Records that came between the probe and the page are not lost; a page without a total tells none."""
     reader = Reader(world())
-    reader.take(page(1, 1, 201, item("x")))
+    reader.take(page(1, 1, 201, item(min(reader.known))))
     assert reader.tail.total == 201
     assert backlog(reader.tail, NOW) == 1
     reader.take(page(1, 1, None))
@@ -295,6 +311,20 @@ def test_an_empty_position_is_looked_at_again() -> None:
     reader.poll()
     assert not reader.unseen
     reader.world.give_rows(hidden)
+    for _ in range(20):
+        reader.poll()
+    assert not reader.unseen
+
+
+def test_an_empty_position_that_moved_in_a_downtime_is_found() -> None:
+    """Old records expired, and more new ones came: the total grew, and what had no rows lies deeper."""
+    reader = Reader(world())
+    (hidden,) = add(reader.world, rows=False)
+    reader.poll()
+    reader.world.give_rows(hidden)
+    reader.world.delete([record.id for record in reader.world][:7])
+    add(reader.world, start=NOW + 90_000, count=60)
+    reader.poll(after=90_000)
     for _ in range(20):
         reader.poll()
     assert not reader.unseen
