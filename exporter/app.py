@@ -36,6 +36,7 @@ from exporter.metrics import (
 )
 from exporter.model import Snapshot
 from exporter.poller import PollConfig, Poller
+from exporter.replica import Replica, lease_of
 from exporter.settings import Settings
 from exporter.tracker import Rules
 from exporter.web import Web, WebConfig
@@ -59,7 +60,7 @@ class Exporter:
         self._exposition = Exposition(zero_hold=settings.metrics.zero_hold, config=metrics)
         self._process = ProcessMetrics(version=__version__, python=platform.python_version())
         site = site_of(settings, base_url)
-        self._landing = Landing(site, kept=lambda: self._ledger.state, error=self._not_ready, clock=time.time)
+        self._landing = Landing(site, kept=lambda: self._ledger.state, error=self._error, clock=time.time)
         self._web = Web(
             web_config(settings),
             scrape=self._scrape,
@@ -73,6 +74,7 @@ class Exporter:
             platform=base_url,
             now=time.time(),
             layout=layout(metrics, label_limit=settings.metrics.label_limit),
+            lease=lease_of(settings.poll.interval),
         )
         self._poller = Poller(
             api=self._api,
@@ -81,6 +83,10 @@ class Exporter:
             process=self._process,
             publish=self._publish,
         )
+        self._replica: Replica | None = None
+        self._following: asyncio.Task[None] | None = None
+        if self._ledger.shared:
+            self._replica = Replica(ledger=self._ledger, poller=self._poller, interval=settings.poll.interval)
         self._scheduler = AsyncIOScheduler(timezone=UTC)
         for note in self._ledger.notes:
             log.warning("ledger changed", note=note)
@@ -99,7 +105,11 @@ class Exporter:
             misfire_grace_time=None,
         )
         self._scheduler.start()
-        log.info("polling", platform=self._settings.api.base_url, version=__version__)
+        if self._replica is not None:
+            self._following = asyncio.create_task(self._replica.run())
+            self._following.add_done_callback(_tell_fault)
+        role = "polling" if self._ledger.leads else "following"
+        log.info(role, platform=self._settings.api.base_url, version=__version__)
 
     async def stop(self) -> bool:
         """End the poll, keeping what it has in hand; then everything else.
@@ -111,6 +121,9 @@ class Exporter:
         ended, _ = await asyncio.gather(self._poll_ended(), self._web.stop())
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)  # cancels a poll in flight: not before that has ended
+        if self._replica is not None and self._following is not None:
+            self._following.cancel()
+            await self._replica.hand_over()
         await self._api.aclose()
         if ended:
             self._ledger.close()
@@ -132,14 +145,29 @@ class Exporter:
         return self._web.ports
 
     def _scrape(self, accept: str, accept_encoding: str) -> Scrape:
-        return self._exposition.scrape(accept=accept, accept_encoding=accept_encoding, now=time.time())
+        now = time.time() + self._ledger.ahead
+        return self._exposition.scrape(accept=accept, accept_encoding=accept_encoding, now=now)
 
     def _publish(self, snapshot: Snapshot) -> None:
         self._exposition.publish(snapshot)
         self._landing.publish(snapshot)
 
+    def _error(self) -> str | None:
+        """Why what is shown may not be how things are."""
+        trouble = self._replica.trouble if self._replica else None
+        return trouble or self._poller.last_error
+
     def _not_ready(self) -> str | None:
-        return self._poller.last_error
+        """A follower is ready once it has something to show, however the leader's polls end."""
+        if self._ledger.follows and self._ledger.pulse is not None:
+            return self._replica.trouble if self._replica else None
+        return self._error()
+
+
+def _tell_fault(task: asyncio.Task[None]) -> None:
+    """Say why a replica takes part no longer: another will lead, or does."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("the replica stopped by a fault of the exporter", exc_info=error)
 
 
 async def run(settings: Settings, *, started: Callable[[Exporter], Awaitable[None]] | None = None) -> None:

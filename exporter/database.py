@@ -10,7 +10,10 @@ of a transaction, and nothing is prepared: so any connection pooler may stand in
 
 import contextlib
 import fcntl
-from collections.abc import Iterator, Mapping
+import os
+import socket
+import weakref
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -64,11 +67,35 @@ class Database:
             self.lock.release()
             raise
         self.shared = self.engine.dialect.name == "postgresql"  # other processes may use it, too
+        self._connections: weakref.WeakSet[Any] = weakref.WeakSet()
+        if self.shared:
+            sa.event.listen(self.engine, "connect", lambda made, _record: self._connections.add(made))
 
     def close(self) -> None:
-        """Let go of it."""
+        """Let go of it; what waits for an answer of a server that hangs breaks off."""
+        for connection in [*self._connections]:
+            _hang_up(connection)
         self.engine.dispose()
         self.lock.release()
+
+    async def notifications(self, channel: str) -> AsyncIterator[None]:
+        """Yield once when listening begins, and at each notification; until the connection breaks.
+
+        Raises LedgerError.
+        """
+        import psycopg  # noqa: PLC0415  (an extra: only who has PostgreSQL needs it)
+
+        _, given = self.engine.dialect.create_connect_args(self.engine.url)
+        try:
+            async with await psycopg.AsyncConnection.connect(
+                **{**POSTGRESQL_CONNECTION, **given}, autocommit=True
+            ) as connection:
+                await connection.execute(psycopg.sql.SQL("LISTEN {}").format(psycopg.sql.Identifier(channel)))
+                yield
+                async for _ in connection.notifies():
+                    yield
+        except psycopg.Error as error:
+            raise LedgerError(f"ledger {self._name}: {_advice(str(error))}") from None
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[sa.Connection]:
@@ -82,6 +109,15 @@ class Database:
         options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True} if self.shared else {}
         with explained(self._name), self.engine.connect() as connection:
             yield connection.execution_options(**options)
+
+
+def _hang_up(connection: Any) -> None:
+    """End a connection that another thread may be waiting on."""
+    with (
+        contextlib.suppress(Exception),  # it may be closed, or being closed
+        socket.socket(fileno=os.dup(connection.fileno())) as double,
+    ):
+        double.shutdown(socket.SHUT_RDWR)
 
 
 def _engine(url: str, patience: float) -> sa.Engine:

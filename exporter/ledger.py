@@ -11,7 +11,7 @@ everything anew before it goes on: a connection that broke at the very end does 
 
 import contextlib
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain
 
@@ -66,7 +66,9 @@ class Ledger:
         self._layout, self._platform, self._wall = layout, platform, wall
         self._database = Database(url, patience=lease)
         self._leadership = Leadership(lease) if self._database.shared else None
-        self.notes: list[str] = []  # what a change of layout did to the counters, not yet told
+        self.notes: list[
+            str
+        ] = []  # what a change of layout did to the counters when this process began to lead
         self.state = State()
         self.pulse: Pulse | None = None  # what the leader last said; None: nothing yet, or there is but one
         self.ahead = 0.0  # seconds that the ledger's clock is ahead of ours
@@ -91,6 +93,11 @@ class Ledger:
     def shared(self) -> bool:
         """Whether other replicas may be at work on it."""
         return self._leadership is not None
+
+    @property
+    def follows(self) -> bool:
+        """Whether another replica leads, or none; what is in memory is only what a follower shows."""
+        return self.shared and self.term is None
 
     @property
     def leads(self) -> bool:
@@ -134,11 +141,15 @@ class Ledger:
             leadership.notify(connection)
         self._leadership.hold(None)
 
+    def news(self) -> AsyncIterator[None]:
+        """Tell of each commit, until the connection breaks. Raises LedgerError. Some poolers lose them."""
+        return self._database.notifications(leadership.CHANNEL)
+
     # -- what is there
 
     def refresh(self) -> None:
         """Load what the database holds: everything to lead, or what a follower shows. Raises LedgerError."""
-        follows = self.shared and self.term is None
+        follows = self.follows
         if self.shared and not follows:
             self.keep_lead()  # waits for a commit of ours that the server is still at
         with self._database.reading() as connection:
@@ -266,7 +277,7 @@ class Ledger:
                 layout = self._layout
                 notes = schema.lay_out(connection, record_labels=layout.record_labels, buckets=layout.buckets)
                 schema.bear(connection, layout.initial, now + self.ahead)
-        self.notes += notes
+        self.notes = notes
         if self._leadership is not None:
             self._leadership.hold(grant)
 

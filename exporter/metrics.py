@@ -30,6 +30,7 @@ LAG_BUCKETS = (1.0, 5.0, 10.0, 15.0, 30.0, 45.0, 60.0, 90.0, 120.0, 300.0, 900.0
 REQUEST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 RECORD_LABELS = ("provider", "script_type")
+OF_EACH = ("job_exporter_build_info", "job_exporter_leader")  # gauges that each replica has its own of
 ENDPOINTS = ("page", "record", "result")
 FAILURE_REASONS = ("connect", "timeout", "http", "auth", "api", "decode", "too_large")
 INCOMPLETE_REASONS = ("missing_rows", "no_results", "bad_times", "vanished")
@@ -281,6 +282,17 @@ class ProcessMetrics:
         self._set("job_exporter_catching_up", catching_up)
         self._set("job_exporter_ledger_records", ledger_records)
         self._set("job_exporter_leader", leader)
+
+    def said(self) -> Mapping[Series, float]:
+        """Give the gauges that the one replica that polls tells the others: not what each has its own of."""
+        return {series: value for series, value in self._gauges.items() if series.family not in OF_EACH}
+
+    def follow(self, said: Mapping[Series, float]) -> Mapping[Series, float]:
+        """Take over what the replica that polls says of itself; give the rest, which is the platform's."""
+        self._set("job_exporter_leader", False)
+        own = {series for series in said if series in self._gauges}
+        self._gauges.update((series, said[series]) for series in own)
+        return {series: value for series, value in said.items() if series not in own}
 
     def counters(self) -> Mapping[Series, Sample]:
         """Give a copy of the counters and histograms; `born` is 0: they are never held."""

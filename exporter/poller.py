@@ -8,7 +8,7 @@ after the commit did.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
@@ -20,7 +20,7 @@ from exporter.deciding import Changes, PageRead, begin, decide
 from exporter.gaps import MAX_PAGE_SIZE
 from exporter.ledger import Ledger, LedgerError
 from exporter.metrics import ProcessMetrics
-from exporter.model import Page, Record, Results, Snapshot
+from exporter.model import Page, Pulse, Record, Results, Series, Snapshot
 from exporter.overview import pending_results, platform_gauges
 from exporter.pages import PROBE, PageRequest
 from exporter.tail import Tail
@@ -101,6 +101,7 @@ class Poller:
         self._not_before = 0.0  # backing off until then; monotonic
         self._prune_due = 0.0  # monotonic
         self._failures = 0  # polls in a row
+        self._loads = ledger.loads  # of the memory that `_tail` goes on from
         self._caught_up = False
         self._reached = False
         self._tasks: set[asyncio.Task[Any]] = set()  # what `stop` cancels
@@ -111,27 +112,37 @@ class Poller:
         self.last_error: str | None = "the first poll has not ended yet"  # None: the last one was good
 
     async def poll(self) -> None:
-        """Poll once; a failure is logged and counted, never raised."""
+        """Poll once, where it is this replica's turn; a failure is logged and counted, never raised."""
         began = self._monotonic()
-        if began < self._not_before:
+        if began < self._not_before or self.busy or not self._ledger.leads:
             return
-        error: Exception | None = None
         self._idle.clear()
         try:
-            await self._rounds(began)
+            error = await self._tried(began)
+            self._finished(error, began)
+            await self._tell()
         except asyncio.CancelledError:
-            if self._stopping:
-                return
-            raise
-        except (ApiError, LedgerError) as caught:
-            error = caught
-            log.warning("poll failed", reason=getattr(caught, "reason", "ledger"), error=str(caught))
-        except Exception as caught:
-            error = caught
-            log.error("poll failed by a fault of the exporter", exc_info=True)
+            if not self._stopping:
+                raise
         finally:
             self._idle.set()
-        self._finished(error, began)
+
+    async def _tried(self, began: float) -> Exception | None:
+        """Poll; why that was no good."""
+        try:
+            await self._rounds(began)
+        except (ApiError, LedgerError) as error:
+            log.warning("poll failed", reason=getattr(error, "reason", "ledger"), error=str(error))
+            return error
+        except Exception as error:
+            log.error("poll failed by a fault of the exporter", exc_info=True)
+            return error
+        return None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a poll is in flight."""
+        return not self._idle.is_set()
 
     async def idle(self) -> None:
         """Wait until no poll is in flight."""
@@ -146,6 +157,7 @@ class Poller:
     async def _rounds(self, began: float) -> None:
         if self._stopping:
             return
+        await self._remember()
         page, cost = await self._cancellable(self._api.page(PROBE.number, PROBE.size))
         self._reached = True
         # The first record is always the same one: its lightness says nothing of those on the tail.
@@ -163,6 +175,13 @@ class Poller:
         # What the duty leaves for the next poll is no downtime.
         self._caught_up = self._caught_up or not tails.backlog(self._tail, self._wall())
         await self._prune()
+
+    async def _remember(self) -> None:
+        """Go on from what the ledger holds, where memory may not: a commit failed, another replica led."""
+        if self._ledger.doubtful:
+            await asyncio.to_thread(self._ledger.refresh)
+        if self._loads != self._ledger.loads:
+            self._loads, self._tail = self._ledger.loads, self._ledger.state.tail
 
     async def _begin(self, tail: Tail, page: Page) -> Beginning:
         """Lay down where counting begins, before anything is read."""
@@ -332,18 +351,46 @@ class Poller:
         self.publish()
 
     def publish(self) -> None:
-        """Show how things stand now."""
+        """Show how things stand now: as this replica sees them, or as the one says that polls."""
+        platform = self._heard() if self._ledger.follows else self._seen()
+        self._version += 1
+        counters = {**self._process.counters(), **self._ledger.state.counters}
+        gauges = {**self._process.gauges(), **platform}
+        self._show(Snapshot(counters=counters, gauges=gauges, version=self._version))
+
+    def _seen(self) -> Mapping[Series, float]:
+        """The platform's gauges, and those of the process that depend on the ledger."""
         state, clock = self._ledger.state, self._clock()
         self._process.state(
             pending_results=pending_results(state),
             catching_up=not self._caught_up,
             ledger_records=state.records,
-            leader=True,
+            leader=self._ledger.leads,
         )
-        gauges = dict(self._process.gauges())
-        if self._reached:
-            skew, rules = self._api.clock_skew, self._config.rules
-            gauges |= platform_gauges(state, self._tail, clock=clock, skew=skew, rules=rules)
-        self._version += 1
-        counters = {**self._process.counters(), **state.counters}
-        self._show(Snapshot(counters=counters, gauges=gauges, version=self._version))
+        if not self._reached:
+            return {}
+        skew, rules = self._api.clock_skew, self._config.rules
+        return platform_gauges(state, self._tail, clock=clock, skew=skew, rules=rules)
+
+    def _heard(self) -> Mapping[Series, float]:
+        """The same, as the replica that polls has told it; and where to go on if that one ends."""
+        pulse = self._ledger.pulse
+        if pulse is None:
+            self.last_error = "no replica has ended a poll yet"
+            return self._process.follow({})
+        said = dict(pulse.gauges)
+        self.last_error = pulse.error
+        self._caught_up = not said.get(Series("job_exporter_catching_up"))
+        return self._process.follow(said)
+
+    async def _tell(self) -> None:
+        """Tell the other replicas how the poll ended."""
+        if not self._ledger.shared or not self._ledger.leads:
+            return
+        platform = self._seen()
+        gauges = {**self._process.said(), **platform}
+        pulse = Pulse(gauges=tuple(gauges.items()), error=self.last_error)
+        try:
+            await asyncio.shield(asyncio.to_thread(self._ledger.tell, pulse))
+        except LedgerError as error:
+            log.warning("the other replicas were not told of a poll", error=str(error))
