@@ -123,10 +123,11 @@ class Exporter:
             self._scheduler.shutdown(wait=False)  # cancels a poll in flight: not before that has ended
         if self._replica is not None and self._following is not None:
             self._following.cancel()
-            await self._replica.hand_over()
-        await self._api.aclose()
         if ended:
+            if self._replica is not None:
+                await self._replica.hand_over()
             self._ledger.close()
+        await self._api.aclose()
         return ended
 
     async def _poll_ended(self) -> bool:
