@@ -8,7 +8,7 @@
     ├── PlatformFailure         api: HTTP 200 with status error
     │   └── RecordNotFound      an answer rather than a failure: the platform has no such record
     ├── NotUnderstoodError      decode: not the JSON that was asked for
-    └── TooLargeError           too_large: more than `max_response_bytes`
+    └── TooLargeError           too_large: more than `max_response_bytes` of it would have to be held
 
 Tried again, with exponential backoff and full jitter, is only what may pass: no connection, 5xx, 429, and for
 look-ups by id no answer in time (a page that was too slow once would burden the platform again).
@@ -42,6 +42,7 @@ from exporter.connection import (
     http_client,
 )
 from exporter.model import Page, Record, Results
+from exporter.sieve import WHOLE, Body
 
 __all__ = [
     "ApiConfig",
@@ -158,7 +159,7 @@ class NotUnderstoodError(ApiError):
 
 
 class TooLargeError(ApiError):
-    """The answer is above the limit; it was not read to its end."""
+    """More of the answer than the limit would have to be held; it was not read to its end."""
 
     reason = "too_large"
 
@@ -259,9 +260,9 @@ class JobApi:
             async with self._open(endpoint, query) as response:
                 self._read_clock(response, self._monotonic() - started)
                 body = await self._read(endpoint, response)
-            size = len(body)
+            size = body.received
             cost = PageCost(seconds=self._monotonic() - started, size=size)
-            return classify(endpoint, response, body, decode, now=self._wall()), cost
+            return classify(endpoint, response, body.content(), decode, now=self._wall()), cost
         except RecordNotFound:
             raise
         except ApiError as error:
@@ -287,25 +288,20 @@ class JobApi:
         except (TimeoutError, httpx.HTTPError, aiohttp.ClientError, OSError) as error:
             raise self._failure(error, endpoint) from None
 
-    async def _read(self, endpoint: Endpoint, response: httpx.Response) -> bytes:
-        """Read the body, and stop as soon as it is too large."""
+    async def _read(self, endpoint: Endpoint, response: httpx.Response) -> Body:
+        """Read the body, a large one without what nobody reads; stop as soon as too much is held."""
         limit = self._config.max_response_bytes
         encoding = response.headers.get("content-encoding", "").strip().lower()
         if encoding not in ENCODINGS:
             raise NotUnderstoodError(
                 f"a body compressed as {encoding[:20]!r}: none was asked", endpoint=endpoint
             )
-        declared = response.headers.get("content-length", "")
-        if declared.isdecimal() and (len(declared) > 18 or int(declared) > limit):
-            raise _too_large(endpoint, limit)
-        chunks: list[bytes] = []
-        room = limit
+        body = Body(whole=min(WHOLE, limit))
         async for chunk in response.aiter_bytes():
-            room -= len(chunk)
-            if room < 0:
+            body.add(chunk)
+            if body.held > limit:
                 raise _too_large(endpoint, limit)
-            chunks.append(chunk)
-        return b"".join(chunks)
+        return body
 
     def _read_clock(self, response: httpx.Response, round_trip: float) -> None:
         """Compare the platform's clock with ours at half the round trip."""
@@ -399,7 +395,7 @@ def _http_date(value: str | None) -> float | None:
 
 def _too_large(endpoint: Endpoint, limit: int) -> TooLargeError:
     advice = "raise api.max-response-bytes" + (" or lower api.page-size" if endpoint == "page" else "")
-    return TooLargeError(f"a body of more than {limit} bytes: {advice}", endpoint=endpoint)
+    return TooLargeError(f"a body with more than {limit} bytes to be read: {advice}", endpoint=endpoint)
 
 
 _BROKEN: tuple[tuple[type[BaseException], str], ...] = (  # the first that fits

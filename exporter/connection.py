@@ -51,7 +51,7 @@ class ApiConfig:
     key_file: Path | None = None
     timeout: float  # seconds for one request, its body included
     concurrency: int  # requests in flight
-    max_response_bytes: int  # of one body, after decompression
+    max_response_bytes: int  # held of one body, after decompression
     retries: int  # further tries of one request
     zone: tzinfo  # of times without an offset
 

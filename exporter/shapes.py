@@ -76,6 +76,13 @@ class Success(Struct):
     content: list[Row]
 
 
+# The fields that are read. A message only of an error, whose body is never large: rows have one, too.
+NEEDED = frozenset(
+    field.encode_name
+    for schema in (Envelope, Item, Row, PageBody, Success)
+    for field in msgspec.structs.fields(schema)
+) - {"message"}
+
 ENVELOPE = msgspec.json.Decoder(Envelope)
 _TEXT = msgspec.json.Decoder(str)
 RAW = msgspec.json.Decoder(Raw)

@@ -44,7 +44,9 @@ _SETTINGS: Mapping[str, str] = {
         "读取尾部分页的请求最多可占用的时间比例，大于 0，不超过 1。"
     ),
     "Most records to ask for in one page, 1 to 50.": "一页最多请求多少条记录，1 到 50。",
-    "Largest body of a response that is accepted, in bytes.": "可接受的响应体上限，单位字节。",
+    "Most bytes that are held of one response; outputs in it are skipped and do not count.": (
+        "单个响应最多在内存中保留的字节数；其中的输出会被跳过，不计入。"
+    ),
     "Time zone of the platform's times that name none: an IANA name, or an offset such as +08:00.": (
         "平台给出的时间不带时区时按此时区解释：IANA 时区名，或 +08:00 这样的偏移量。"
     ),

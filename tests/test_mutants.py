@@ -110,6 +110,20 @@ MUTANTS = (
         new='key = f"\\0row {number}"',
     ),
     Mutant(
+        name="an escaped backslash hides the end of an output",
+        file="sieve.py",
+        old='return data.replace(rb"\\\\", b"..").replace(rb"\\"", b"..")',
+        new='return data.replace(rb"\\"", b"..")',
+        tests=("tests/test_sieve.py",),
+    ),
+    Mutant(
+        name="an output is cut between two surrogates",
+        file="sieve.py",
+        old="(?:\\\\u[dD][89abAB][0-9a-fA-F]{2})?(?:",
+        new="(?:",
+        tests=("tests/test_sieve.py",),
+    ),
+    Mutant(
         name="zero first by who scrapes",
         file="exposition.py",
         old="        first = bisect_right(self._held, now, key=lambda group: group.born + self._zero_hold)\n",

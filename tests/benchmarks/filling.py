@@ -101,7 +101,7 @@ def body(url: str) -> dict[str, float]:
     """Read a heavy record; how far the peak of resident memory grew, MB, and seconds."""
 
     async def run() -> float:
-        api = JobApi(api_config(url, max_response_bytes=4 << 30), ProcessMetrics(version="0", python="3"))
+        api = JobApi(api_config(url), ProcessMetrics(version="0", python="3"))
         page, _ = await api.page(1, 1)
         record = await api.record(page.items[0].id)
         results = await api.results(record.id)

@@ -19,21 +19,10 @@ def measure(full: bool) -> Section:
     return Section(
         title="Memory",
         method=f"A record of {hosts:,} hosts with 1 MB of stdout each, read by the client over HTTP: its "
-        "page of one record, itself, its results, with api.max-response-bytes raised above them. "
+        "page of one record, itself, its results, with the default api.max-response-bytes. "
         f"{records:,} finished records of one host committed 400 at a time over 60 simulated days, "
         "with a retention of 30. Each in a process of its own.",
         figures=(*_body(hosts), *_ledger(records)),
-        reasons=(
-            (
-                f"{hosts:,} hosts",
-                (
-                    "The client holds a whole body (twice for a moment, when its pieces are joined) before "
-                    "it decodes it. To stay flat, bodies above some 4 MB have to be decoded as they come, "
-                    "with stdout and stderr skipped. With the default limit of 64 MiB such a record is "
-                    "refused (too_large), its page too: it is not counted."
-                ),
-            ),
-        ),
     )
 
 

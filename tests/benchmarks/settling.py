@@ -62,13 +62,13 @@ class NotingApi(JobApi):
         return await super().results(record_id)
 
 
-def api_config(url: str, *, max_response_bytes: int = 64 << 20) -> ApiConfig:
+def api_config(url: str) -> ApiConfig:
     """The client's defaults."""
     return ApiConfig(
         base_url=url,
         timeout=60.0,
         concurrency=IN_FLIGHT,
-        max_response_bytes=max_response_bytes,
+        max_response_bytes=64 << 20,
         retries=0,
         zone=UTC,
     )
