@@ -5,10 +5,12 @@ A signal asks the poll in flight to commit what it has in hand; the process ends
 
 import asyncio
 import contextlib
+import gc
 import math
 import os
 import platform
 import signal
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -171,9 +173,19 @@ def _tell_fault(task: asyncio.Task[None]) -> None:
         log.error("the replica stopped by a fault of the exporter", exc_info=error)
 
 
+def tune_for_latency() -> None:
+    """Keep scrapes from waiting for a poll's work in the same process; call it once all is loaded."""
+    # What is there now stays: looking through it for garbage again and again takes longer than a scrape.
+    gc.collect()
+    gc.freeze()
+    # A thread that commits gives way ten times as often as by default, for a few percent of its speed.
+    sys.setswitchinterval(0.0005)
+
+
 async def run(settings: Settings, *, started: Callable[[Exporter], Awaitable[None]] | None = None) -> None:
     """Run until SIGTERM or Ctrl-C; `started` is called once it serves."""
     exporter = Exporter(settings)
+    tune_for_latency()
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

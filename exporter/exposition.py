@@ -136,7 +136,7 @@ class _Source:
         changed = self._replace(values[:kept])
         self._keys, self._samples = keys, values
         if added or cleared:
-            self._add(zip(keys[kept:], values[kept:], added, strict=True))
+            self._add(zip(keys[kept:], values[kept:], added, strict=True), everywhere=cleared)
         return bool(added) or cleared or changed
 
     def newborn(self) -> list[Group]:
@@ -164,7 +164,7 @@ class _Source:
                 changed = True
         return changed
 
-    def _add(self, samples: Iterable[tuple[Series, Sample, Group | None]]) -> None:
+    def _add(self, samples: Iterable[tuple[Series, Sample, Group | None]], *, everywhere: bool) -> None:
         new: list[Group] = []
         for series, sample, group in samples:
             if group is None:
@@ -175,5 +175,5 @@ class _Source:
             self._places.append((group, len(group.samples)))
             group.add(series.part, sample)
         self._newborn += (group for group in new if group.hold())
-        for section in self._sections.values():
-            section.arrange()
+        for name in self._sections if everywhere else {group.family.name for group in new}:
+            self._sections[name].arrange()

@@ -6,7 +6,7 @@ The names, types and labels are the public interface: dashboards, rules and user
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import partial
 from itertools import product
@@ -242,9 +242,16 @@ class ProcessMetrics:
 
     def __init__(self, *, version: str, python: str) -> None:
         config = MetricsConfig()  # the process' own families do not depend on it
-        self._counters = {
-            series: Sample(value=0.0, born=0.0) for series in initial_series(config, origin=Origin.PROCESS)
-        }
+        known = initial_series(config, origin=Origin.PROCESS)
+        # Every bucket too: a series that is born would move all that come after it in a snapshot.
+        bounds = (*REQUEST_BUCKETS, float("inf"))
+        parts = [
+            replace(series, part=bucket_part(bound, REQUEST_BUCKETS))
+            for series in known
+            if series.part
+            for bound in bounds
+        ]
+        self._counters = {series: Sample(value=0.0, born=0.0) for series in (*known, *parts)}
         self._gauges: dict[Series, float] = {
             Series(family.name): 0.0
             for family in FAMILIES

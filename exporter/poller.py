@@ -282,7 +282,9 @@ class Poller:
             page, cost = gathered.page
             known = await asyncio.to_thread(self._ledger.known, [item.id for item in page.items])
             read = PageRead(page=page, known=frozenset(known), size=cost.size)
-        return decide(
+        # In a thread: a full round takes as long as some scrapes.
+        return await asyncio.to_thread(
+            decide,
             self._tail,
             state.beginning,
             state.followed,

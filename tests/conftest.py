@@ -1,20 +1,7 @@
-"""What tests of several folders need started."""
+"""What holds for all tests."""
 
-from collections.abc import Iterator
+from hypothesis import HealthCheck, settings
 
-import pytest
-
-from tests.postgres_support import Postgres, server
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
-    """A PostgreSQL server that all tests of a process share; none may stop it."""
-    with server() as running:
-        yield running
-
-
-@pytest.fixture
-def postgres_url(postgres: Postgres) -> str:
-    """The address of an empty database."""
-    return postgres.url()
+# Nothing here is about time, and the machine may be busy.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 import prometheus_client
 
 from exporter.api import JobApi
+from exporter.app import tune_for_latency
 from exporter.deciding import Changes
 from exporter.exposition import Exposition
 from exporter.metrics import ProcessMetrics
@@ -56,6 +57,7 @@ async def exporter(series: int, url: str) -> None:
             ready=lambda: None,
         )
         poller.publish()
+        tune_for_latency()
         await web.start()
         say(web.ports[0])
         await asyncio.to_thread(sys.stdin.readline)
