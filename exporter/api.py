@@ -262,7 +262,9 @@ class JobApi:
                 body = await self._read(endpoint, response)
             size = body.received
             cost = PageCost(seconds=self._monotonic() - started, size=size)
-            return classify(endpoint, response, body.content(), decode, now=self._wall()), cost
+            masked = self._authenticator.masked
+            content = body.content()
+            return classify(endpoint, response, content, decode, now=self._wall(), masked=masked), cost
         except RecordNotFound:
             raise
         except ApiError as error:
@@ -285,7 +287,7 @@ class JobApi:
                     yield response
         except ConfigError as error:
             raise CredentialsError(str(error), endpoint=endpoint) from None
-        except (TimeoutError, httpx.HTTPError, aiohttp.ClientError, OSError) as error:
+        except (TimeoutError, httpx.HTTPError, aiohttp.ClientError, OSError, UnicodeError) as error:
             raise self._failure(error, endpoint) from None
 
     async def _read(self, endpoint: Endpoint, response: httpx.Response) -> Body:
@@ -293,13 +295,13 @@ class JobApi:
         limit = self._config.max_response_bytes
         encoding = response.headers.get("content-encoding", "").strip().lower()
         if encoding not in ENCODINGS:
-            raise NotUnderstoodError(
-                f"a body compressed as {encoding[:20]!r}: none was asked", endpoint=endpoint
-            )
+            named = encoding if encoding in {"br", "zstd", "compress"} else "something else"
+            raise NotUnderstoodError(f"a body compressed as {named!r}: none was asked", endpoint=endpoint)
         body = Body(whole=min(WHOLE, limit))
         async for chunk in response.aiter_bytes():
             body.add(chunk)
-            if body.held > limit:
+            # A little that unpacks to much would keep us busy until the deadline, though little is held.
+            if body.held > limit or (encoding and body.received > limit):
                 raise _too_large(endpoint, limit)
         return body
 
@@ -326,11 +328,18 @@ class JobApi:
 
 
 def classify(
-    endpoint: Endpoint, response: httpx.Response, body: bytes, decode: Callable[[bytes], T], *, now: float
+    endpoint: Endpoint,
+    response: httpx.Response,
+    body: bytes,
+    decode: Callable[[bytes], T],
+    *,
+    now: float,
+    masked: Callable[[str], str],
 ) -> T:
     """Make of a whole response the value it holds, or raise the ApiError it stands for.
 
-    `now` is our clock, POSIX seconds, for a Retry-After that names a time.
+    `now` is our clock, POSIX seconds, for a Retry-After that names a time; `masked` takes our secrets out
+    of what the platform says.
     """
     if response.status_code != 200:
         raise _status_error(endpoint, response, body, now)
@@ -338,15 +347,17 @@ def classify(
         return decode(body)
     except wire.DecodeError as error:
         raise NotUnderstoodError(str(error), endpoint=endpoint) from None
-    except wire.AuthError as error:
-        text = f"the platform refused the credentials: {error.message}"
-        raise CredentialsError(text, endpoint=endpoint) from None
-    except wire.NotFound as error:
-        failure = RecordNotFound if endpoint == "record" else PlatformFailure
-        raise failure(error.message, endpoint=endpoint) from None
     except wire.PlatformError as error:
-        text = f"the platform answered with an error: {error.message}"
-        raise PlatformFailure(text, endpoint=endpoint) from None
+        raise _platform_error(endpoint, error, wire.one_line(masked(error.text))) from None
+
+
+def _platform_error(endpoint: Endpoint, error: wire.PlatformError, said: str) -> ApiError:
+    if isinstance(error, wire.AuthError):
+        return CredentialsError(f"the platform refused the credentials: {said}", endpoint=endpoint)
+    if isinstance(error, wire.NotFound):
+        failure = RecordNotFound if endpoint == "record" else PlatformFailure
+        return failure(said, endpoint=endpoint)
+    return PlatformFailure(f"the platform answered with an error: {said}", endpoint=endpoint)
 
 
 def _status_error(endpoint: Endpoint, response: httpx.Response, body: bytes, now: float) -> ApiError:
@@ -407,6 +418,7 @@ _BROKEN: tuple[tuple[type[BaseException], str], ...] = (  # the first that fits
     (aiohttp.ClientPayloadError, "the body was cut short"),
     (aiohttp.ClientResponseError, "what answers does not speak HTTP: does it want https?"),
     (aiohttp.ServerDisconnectedError, "it closed the connection without an answer"),
+    (UnicodeError, "what answers does not speak HTTP"),  # bytes in a status line that are no text
     (BaseException, "the connection broke"),
 )
 

@@ -21,6 +21,8 @@ from exporter import __version__
 
 MAX_SECRET = 65_536  # bytes; a token is a few KB at most, a device or a log given by mistake has no end
 HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token of RFC 9110
+HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")  # of what RFC 9110 allows, that which means the same to everyone
+SHORTEST_MASKED = 4  # characters; a shorter secret guards nothing, and is a part of many a word
 KEEPALIVE = 60.0  # seconds; four polls, so that an idle exporter keeps its connection
 
 
@@ -68,23 +70,40 @@ class Authenticator:
         self._own = {name: secret.get_secret_value() for name, secret in config.headers.items()}
         _refuse_contradictions(config)
         for name, value in self._own.items():
-            if not HEADER_NAME.fullmatch(name) or any(c in value for c in "\r\n\0"):
+            if not HEADER_NAME.fullmatch(name) or not HEADER_VALUE.fullmatch(value):
                 raise ConfigError(
                     f"api.headers: {name!r} or its value has characters that no header can hold"
                 )
+        self._sent: frozenset[str] = frozenset()
         self.headers()
 
     def headers(self) -> dict[str, str]:
         """Return the headers to send now. Raises ConfigError if a file has become unreadable."""
+        headers, password = dict(self._own), ""
         if self._token_file:
-            return {**self._own, "Authorization": f"Bearer {self._token_file.read()}"}
-        if self._username is None:
-            return self._own
-        password = self._password.get_secret_value() if self._password else ""
-        if self._password_file:
-            password = self._password_file.read()
-        pair = f"{self._username}:{password}".encode()
-        return {**self._own, "Authorization": f"Basic {base64.b64encode(pair).decode('ascii')}"}
+            headers["Authorization"] = f"Bearer {self._token()}"
+        elif self._username is not None:
+            password = self._password.get_secret_value() if self._password else ""
+            if self._password_file:
+                password = self._password_file.read()
+            pair = f"{self._username}:{password}".encode()
+            headers["Authorization"] = f"Basic {base64.b64encode(pair).decode('ascii')}"
+        bare = (value.rpartition(" ")[2] for value in headers.values())  # without the word Bearer or Basic
+        self._sent = frozenset((password, *headers.values(), *bare))
+        return headers
+
+    def masked(self, text: str) -> str:
+        """Take out of a text what was sent to show who we are: a platform may echo it in an error."""
+        for secret in sorted(self._sent, key=len, reverse=True):
+            if len(secret) >= SHORTEST_MASKED:
+                text = text.replace(secret, "***")
+        return text
+
+    def _token(self) -> str:
+        token = self._token_file.read() if self._token_file else ""
+        if not HEADER_VALUE.fullmatch(token):
+            raise ConfigError("api.token-file: it holds characters that no header can hold")
+        return token
 
 
 def _refuse_contradictions(given: ApiConfig) -> None:

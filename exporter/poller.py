@@ -349,7 +349,9 @@ class Poller:
             pause = max(min(MAX_BACKOFF, 2.0**self._failures), getattr(error, "retry_after", None) or 0.0)
             # A little earlier: the poll that the timer starts just then is not to be missed.
             self._not_before = began + pause - self._config.rules.interval / 4
-            self.last_error = str(error) or type(error).__name__
+            # Everyone who may ask for readiness sees it: what an exception of ours quotes is for the log.
+            ours = isinstance(error, ApiError | LedgerError)
+            self.last_error = (ours and str(error)) or type(error).__name__
         self.publish()
 
     def publish(self) -> None:

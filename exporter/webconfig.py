@@ -25,6 +25,7 @@ HEADERS: Mapping[str, tuple[str, ...]] = {
     "X-Frame-Options": ("deny", "sameorigin"),
     "X-XSS-Protection": (),
 }
+TWICE = "a key is given twice"
 _BCRYPT = re.compile(r"\$2[abxy]\$(0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{53}")
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ns|us|µs|ms|s|m|h))+|0")  # as Go's time.ParseDuration
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -95,7 +96,7 @@ class _StrictLoader(yaml.BaseLoader):
         seen: set[str] = set()
         for key in keys:
             if key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, "a key is given twice", key.start_mark)
+                raise yaml.constructor.ConstructorError(None, None, TWICE, key.start_mark)
             seen.add(key.value)
         return super().construct_mapping(node, deep=deep)
 
@@ -119,9 +120,10 @@ def _yaml(path: Path) -> Any:
     try:
         return yaml.load(path.read_bytes(), _StrictLoader)  # noqa: S506, it makes texts only
     except yaml.MarkedYAMLError as error:
-        # Its text would quote the line, which may hold a key or a hash.
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise WebError(f"line {line} is not valid YAML: {error.problem}") from None
+        # Other texts of the library quote pieces of the line, which may be of a key or a hash.
+        what = TWICE if error.problem == TWICE else "not valid YAML"
+        where = f"line {mark.line + 1}, column {mark.column + 1}" if (mark := error.problem_mark) else "YAML"
+        raise WebError(f"{where}: {what}; values with any of : # * & ! % @ ` need quotes") from None
     except yaml.YAMLError:
         raise WebError("not a YAML text") from None
     except RecursionError:
@@ -165,10 +167,14 @@ def _mapping(data: Any, where: str, known: Collection[str]) -> dict[str, Any]:
     for key in data:
         if key not in known:
             prefix = where and where + "."
-            raise WebError(
-                f"unknown key {prefix}{key}; the nearest known one is {prefix}{nearest(key, known)}"
-            )
+            near = nearest(key, known)
+            raise WebError(f"unknown key {prefix}{_word(key)}; the nearest known one is {prefix}{near}")
     return data
+
+
+def _word(key: object) -> str:
+    """Give the head of a key that can't be a value: `alice:$2y$…` without a blank holds one."""
+    return re.split(r"[^\w.-]", str(key), maxsplit=1)[0]
 
 
 def nearest(word: object, known: Collection[str]) -> str:
@@ -198,7 +204,7 @@ def _http(config: HttpConfig) -> HttpConfig:
         if name not in HEADERS:
             known = nearest(name, HEADERS)
             raise WebError(
-                f"http_server_config.headers: {name} cannot be set; the nearest that can is {known}"
+                f"http_server_config.headers: {_word(name)} cannot be set; the nearest that can is {known}"
             )
         if HEADERS[name] and value not in (*HEADERS[name], ""):
             raise WebError(f"http_server_config.headers.{name} must be {' or '.join(HEADERS[name])}")
@@ -215,8 +221,9 @@ def _rate(config: RateConfig) -> RateConfig:
 
 def _users(users: dict[str, str]) -> dict[str, str]:
     for name, hashed in users.items():
-        if not _BCRYPT.fullmatch(hashed):
-            raise WebError(f"basic_auth_users.{name}: not a bcrypt hash; make one with: htpasswd -nBC 10 ''")
         if ":" in name:
-            raise WebError(f"basic_auth_users.{name}: HTTP cannot carry a colon in a user's name")
+            raise WebError(f"basic_auth_users.{_word(name)}: HTTP cannot carry a colon in a user's name")
+        if not _BCRYPT.fullmatch(hashed):
+            hint = "not a bcrypt hash; make one with: htpasswd -nBC 10 ''"
+            raise WebError(f"basic_auth_users.{_word(name)}: {hint}")
     return users

@@ -48,11 +48,13 @@ class DecodeError(ValueError):
 class PlatformError(Exception):
     """The platform answered HTTP 200 with status error.
 
-    `message` is its own, on one line of at most 200 characters, control characters escaped.
+    `text` is its own and may hold anything; `message` is that on one line of at most 200 characters, control
+    characters escaped.
     """
 
-    def __init__(self, message: str) -> None:
-        self.message = _one_line(message)
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.message = one_line(text)
         super().__init__(self.message)
 
 
@@ -188,7 +190,8 @@ def _platform_error(message: str | None) -> PlatformError:
     return _ERRORS.get(message.lower(), PlatformError)(message)
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """Cut a text of the platform to 200 characters, and escape what is not printable."""
     short = text[:MAX_MESSAGE]
     line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in short)
     return line[:MAX_MESSAGE]

@@ -188,13 +188,16 @@ def test_what_is_never_one_records_fault_fails_the_poll_at_once(error: ApiError,
 
 
 def test_a_fault_of_the_exporter_is_survived_and_told(tmp_path: Path) -> None:
-    """The one broad except of the program: logged with its traceback, counted, and polled on."""
+    """The one broad except of the program: logged with its traceback, counted, and polled on.
+
+    What the exception quotes is for the log: everyone who may ask for readiness sees the last error.
+    """
     with life(tmp_path, past=10) as its:
         its.ran()
 
         def broken(asked: Asked) -> None:
             if asked.endpoint == "record":
-                raise ZeroDivisionError
+                raise ZeroDivisionError("canary")
 
         its.api.mood = broken
         with capture_logs() as lines:

@@ -31,7 +31,7 @@ _LISTEN = re.compile(r"(?:\[([^\[\]\s]+)\]|([A-Za-z0-9._-]*)):(\d{1,5})", re.ASC
 _OFFSET = re.compile(r"([+-])(\d\d):([0-5]\d)", re.ASCII)
 _LARGEST_OFFSET = timedelta(hours=14)  # Kiritimati; more is a slip of the pen
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, token
-_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")  # RFC 9110, field-value; no line ends
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")  # RFC 9110, field-value, in ASCII; no line ends
 # What the client decides itself: a second value would break the framing or be answered with 415.
 _CLIENT_HEADERS = frozenset({"connection", "content-length", "content-type", "transfer-encoding"})
 _NOT_IN_URL = re.compile(r"[\s\x00-\x20\x7f\\]")  # urlsplit drops some of these silently
