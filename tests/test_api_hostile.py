@@ -148,7 +148,7 @@ async def test_a_senseless_date_is_no_date(date: str) -> None:
 async def test_a_bomb_is_given_up_before_it_fills_the_memory(
     encoding: str, compress: Callable[[bytes], bytes], before: bytes
 ) -> None:
-    """200 MB in 200 KB: little is unpacked at once, and no more than the limit, though it would be dropped."""
+    """200 MB in 200 KB: little is unpacked at once, and no more than the limit, though it were dropped."""
     bomb = compress(before + b" " * 200 * LIMIT)
 
     async def handler(_: web.Request) -> web.StreamResponse:

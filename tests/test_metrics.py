@@ -193,7 +193,7 @@ def process() -> ProcessMetrics:
 
 
 def test_the_process_starts_at_zero() -> None:
-    """All series of the process exist before anything happened, at 0, and are never held; none comes later."""
+    """All series of the process exist before anything happened, at 0, never held; none comes later."""
     fresh = process()
     assert set(fresh.counters()) >= set(initial_series(MetricsConfig(), origin=Origin.PROCESS))
     asked = process()
