@@ -19,7 +19,7 @@ RUN python -m venv --without-pip /opt/job-exporter \
 
 # The build backend is held to the versions and hashes of the other lock.
 COPY requirements-dev.lock ./
-RUN pip install --constraint requirements-dev.lock hatchling
+RUN pip install --require-hashes --constraint requirements-dev.lock hatchling
 
 COPY LICENSE README.md pyproject.toml ./
 COPY exporter ./exporter
