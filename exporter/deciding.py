@@ -9,6 +9,7 @@ from exporter.model import Page, Series
 from exporter.pages import Order
 from exporter.tail import Tail
 from exporter.tracker import (
+    UNREADABLE_LOOKS,
     Beginning,
     Clock,
     Look,
@@ -48,6 +49,7 @@ class Changes:
     order: Order | None = None  # of the pages, where this round found it out
     given_up: int = 0  # records that never came into any page
     adopted: bool = False  # the first reading ended
+    unreadable: tuple[str, ...] = ()  # ids of open records that could not be read for a while
 
 
 def begin(
@@ -106,6 +108,7 @@ def decide(
         settlements=tuple(settlements),
         increments=(DISCOVERED,) * len(begun),
         latest=_latest(settlements),
+        unreadable=tuple(item.id for item in changed if item.unread == UNREADABLE_LOOKS),
     )
 
 

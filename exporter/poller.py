@@ -24,13 +24,15 @@ from exporter.model import Page, Pulse, Record, Results, Series, Snapshot
 from exporter.overview import pending_results, platform_gauges
 from exporter.pages import PROBE, PageRequest
 from exporter.tail import Tail
-from exporter.tracker import Beginning, Clock, Look, Outcome, Rules, Tracked, due, wants_results
+from exporter.tracker import UNREADABLE_LOOKS, Clock, Look, Outcome, Rules, Tracked, due, wants_results
 
 ROUND = 400  # look-ups a round: a second or two between commits, and little to ask again after a crash
 MAX_BACKOFF = 60.0  # seconds between polls while the platform is down
 PRUNE_INTERVAL = 3600.0  # seconds between two prunings of the ledger
+PUBLISH_SHARE = 0.1  # of the time of a poll: gauges are a walk over all open records
 LOST_AFTER = 20  # look-ups that fail in a row: the platform is gone, the rest of the round is not asked
 GONE = ("connect", "auth")  # reasons that are never one record's fault
+UNREAD = ("decode", "api", "too_large")  # reasons that may be one record's fault, for ever
 MUCH = 2 * MAX_PAGE_SIZE  # records missing at once that no ordinary poll brings: catching up
 
 T = TypeVar("T")
@@ -70,12 +72,14 @@ class Gathered:
     answers: int = 0  # look-ups that were answered
     lost: ApiError | None = None  # the last of `failed` failures in a row
     failed: int = 0
+    hopeless: int = 0  # failures of records that could not be read for long
 
     @property
     def is_lost(self) -> bool:
         """Whether the platform is gone, as far as the look-ups tell: a few failures may be their records'."""
-        gone = self.lost is not None and self.lost.reason in GONE and not self.answers
-        return self.failed >= LOST_AFTER or (self.failed > 0 and gone)
+        gone = self.lost is not None and self.lost.reason in GONE
+        alone = not self.answers and (gone or self.hopeless >= LOST_AFTER)
+        return self.failed >= LOST_AFTER or (self.lost is not None and alone)
 
 
 class Poller:
@@ -100,6 +104,7 @@ class Poller:
         self._page_due = 0.0  # when the duty allows the next tail page; monotonic
         self._not_before = 0.0  # backing off until then; monotonic
         self._prune_due = 0.0  # monotonic
+        self._publish_due = 0.0  # when a round may be shown; monotonic
         self._failures = 0  # polls in a row
         self._loads = ledger.loads  # of the memory that `_tail` goes on from
         self._caught_up = False
@@ -112,32 +117,38 @@ class Poller:
         self.last_error: str | None = "the first poll has not ended yet"  # None: the last one was good
 
     async def poll(self) -> None:
-        """Poll once, where it is this replica's turn; a failure is logged and counted, never raised."""
-        began = self._monotonic()
-        if began < self._not_before or self.busy or not self._ledger.leads:
+        """Poll, where it is this replica's turn, and on while more is due than an interval holds.
+
+        A failure is logged and counted, never raised.
+        """
+        if self.busy:
             return
         self._idle.clear()
         try:
-            error = await self._tried(began)
-            self._finished(error, began)
-            await self._tell()
+            while self._monotonic() >= self._not_before and self._ledger.leads and await self._polled():
+                pass
         except asyncio.CancelledError:
             if not self._stopping:
                 raise
         finally:
             self._idle.set()
 
-    async def _tried(self, began: float) -> Exception | None:
-        """Poll; why that was no good."""
+    async def _polled(self) -> bool:
+        """Poll once. True: records are due, and the timer would come too late for them."""
+        began = self._monotonic()
+        error: Exception | None = None
+        more = False
         try:
-            await self._rounds(began)
-        except (ApiError, LedgerError) as error:
-            log.warning("poll failed", reason=getattr(error, "reason", "ledger"), error=str(error))
-            return error
-        except Exception as error:
+            more = await self._rounds(began)
+        except (ApiError, LedgerError) as caught:
+            error = caught
+            log.warning("poll failed", reason=getattr(caught, "reason", "ledger"), error=str(caught))
+        except Exception as caught:
+            error = caught
             log.error("poll failed by a fault of the exporter", exc_info=True)
-            return error
-        return None
+        self._finished(error, began)
+        await self._tell()
+        return more
 
     @property
     def busy(self) -> bool:
@@ -154,27 +165,35 @@ class Poller:
         for task in self._tasks:
             task.cancel()
 
-    async def _rounds(self, began: float) -> None:
+    async def _rounds(self, began: float) -> bool:
+        """Ask for the total, then go round until nothing is due, or the interval is over (True)."""
         if self._stopping:
-            return
+            return False
         await self._remember()
+        await self._probe()
+        while not self._stopping and await self._round(began):
+            if self._monotonic() >= self._publish_due:
+                self.publish()
+            if self._monotonic() >= began + self._config.rules.interval:
+                break
+        # What the duty leaves for the next poll is no downtime.
+        self._caught_up = self._caught_up or not tails.backlog(self._tail, self._wall())
+        await self._prune()
+        return not self._stopping and bool(self._due(limit=1))
+
+    async def _probe(self) -> None:
+        """Ask how many records there are."""
         page, cost = await self._cancellable(self._api.page(PROBE.number, PROBE.size))
         self._reached = True
         # The first record is always the same one: its lightness says nothing of those on the tail.
         tail = self._tail if self._tail.widest else tails.weighed(self._tail, len(page.items), cost.size)
-        recheck = self._config.recheck_interval
-        beginning = self._ledger.state.beginning
-        if beginning is None:
-            beginning = await self._begin(tail, page)
+        if self._ledger.state.beginning is None:
+            await self._begin(tail, page)
         else:
+            recheck = self._config.recheck_interval
             self._tail = tails.probed(tail, page, now=self._wall(), recheck_interval=recheck)
         if tails.backlog(self._tail, self._wall()) > MUCH:
             self._caught_up = False
-        while not self._stopping and await self._round(began):
-            self.publish()
-        # What the duty leaves for the next poll is no downtime.
-        self._caught_up = self._caught_up or not tails.backlog(self._tail, self._wall())
-        await self._prune()
 
     async def _remember(self) -> None:
         """Go on from what the ledger holds, where memory may not: a commit failed, another replica led."""
@@ -183,7 +202,7 @@ class Poller:
         if self._loads != self._ledger.loads:
             self._loads, self._tail = self._ledger.loads, self._ledger.state.tail
 
-    async def _begin(self, tail: Tail, page: Page) -> Beginning:
+    async def _begin(self, tail: Tail, page: Page) -> None:
         """Lay down where counting begins, before anything is read."""
         config = self._config
         changes = begin(
@@ -196,16 +215,14 @@ class Poller:
         )
         log.info("first start: reading the newest records", records=page.total)
         await self._commit(changes)
-        return changes.beginning
 
     async def _round(self, began: float) -> bool:
         """One round; False when there is nothing to do until the next poll."""
-        now, rules = self._wall(), self._config.rules
-        request = tails.next_page(self._tail, now=now, limit=self._config.page_size)
-        looks = due(self._ledger.state.followed.values(), now=now, rules=rules, limit=ROUND)
+        request = tails.next_page(self._tail, now=self._wall(), limit=self._config.page_size)
+        looks = self._due(limit=ROUND)
         wait = self._page_due - self._monotonic()
         if request is not None and wait > 0:
-            if looks or self._monotonic() + wait >= began + rules.interval:
+            if looks or self._monotonic() + wait >= began + self._config.rules.interval:
                 request = None  # look-ups go on meanwhile; the page is the next poll's
             else:
                 await self._cancellable(self._sleep(wait))
@@ -218,6 +235,10 @@ class Poller:
         if gathered.is_lost and gathered.lost is not None:
             raise gathered.lost
         return True
+
+    def _due(self, *, limit: int) -> list[Tracked]:
+        followed = self._ledger.state.followed.values()
+        return due(followed, now=self._wall(), rules=self._config.rules, limit=limit)
 
     async def _gather(self, request: PageRequest | None, looks: Iterable[Tracked]) -> Gathered:
         """Ask for the page and the records, all at once; the API client bounds how many in flight."""
@@ -242,10 +263,13 @@ class Poller:
         try:
             gathered.page = await self._api.page(request.number, request.size)
         except ApiError as error:
-            gathered.page_error = error
             if error.reason in {"timeout", "too_large"}:
                 self._tail = tails.too_heavy(self._tail, request)
-            if isinstance(error, TooLargeError) and request.size == 1:
+            if not isinstance(error, TooLargeError):
+                gathered.page_error = error
+            elif request.size > 1:
+                log.info("a page is too large: half of it is asked", records=request.size)
+            else:
                 # Nothing smaller can be asked: the position counts as empty, and is looked at again.
                 log.warning("the page of a single record is too large", position=request.number)
                 empty = Page(number=request.number, size=1, total=None, items=())
@@ -257,7 +281,7 @@ class Poller:
         """Look at one record, and at its results once it is done."""
         if gathered.failed >= LOST_AFTER:
             return
-        record, results = None, None
+        record, results, unread = None, None, False
         try:
             record = item.record or await self._api.record(item.id)
             gathered.answers += 1
@@ -270,8 +294,12 @@ class Poller:
             return
         except ApiError as error:
             gathered.lost = error
-            gathered.failed += 1
-        gathered.looks.append(Look(id=item.id, record=None if item.record else record, results=results))
+            hopeless = item.unread >= UNREADABLE_LOOKS
+            gathered.hopeless += hopeless
+            gathered.failed += not hopeless
+            unread = error.reason in UNREAD
+        had = None if item.record else record
+        gathered.looks.append(Look(id=item.id, record=had, results=results, unread=unread))
 
     async def _decided(self, gathered: Gathered) -> Changes:
         """What the round means."""
@@ -309,6 +337,8 @@ class Poller:
             )
         if changes.given_up:
             log.warning("records without host rows given up: no page shows them", records=changes.given_up)
+        for id_ in changes.unreadable:
+            log.warning("record cannot be read: it stays open until it can", record=id_)
         for item in changes.settlements:
             if item.outcome is Outcome.VANISHED:
                 log.warning("record vanished from the platform before it was done", record=item.id)
@@ -356,11 +386,13 @@ class Poller:
 
     def publish(self) -> None:
         """Show how things stand now: as this replica sees them, or as the one says that polls."""
+        began = self._monotonic()
         platform = self._heard() if self._ledger.follows else self._seen()
         self._version += 1
         counters = {**self._process.counters(), **self._ledger.state.counters}
         gauges = {**self._process.gauges(), **platform}
         self._show(Snapshot(counters=counters, gauges=gauges, version=self._version))
+        self._publish_due = self._monotonic() + (self._monotonic() - began) / PUBLISH_SHARE
 
     def _seen(self) -> Mapping[Series, float]:
         """The platform's gauges, and those of the process that depend on the ledger."""

@@ -13,12 +13,14 @@ Rules of counting (5, 6, 7 and 10: see `counting` too; 3 and 11 are the tail's a
     it was found by the first reading, or began no later than the oldest record read then. A doubtful
     record that is done at the first look is the baseline if it ended by the horizon, or tells no end.
 4.  An open record is looked at by id after max(poll interval, 10 % of its age), at most a minute, and
-    promptly when its own timeout passes, until it is done, however far it has gone from the tail.
+    promptly when its own timeout passes, until it is done, however far it has gone from the tail; and
+    so is one whose answers can't be read, which is said aloud.
 5.  A finished record is settled when every expected host has a row with a status, or `settle_grace`
     after it was first seen done, by the second look at least. Without results for `RESULTS_LIMIT` it
     counts without hosts.
 """
 
+import heapq
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -32,6 +34,7 @@ AGE_SHARE = 0.1  # a job that ran an hour is looked at each minute, one of five 
 RESULTS_LIMIT = 3600.0  # seconds for which results are asked again before a record counts without them
 VANISHED_LOOKS = 3  # answers "not found" in a row before a record is given up: one may be a replica's lag
 VANISHED_AFTER = 60.0  # and seconds over which they must be spread
+UNREADABLE_LOOKS = 20  # answers in a row that can't be read before it is said: five minutes of them at least
 TIMEOUT_SLACK = 1.0  # seconds: the platform's times are whole ones, let that second pass
 
 
@@ -109,6 +112,7 @@ class Tracked:
     not_found_since: float | None = None
     done: float | None = None  # first seen done
     looks: int = 0  # that were answered; a restart may forget some
+    unread: int = 0  # looks in a row whose answer could not be read
     result_looks: int = 0
     reported: int = 0  # most rows with a status that a look has shown
     record: Record | None = None  # once done; not kept in the ledger, it is read again after a restart
@@ -122,6 +126,7 @@ class Look:
     record: Record | None = None
     results: Results | None = None
     not_found: bool = False
+    unread: bool = False  # the platform answered, and not with a record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,8 +166,8 @@ def due(tracked: Iterable[Tracked], *, now: float, rules: Rules, limit: int) -> 
     soon = now + rules.interval / 4
     # What is due later than any look is ever put off was put off before our clock jumped back.
     never = now + max(MAX_LOOK_INTERVAL, rules.interval, rules.settle_grace) + TIMEOUT_SLACK
-    waiting = [item for item in tracked if not soon < item.due <= never]
-    return sorted(waiting, key=lambda item: (item.due, item.id))[:limit]
+    waiting = (item for item in tracked if not soon < item.due <= never)
+    return heapq.nsmallest(limit, waiting, key=lambda item: (item.due, item.id))
 
 
 def looked(tracked: Tracked, look: Look, *, clock: Clock, rules: Rules) -> Tracked | Settlement:
@@ -175,6 +180,8 @@ def looked(tracked: Tracked, look: Look, *, clock: Clock, rules: Rules) -> Track
         if _is_baseline(tracked, look.record, clock):
             return _left(tracked, Outcome.BASELINE, record=look.record)
         tracked = _seen(tracked, look.record, clock, rules)
+    elif tracked.record is None and look.unread:  # it may never be: it stays open, for all that is known
+        return replace(tracked, unread=tracked.unread + 1, due=_next_look(tracked, clock, rules))
     elif tracked.record is None:  # nothing could be had
         return replace(tracked, due=clock.now + rules.interval)
     if tracked.record is None:
@@ -211,6 +218,7 @@ def _seen(tracked: Tracked, record: Record, clock: Clock, rules: Rules) -> Track
         horizon=None,  # it was seen open, or ended after the horizon: it will be counted
         not_found=0,
         not_found_since=None,
+        unread=0,
         start=record.start if record.start is not None else tracked.start,
         timeout=record.timeout,
         done=(tracked.done if tracked.done is not None else clock.now) if done else None,

@@ -65,7 +65,9 @@ def follow(connection: sa.Connection, had: Mapping[str, Tracked], changes: Chang
 
 def _durable(item: Tracked | None) -> Tracked | None:
     """What a restart must find of a record; when to look next is found anew."""
-    return replace(item, due=0.0, record=None, looks=0, result_looks=0, reported=0) if item else None
+    if item is None:
+        return None
+    return replace(item, due=0.0, record=None, looks=0, unread=0, result_looks=0, reported=0)
 
 
 def number(

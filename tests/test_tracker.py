@@ -238,6 +238,23 @@ def test_a_record_that_could_not_be_asked_for_is_asked_for_at_the_next_poll() ->
     assert look(tracked(stage=Stage.DOING)) == tracked(stage=Stage.DOING, due=NOW + 15)
 
 
+def test_a_record_that_cannot_be_read_is_asked_for_ever_more_rarely() -> None:
+    """As rule 4 has it for any open record: at most a minute apart, and never given up; an answer ends it."""
+    unread = Look(id="r", unread=True)
+    item_, waits, now = tracked(stage=Stage.DOING, start=NOW), [], NOW
+    for _ in range(40):
+        after = looked(item_, unread, clock=Clock(now=now), rules=RULES)
+        assert isinstance(after, Tracked)
+        waits.append(after.due - now)
+        item_, now = after, after.due
+    assert waits == sorted(waits)
+    assert (waits[0], waits[-1]) == (15, MAX_LOOK_INTERVAL)
+    assert item_.unread == 40
+    read = look(item_, done(execute_status=ExecuteStatus.DOING, result_status=None, end=None))
+    assert isinstance(read, Tracked)
+    assert read.unread == 0
+
+
 def test_a_record_is_overdue_past_its_timeout_and_the_grace() -> None:
     """By the platform's clock; not once it is done, nor without a start or timeout."""
     item_ = tracked(start=NOW - 100, timeout=60.0)
