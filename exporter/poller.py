@@ -70,16 +70,14 @@ class Gathered:
     page_error: ApiError | None = None
     looks: list[Look] = field(default_factory=list)
     answers: int = 0  # look-ups that were answered
-    lost: ApiError | None = None  # the last of `failed` failures in a row
-    failed: int = 0
-    hopeless: int = 0  # failures of records that could not be read for long
+    lost: ApiError | None = None  # the last failure
+    failed: int = 0  # in a row
 
     @property
     def is_lost(self) -> bool:
         """Whether the platform is gone, as far as the look-ups tell: a few failures may be their records'."""
-        gone = self.lost is not None and self.lost.reason in GONE
-        alone = not self.answers and (gone or self.hopeless >= LOST_AFTER)
-        return self.failed >= LOST_AFTER or (self.lost is not None and alone)
+        gone = self.lost is not None and self.lost.reason in GONE and not self.answers
+        return self.failed >= LOST_AFTER or gone
 
 
 class Poller:
@@ -294,9 +292,7 @@ class Poller:
             return
         except ApiError as error:
             gathered.lost = error
-            hopeless = item.unread >= UNREADABLE_LOOKS
-            gathered.hopeless += hopeless
-            gathered.failed += not hopeless
+            gathered.failed += item.unread < UNREADABLE_LOOKS  # what could not be read for long tells nothing
             unread = error.reason in UNREAD
         had = None if item.record else record
         gathered.looks.append(Look(id=item.id, record=had, results=results, unread=unread))
