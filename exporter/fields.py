@@ -50,12 +50,19 @@ def hosts(given: str | list[str] | None) -> frozenset[str] | None:
     return frozenset(host for name in given if (host := name.strip()))
 
 
-def time(text: str | None, zone: tzinfo) -> float | None:
-    """Read a time, POSIX seconds; None if the platform gave none. Raises ValueError."""
+def time(text: str | None, zone: tzinfo, *, since: float | None = None) -> float | None:
+    """Read a time, POSIX seconds; None if the platform gave none. Raises ValueError.
+
+    When summer time ends, a text without an offset names two moments. It is the first, but where that lies
+    before `since`, and the second does not.
+    """
     text = (text or "").strip().upper()
     if not text or text.startswith(("0001-01-01", "0000-00-00")):
         return None
     if text[4:5] != "-" or text[10:11] not in {"T", " "}:
         raise ValueError("not a time")  # fromisoformat knows dates, weeks and numbers, too
     moment = datetime.fromisoformat(text)
-    return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp()
+    if moment.tzinfo:
+        return moment.timestamp()
+    first, second = (moment.replace(tzinfo=zone, fold=fold).timestamp() for fold in (0, 1))
+    return second if since is not None and first < since <= second else first

@@ -272,7 +272,8 @@ def _record(item: shapes.Item, record_id: str, zone: tzinfo, wrong: list[str]) -
     start = known(
         "start_time", lambda text: fields.time(text, zone), _first(item.start_time, item.start_time_camel)
     )
-    end = known("end_time", lambda text: fields.time(text, zone), _first(item.end_time, item.end_time_camel))
+    end_text = _first(item.end_time, item.end_time_camel)
+    end = known("end_time", lambda text: fields.time(text, zone, since=start), end_text)
     hosts = known("hosts", fields.hosts, item.hosts)
     result_text = (_first(item.result_status, item.result_status_camel) or "").strip().lower()
     result = fields.RESULT_STATUSES.get(result_text)
