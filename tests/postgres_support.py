@@ -148,3 +148,22 @@ def server(settings: Mapping[str, str] = QUICK) -> Iterator[Postgres]:
     finally:
         postgres.stop(signal.SIGQUIT)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def cut_at_commit(engine: sa.Engine, *, done: bool, after: int = 0) -> None:
+    """Cut the connection at a COMMIT, once so many others have passed.
+
+    `done`: after the server has done it; else before it hears of it.
+    """
+    left = after
+
+    def commit(connection: sa.Connection) -> None:
+        nonlocal left
+        left -= 1
+        if left == -1:
+            raw: Any = connection.connection.driver_connection
+            if done:
+                raw.commit()
+            raw.close()
+
+    sa.event.listen(engine, "commit", commit)

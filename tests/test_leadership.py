@@ -20,7 +20,7 @@ from exporter.tail import Tail
 from exporter.tracker import Beginning, Outcome, Settlement, Tracked
 from tests.core_support import NOW, done, series, value
 from tests.inprocess import METRICS
-from tests.postgres_support import Postgres
+from tests.postgres_support import Postgres, cut_at_commit
 
 PLATFORM = "http://platform.test"
 BEGAN = Beginning(horizon=NOW, floor=NOW - 100)
@@ -259,28 +259,16 @@ def content(postgres: Postgres, url: str) -> list[list[tuple[Any, ...]]]:
 # -- commits that do not tell how they ended
 
 
-def cut_after(ledger: Ledger, *, done_: bool) -> None:
-    """Cut the connection at the next COMMIT: after the server has done it, or before it hears of it."""
-
-    def commit(connection: sa.Connection) -> None:
-        raw: Any = connection.connection.driver_connection
-        if done_:
-            raw.commit()
-        raw.close()
-
-    sa.event.listen(ledger._database.engine, "commit", commit, once=True)
-
-
-@pytest.mark.parametrize("done_", [True, False], ids=["done", "not-done"])
-def test_memory_never_stays_behind_a_commit_that_did_not_tell(postgres_url: str, done_: bool) -> None:
+@pytest.mark.parametrize("done", [True, False], ids=["done", "not-done"])
+def test_memory_never_stays_behind_a_commit_that_did_not_tell(postgres_url: str, done: bool) -> None:
     """The connection breaks at COMMIT: all is loaded anew, and what was written is known."""
     with opened(postgres_url) as ledger:
-        cut_after(ledger, done_=done_)
+        cut_at_commit(ledger._database.engine, done=done)
         with pytest.raises(LedgerError):
             settle(ledger, "a")
         assert ledger.doubtful
         ledger.refresh()
-        assert (ledger.doubtful, finished(ledger)) == (False, done_)
+        assert (ledger.doubtful, finished(ledger)) == (False, done)
         settle(ledger, "a", "b")
         assert finished(ledger) == 2
         in_memory = ledger.state
@@ -308,7 +296,7 @@ def test_a_lead_that_was_granted_without_a_word_is_taken_again(postgres_url: str
     """The connection breaks at the COMMIT of a takeover: nobody waits for the lease of one that does lead."""
     with opened(postgres_url) as first, opened(postgres_url) as second:
         expire(first)
-        cut_after(second, done_=True)
+        cut_at_commit(second._database.engine, done=True)
         with pytest.raises(LedgerError):
             second.take_lead(now=NOW)
         assert not second.leads

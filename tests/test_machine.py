@@ -69,9 +69,13 @@ class Platform(RuleBasedStateMachine):
         self.api = WorldApi(self.world, dialect=speak)
         self.api.fails = lambda _endpoint: self.failing
         config = PollConfig(rules=RULES, adopt=adopt, recheck_interval=150.0)
-        self.daemon = Daemon(self.api, self.folder, self.clock, config=config)
+        self.daemon = self.exporter(config)
         self.daemon.poll()
         self.clock.now += 2  # what ended within the second of the beginning may be taken for the baseline
+
+    def exporter(self, config: PollConfig) -> Daemon:
+        """Start the exporter."""
+        return Daemon(self.api, self.folder, self.clock, config=config)
 
     # -- life of the platform
 
