@@ -51,16 +51,17 @@ class LostLeadershipError(LedgerError):
 class Database:
     """The database of a ledger, held by this process if it is an SQLite file; all raise LedgerError."""
 
-    def __init__(self, url: str, *, patience: float) -> None:
+    def __init__(self, url: str, *, patience: float, caller: str = "") -> None:
         """Get ready to reach it; nothing is opened yet. Raises LedgerError.
 
         A transaction on PostgreSQL that nothing is heard of for `patience` seconds is ended by the server: a
-        process that is paused in the middle of one must not hold its locks.
+        process that is paused in the middle of one must not hold its locks. It shows `caller` to a person
+        who asks it for its connections.
         """
         self._name = _name(url)
         self.lock = Lock(url)
         try:
-            self.engine = _engine(url, patience)
+            self.engine = _engine(url, patience, f"job-exporter {caller}".rstrip())
             self.lock.refuse_damaged()
         except BaseException:
             self.lock.forget()  # nothing is left beside what is no ledger
@@ -120,13 +121,13 @@ def _hang_up(connection: Any) -> None:
         double.shutdown(socket.SHUT_RDWR)
 
 
-def _engine(url: str, patience: float) -> sa.Engine:
+def _engine(url: str, patience: float, name: str) -> sa.Engine:
     try:
         parsed = sa.make_url(url)
         if parsed.drivername == "postgresql":
             parsed = parsed.set(drivername="postgresql+psycopg")
         if parsed.drivername == "postgresql+psycopg":
-            return _postgresql(parsed, patience)
+            return _postgresql(parsed, patience, name)
         engine = sa.create_engine(parsed)
     except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ImportError) as error:
         if getattr(error, "name", None) == "psycopg":
@@ -150,13 +151,13 @@ def _name(url: str) -> str:
     return parsed.set(query={}).render_as_string(hide_password=True)
 
 
-def _postgresql(url: sa.URL, patience: float) -> sa.Engine:
+def _postgresql(url: sa.URL, patience: float, name: str) -> sa.Engine:
     given = {name: value for name, value in POSTGRESQL_CONNECTION.items() if name not in url.query}
     engine = sa.create_engine(
         url,
         pool_size=2,  # one for a commit, one for a heartbeat beside it
         pool_pre_ping=True,  # a server that was restarted costs no commit
-        connect_args={"prepare_threshold": None, "application_name": "job-exporter", **given},
+        connect_args={"prepare_threshold": None, "application_name": name, **given},
     )
 
     def limit(connection: sa.Connection) -> None:

@@ -31,6 +31,11 @@ NOTICED = (
 )
 
 
+def new_holder() -> str:
+    """A name for this process that no other has, for a person to find it by."""
+    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+
+
 class NotLeadingError(Exception):
     """Another replica has taken over, or this one never led."""
 
@@ -49,10 +54,9 @@ class Leadership:
     What they answer is kept with `hold` only after that transaction has ended well.
     """
 
-    def __init__(self, lease: float, monotonic: Callable[[], float] = time.monotonic) -> None:
-        """`lease`: seconds after which a silent leader may be replaced."""
-        self.lease = lease
-        self.holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"  # no process' but this
+    def __init__(self, holder: str, lease: float, monotonic: Callable[[], float] = time.monotonic) -> None:
+        """`holder`: from `new_holder`; `lease`: seconds after which a silent leader may be replaced."""
+        self.holder, self.lease = holder, lease
         self._monotonic = monotonic
         self._grant: Grant | None = None
 

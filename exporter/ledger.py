@@ -64,8 +64,9 @@ class Ledger:
         another platform's, or held by another process.
         """
         self._layout, self._platform, self._wall = layout, platform, wall
-        self._database = Database(url, patience=lease)
-        self._leadership = Leadership(lease) if self._database.shared else None
+        holder = leadership.new_holder()
+        self._database = Database(url, patience=lease, caller=holder)
+        self._leadership = Leadership(holder, lease) if self._database.shared else None
         self.notes: list[
             str
         ] = []  # what a change of layout did to the counters when this process began to lead
@@ -181,6 +182,7 @@ class Ledger:
 
         Raises LedgerError; then nothing has changed.
         """
+        self._require_memory()
         with self._writing() as connection:
             state = self._applied(connection, changes, now + self.ahead)
             self._notify(connection)
@@ -205,6 +207,7 @@ class Ledger:
         over = (sa.or_(at.is_(None), at <= before) for at in (settled.c.started, settled.c.ended))
         old = sa.and_(settled.c.settled < before, *over, settled.c.id.not_in(newest))
         bounds = sa.select(sa.func.max(settled.c.ended), sa.func.max(settled.c.started)).where(old)
+        self._require_memory()
         state = self.state
         with self._writing() as connection:
             ended, started = connection.execute(bounds).one()
@@ -279,6 +282,7 @@ class Ledger:
                 schema.bear(connection, layout.initial, now + self.ahead)
         self.notes = notes
         if self._leadership is not None:
+            self._doubtful = True  # what a follower shows is not enough to go on from
             self._leadership.hold(grant)
 
     @contextlib.contextmanager
@@ -299,6 +303,11 @@ class Ledger:
             self._doubtful = True
             raise
         self._leadership.hold(grant)
+
+    def _require_memory(self) -> None:
+        """Never write what was decided on a memory that may be behind. Raises LedgerError."""
+        if self._doubtful:
+            raise LedgerError("the ledger must be loaded anew before anything is written")
 
     def _notify(self, connection: sa.Connection) -> None:
         if self.shared:

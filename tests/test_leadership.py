@@ -304,6 +304,26 @@ def test_a_lead_that_was_granted_without_a_word_is_taken_again(postgres_url: str
         assert second.term == 3
 
 
+def test_who_took_over_writes_nothing_before_it_has_loaded_all(postgres_url: str) -> None:
+    """The connection breaks between the two: what a follower knows must not be taken for everything."""
+    with opened(postgres_url) as first, opened(postgres_url) as second:
+        first.commit(changes("a", found=(Tracked(id="b", found=NOW, due=NOW),)), now=NOW)
+        second.refresh()
+        expire(first)
+        cut_at_commit(second._database.engine, done=True, after=1)
+        with pytest.raises(LedgerError):
+            second.take_lead(now=NOW)
+        assert (second.leads, second.doubtful) == (True, True)
+        with pytest.raises(LedgerError, match="loaded anew"):
+            settle(second, "b")
+        with pytest.raises(LedgerError, match="loaded anew"):
+            second.prune(before=NOW)
+        second.refresh()
+        assert set(second.state.followed) == {"b"}
+        settle(second, "a", "b")
+        assert finished(second) == 2
+
+
 # -- what followers see
 
 

@@ -30,6 +30,19 @@ def fallen(before: Mapping[Key, float], after: Mapping[Key, float]) -> list[str]
     ]
 
 
+def untruths(
+    scrape: Scrape, rows: LedgerRows, world: World, *, during: set[str], before: set[str]
+) -> list[str]:
+    """What is not the truth: ids first, then samples.
+
+    `before`: records that finished before the exporter was there, `during`: while it read for the first time.
+    """
+    visible = {id_ for id_, fact in world.truth().items() if fact.ever_visible}
+    still_open = {id_ for id_ in world.open_ids() if world.record(id_).ever_visible}
+    ids = wrong_ids(rows, world, must=visible - before - during, may=during, still_open=still_open)
+    return ids or wrong_samples(scrape, world, set(rows.settled), still_open=len(still_open))
+
+
 def wrong_ids(
     rows: LedgerRows, world: World, *, must: set[str], may: set[str], still_open: set[str]
 ) -> list[str]:

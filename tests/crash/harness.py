@@ -11,11 +11,12 @@ import sqlite3
 import sys
 import time
 from asyncio.subprocess import Process
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGTERM, Signals
+from typing import Any
 
 import httpx
 import psutil
@@ -247,18 +248,25 @@ class LedgerRows:
     begun: bool  # the first reading has ended
 
 
+NO_ROWS = LedgerRows(
+    settled={}, baseline=frozenset(), vanished=frozenset(), followed=frozenset(), begun=False
+)
+
+
 def ledger_rows(path: Path) -> LedgerRows:
     """Read an SQLite ledger beside (or after) its process."""
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=PATIENCE)) as connection:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
         if "job_exporter_settled" not in tables:
-            return LedgerRows(
-                settled={}, baseline=frozenset(), vanished=frozenset(), followed=frozenset(), begun=False
-            )
+            return NO_ROWS
         connection.execute("BEGIN")
-        rows = list(connection.execute("SELECT id, outcome, result, ended FROM job_exporter_settled"))
-        followed = frozenset(id_ for (id_,) in connection.execute("SELECT id FROM job_exporter_followed"))
-        meta = dict(connection.execute("SELECT key, value FROM job_exporter_meta"))
+        return rows_of(lambda query: list(connection.execute(query)))
+
+
+def rows_of(select: Callable[[str], list[tuple[Any, ...]]]) -> LedgerRows:
+    """Read a ledger, of either kind; all answers of `select` are of one moment."""
+    rows = select("SELECT id, outcome, result, ended FROM job_exporter_settled")
+    meta = dict(select("SELECT key, value FROM job_exporter_meta"))
 
     def ids(wanted: str) -> frozenset[str]:
         return frozenset(id_ for id_, outcome, _, _ in rows if outcome == wanted)
@@ -267,7 +275,7 @@ def ledger_rows(path: Path) -> LedgerRows:
         settled={id_: (result, ended) for id_, outcome, result, ended in rows if outcome == "settled"},
         baseline=ids("baseline"),
         vanished=ids("vanished"),
-        followed=followed,
+        followed=frozenset(id_ for (id_,) in select("SELECT id FROM job_exporter_followed")),
         begun='"floor":null' not in meta.get("beginning", '"floor":null'),
     )
 

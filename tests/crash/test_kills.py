@@ -18,7 +18,7 @@ from exporter.simulator.config import SimulatorConfig
 from exporter.simulator.documented import Items
 from exporter.simulator.faults import FaultSettings
 from exporter.simulator.server import RunningSimulator, serve
-from tests.crash.compare import fallen, of_ledger, wrong_ids, wrong_samples
+from tests.crash.compare import fallen, of_ledger, untruths
 from tests.crash.harness import Key, Program, attempts, ledger_rows, running, spawn, total
 
 HISTORY = 60  # records of the baseline: more than a page, so that both ends of the pages matter
@@ -210,13 +210,7 @@ async def differences(siege: Siege, program: Program, *, during: set[str], befor
     await siege.look(program)
     scrape = await program.scrape()
     world, rows = siege.platform.platform.world, ledger_rows(siege.ledger)
-    visible = {id_ for id_, fact in world.truth().items() if fact.ever_visible}
-    still_open = {id_ for id_ in world.open_ids() if world.record(id_).ever_visible}
-    must = visible - before - during
-    ids = wrong_ids(rows, world, must=must, may=during, still_open=still_open)
-    if ids:
-        return ids
-    return wrong_samples(scrape, world, set(rows.settled), still_open=len(still_open))
+    return untruths(scrape, rows, world, during=during, before=before)
 
 
 QUICKLY = [
