@@ -19,7 +19,8 @@ lint: venv  ## style, types, layers
 bench: venv  ## figures of cost and speed, as ratios measured in one run
 	$(BIN)/python -m tests.benchmarks
 
-soak: venv  ## the long runs: kills, fuzzing
+soak: venv  ## the long runs: kills, fuzzing (guided by coverage where there is a wheel for it)
+	-$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements-fuzz.lock
 	$(BIN)/python -m pytest -m soak $(ARGS)
 
 tools:  ## Prometheus, Alertmanager and checkers, unpacked into .tools
@@ -30,6 +31,7 @@ venv: .venv/dev.stamp  ## set up only
 lock:  ## make both lock files anew from pyproject.toml (needs uv)
 	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --all-extras pyproject.toml -o requirements.lock
 	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --all-extras --group dev pyproject.toml -c requirements.lock -o requirements-dev.lock
+	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --group fuzz -o requirements-fuzz.lock
 
 .venv/run.stamp: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12")'

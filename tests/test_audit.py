@@ -32,12 +32,12 @@ FINDING = {
 }
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock"])
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock", "requirements-fuzz.lock"])
 def test_every_package_of_a_lock_is_pinned_by_hash(name: str) -> None:
     """Each entry is one version with hashes of its files, and nothing else is in the file."""
     lines = [line for line in (ROOT / name).read_text().splitlines() if not line.lstrip().startswith("#")]
     entries = re.split(r"\n(?! )", "\n".join(lines))
-    assert len(entries) > 20
+    assert len(entries) > 20 or name == "requirements-fuzz.lock"
     assert [entry for entry in entries if not PINNED.match(entry)] == []
 
 

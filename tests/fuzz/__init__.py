@@ -1,0 +1,1 @@
+"""Bodies by the million into the decoders: `python -m tests.fuzz --help`."""

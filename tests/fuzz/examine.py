@@ -1,0 +1,66 @@
+"""What must hold of any body, in all three decoders, whole and as the sieve leaves it."""
+
+import time
+import zlib
+from collections.abc import Callable
+from datetime import UTC, timedelta, timezone
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from exporter import wire
+from exporter.sieve import Body
+from tests.test_wire_properties import check
+
+ZONES = (UTC, ZoneInfo("Europe/Berlin"), timezone(timedelta(hours=14)), timezone(-timedelta(hours=12)))
+SECONDS = 1.0  # of CPU, for a body of 64 KB at most: the usual is a hundredth of a millisecond a KB
+
+Decode = Callable[..., Any]
+DECODERS: tuple[Decode, ...] = (
+    lambda body, zone: wire.decode_page(body, number=2, size=20, zone=zone),
+    lambda body, zone: wire.decode_record(body, zone=zone),
+    lambda body, zone: wire.decode_results(body, zone=zone),
+)
+
+
+class FoundError(AssertionError):
+    """Something that must not be."""
+
+
+def examine(body: bytes, decoders: tuple[Decode, ...] = DECODERS) -> None:
+    """Decode a body in each way; raises FoundError, or whatever undocumented error comes out."""
+    chance = zlib.crc32(body)  # what is varied depends on the body alone, so that a finding can be repeated
+    zone = ZONES[chance % len(ZONES)]
+    kept = sieved(body, 1 + (chance >> 2) % 40)
+    for decode in decoders:
+        began = time.process_time()
+        whole = outcome(decode, body, zone)
+        if time.process_time() - began > SECONDS:
+            raise FoundError(f"{len(body)} bytes took more than {SECONDS} s")
+        if outcome(decode, kept, zone) != whole:
+            raise FoundError("the sieve changes what a body means")
+
+
+def outcome(decode: Decode, body: bytes, zone: Any) -> Any:
+    """The value, checked, or the words of a documented error, checked too."""
+    try:
+        value = decode(body, zone)
+    except wire.DecodeError as error:
+        said = str(error)
+        if not (1 <= len(said) <= 200 and said.isprintable()):
+            raise FoundError(f"an error that says {said!r}") from None
+        return said
+    except wire.PlatformError as error:
+        if not (1 <= len(error.message) <= 200 and error.message.isprintable()):
+            raise FoundError(f"an error that says {error.message!r}") from None
+        return wire.PlatformError  # its kind hangs on the message, which the sieve may leave out
+    check(value)
+    return value
+
+
+def sieved(body: bytes, pieces: int) -> bytes:
+    """What the sieve keeps of a body that comes in so many pieces."""
+    size = -(-len(body) // pieces) or 1
+    kept = Body(whole=0)
+    for start in range(0, len(body), size):
+        kept.add(body[start : start + size])
+    return kept.content()
