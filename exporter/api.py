@@ -58,6 +58,7 @@ __all__ = [
     "PageCost",
     "PlatformFailure",
     "RecordNotFound",
+    "Silent",
     "TooLargeError",
     "classify",
 ]
@@ -170,6 +171,13 @@ class Observer(Protocol):
     def request(self, *, endpoint: str, seconds: float, size: int, reason: str | None) -> None:
         """Take note: duration in seconds, body bytes received; `reason` None if it was answered."""
         ...
+
+
+class Silent:
+    """Observes nothing: what happened is told in another way."""
+
+    def request(self, *, endpoint: str, seconds: float, size: int, reason: str | None) -> None:
+        """Take no note."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

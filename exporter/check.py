@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from exporter.api import ApiConfig, ApiError, JobApi, PageCost, RecordNotFound
+from exporter.api import ApiConfig, ApiError, JobApi, PageCost, RecordNotFound, Silent
 from exporter.model import Page, Record
 from exporter.tail import PAGE_BYTES
 
@@ -41,16 +41,9 @@ class Finding:
     advice: str = ""
 
 
-class _Silent:
-    """Observes nothing: the table says what happened."""
-
-    def request(self, *, endpoint: str, seconds: float, size: int, reason: str | None) -> None:
-        """Take no note."""
-
-
 async def check(config: ApiConfig, *, console: Console | None = None) -> int:
     """Ask and print; 0 if the exporter would work, else 1. Raises ConfigError."""
-    api = JobApi(config, _Silent(), rng=random.Random())  # noqa: S311  (spreads retries)
+    api = JobApi(config, Silent(), rng=random.Random())  # noqa: S311  (spreads retries)
     try:
         findings = await _ask(api)
     finally:

@@ -1,6 +1,6 @@
 """The command `job-exporter`: which command, its flags, and one clear line when something is wrong.
 
-Exit status: 0 well, 1 `check` found something, 2 what was asked for cannot be done.
+Exit status: 0 well, 1 `check` or `audit` found something, 2 what was asked for cannot be done.
 """
 
 import argparse
@@ -12,14 +12,17 @@ from dataclasses import dataclass
 
 from exporter import __version__, app, demo, logs
 from exporter.api import ConfigError
+from exporter.audit import audit, audit_parser
+from exporter.auditor import AuditError
 from exporter.check import check
 from exporter.ledger import LedgerError
 from exporter.metrics import MetricsConfig, families
 from exporter.settings import SettingsError, help_text, load
 from exporter.web import WebError
+from exporter.window import WindowError
 
 # What a wrong setting, address, certificate or ledger raises: the user's to mend.
-REFUSALS = (SettingsError, ConfigError, LedgerError, WebError)
+REFUSALS = (SettingsError, ConfigError, LedgerError, WebError, WindowError, AuditError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +132,11 @@ COMMANDS: Mapping[str, Command] = {
         summary="Run a simulated platform and the exporter together; nothing to configure.",
         act=demo.demo,
         parser=demo.demo_parser,
+    ),
+    "audit": Command(
+        summary="Prove the count of one record, or of all that ended in a window of time.",
+        act=audit,
+        parser=audit_parser,
     ),
     "metrics": Command(summary="List every metric with its labels, type and meaning.", act=_metrics),
 }

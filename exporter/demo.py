@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from exporter import app, logs
-from exporter.settings import Settings, SettingsError, load, nearest
+from exporter.flags import names, parsed, parsed_some
+from exporter.settings import Settings, SettingsError, load
 from exporter.simulator.config import SimulatorConfig
 from exporter.simulator.scenarios import SCENARIOS
 from exporter.simulator.server import RunningSimulator, serve
@@ -27,7 +28,7 @@ DEMO_HISTORY = 300  # records that are there before the demo begins: a platform 
 def simulate(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """Run a simulated platform until it is ended. Raises SettingsError."""
     del environ
-    given = _parsed(simulate_parser(), argv)
+    given = parsed(simulate_parser(), argv)
     host, _, port = given.listen_address.rpartition(":")
     if not port.isdecimal() or int(port) > 65535:
         raise SettingsError(f"--listen-address {given.listen_address!r} is not [host]:port, such as :6868")
@@ -57,7 +58,7 @@ def simulate(argv: Sequence[str], environ: Mapping[str, str]) -> int:
 
 def demo(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """Run a simulated platform and the exporter until they are ended. Raises what `run` raises."""
-    given, rest = _parsed_some(demo_parser(), argv)
+    given, rest = parsed_some(demo_parser(), argv)
     with tempfile.TemporaryDirectory(prefix="job-exporter-demo-") as folder:
         asyncio.run(_demo_in(Path(folder), given, rest, environ))
     return 0
@@ -70,7 +71,7 @@ async def _demo_in(
     async with await serve(config) as simulator:
         state = f"--state.url=sqlite:///{folder / 'ledger.db'}"
         flags = [*DEMO_SETTINGS, state, *rest, f"--api.base-url={simulator.url}"]
-        settings = load(flags, environ, beside=_names(given))
+        settings = load(flags, environ, beside=names(given))
         logs.configure(level=settings.log.level, form=settings.log.format)
 
         async def tell(exporter: app.Exporter) -> None:
@@ -126,25 +127,3 @@ def simulate_parser() -> argparse.ArgumentParser:
     parser.add_argument("--listen-address", default="127.0.0.1:6868", help="[host]:port to serve on")
     parser.add_argument("--history", type=int, default=DEMO_HISTORY, help="records there at the start")
     return parser
-
-
-def _parsed(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Namespace:
-    given, rest = _parsed_some(parser, argv)
-    if rest:
-        name = rest[0].partition("=")[0]
-        near = nearest(name.removeprefix("--"), _names(given))
-        raise SettingsError(f"unknown flag {name}: the nearest known one is --{near}")
-    return given
-
-
-def _names(given: argparse.Namespace) -> list[str]:
-    return [flag.replace("_", "-") for flag in vars(given)]
-
-
-def _parsed_some(
-    parser: argparse.ArgumentParser, argv: Sequence[str]
-) -> tuple[argparse.Namespace, list[str]]:
-    try:
-        return parser.parse_known_args(argv)
-    except argparse.ArgumentError as error:
-        raise SettingsError(f"{error.argument_name}: {error.message}") from None

@@ -181,7 +181,7 @@ def looked(tracked: Tracked, look: Look, *, clock: Clock, rules: Rules) -> Track
             return _left(tracked, Outcome.BASELINE, record=look.record)
         tracked = _seen(tracked, look.record, clock, rules)
     elif tracked.record is None and look.unread:  # it may never be: it stays open, for all that is known
-        return replace(tracked, unread=tracked.unread + 1, due=_next_look(tracked, clock, rules))
+        return replace(tracked, unread=tracked.unread + 1, due=next_look(tracked, clock, rules))
     elif tracked.record is None:  # nothing could be had
         return replace(tracked, due=clock.now + rules.interval)
     if tracked.record is None:
@@ -209,6 +209,20 @@ def discovered(before: Tracked | None, after: Tracked | Settlement) -> bool:
     return after.horizon is None and (before is None or before.horizon is not None)
 
 
+def next_look(tracked: Tracked, clock: Clock, rules: Rules) -> float:
+    """Rule 4: when to look at an open record again.
+
+    Never before the next poll: what is due at once is looked at again and again by this one.
+    """
+    age = clock.platform - tracked.start if tracked.start is not None else clock.now - tracked.found
+    wait = min(MAX_LOOK_INTERVAL, AGE_SHARE * age)
+    if tracked.start is not None and tracked.timeout is not None:
+        passes = tracked.start + tracked.timeout - clock.platform
+        if 0 <= passes < max(wait, rules.interval):
+            wait = passes + TIMEOUT_SLACK
+    return clock.now + max(rules.interval, wait)
+
+
 def _seen(tracked: Tracked, record: Record, clock: Clock, rules: Rules) -> Tracked:
     """Follow a record to the stage that it shows."""
     done = tracked.stage is Stage.DONE or record.execute_status is ExecuteStatus.DONE
@@ -224,18 +238,7 @@ def _seen(tracked: Tracked, record: Record, clock: Clock, rules: Rules) -> Track
         done=(tracked.done if tracked.done is not None else clock.now) if done else None,
         record=record if done else None,
     )
-    return replace(tracked, due=clock.now if done else _next_look(tracked, clock, rules))
-
-
-def _next_look(tracked: Tracked, clock: Clock, rules: Rules) -> float:
-    """Rule 4; never before the next poll: what is due at once is looked at again and again by this one."""
-    age = clock.platform - tracked.start if tracked.start is not None else clock.now - tracked.found
-    wait = min(MAX_LOOK_INTERVAL, AGE_SHARE * age)
-    if tracked.start is not None and tracked.timeout is not None:
-        passes = tracked.start + tracked.timeout - clock.platform
-        if 0 <= passes < max(wait, rules.interval):
-            wait = passes + TIMEOUT_SLACK
-    return clock.now + max(rules.interval, wait)
+    return replace(tracked, due=clock.now if done else next_look(tracked, clock, rules))
 
 
 def _missed(tracked: Tracked, clock: Clock, rules: Rules) -> Tracked | Settlement:

@@ -12,6 +12,7 @@ import pytest
 
 from exporter import __version__
 from exporter.cli import COMMANDS, main
+from exporter.ledger import Layout, Ledger
 from exporter.metrics import MetricsConfig, families
 from tests.core_support import logging_kept
 
@@ -72,7 +73,7 @@ def test_the_command_line_is_the_process_own(monkeypatch: pytest.MonkeyPatch, ca
 def test_an_unknown_command_is_refused(capsys: Captured) -> None:
     """Those that there are get named."""
     line = refused(capsys, "start")
-    assert "no command 'start'; there are: run, check, simulate, demo, metrics" in line
+    assert "no command 'start'; there are: run, check, simulate, demo, audit, metrics" in line
 
 
 @pytest.mark.parametrize("command", [*COMMANDS])
@@ -99,6 +100,16 @@ def test_each_command_tells_its_flags(command: str, flag: str, capsys: Captured)
         (("run", NOBODY, "--state.url=sqlite:////nowhere/at/all.db"), "can't be written"),
         (("run", NOBODY, "--api.ca-file=/nowhere.pem"), "/nowhere.pem"),
         (("check",), "api.base-url"),
+        (("audit",), "a record or a window: write job-exporter audit ID"),
+        (("audit", "a", "--since=1h"), "a record or a window"),
+        (("audit", "a", "b"), "an argument is neither a flag nor the value of one"),
+        (("audit", "a"), "api.base-url"),
+        (("audit", "a", NOBODY, "--state.url=sqlite:///none.db"), "there is no ledger none.db"),
+        (("audit", "a", NOBODY, "--state.url", "sqlite:///none.db"), "there is no ledger none.db"),
+        (("audit", "a", NOBODY, "--state.url"), "--state.url"),
+        (("audit", "--since=1h", "--longest-run=long"), "--longest-run: 'long' is no duration"),
+        (("audit", "--sincee=1h"), "unknown flag --sincee: the nearest known one is --since"),
+        (("audit", "a", "--api.timeuot=3s"), "the nearest known one is --api.timeout"),
         (("metrics", "--metrics.record-labels=colour"), "record-labels"),
         (("demo", "--scenaro=busy"), "--scenaro"),
         (("demo", "--rate=fast"), "--rate"),
@@ -115,6 +126,21 @@ def test_each_command_tells_its_flags(command: str, flag: str, capsys: Captured)
 def test_what_cannot_work_is_refused_in_one_line(argv: tuple[str, ...], said: str, capsys: Captured) -> None:
     """It names the culprit and what to write instead."""
     assert said in refused(capsys, *argv)
+
+
+def test_an_audit_of_nobody_is_refused(tmp_path: Path, capsys: Captured) -> None:
+    """Of a platform that is gone, and of another one's ledger; the ledger stays as it is."""
+    path = tmp_path / "ledger.db"
+    state = f"--state.url=sqlite:///{path}"
+    Ledger(f"sqlite:///{path}", platform="http://127.0.0.1:9", now=0.0, layout=Layout()).close()
+    before = path.read_bytes()
+    for what in ("a", "--since=1h"):
+        said = refused(capsys, "audit", what, NOBODY, state, "--api.retries=0")
+        assert "cannot reach http://127.0.0.1:9" in said
+        other = "--api.base-url=http://other.test"
+        assert "belongs to the platform" in refused(capsys, "audit", what, other, state)
+    assert path.read_bytes() == before
+    assert {file.name for file in tmp_path.iterdir()} == {"ledger.db", "ledger.db.lock"}
 
 
 def test_an_unknown_variable_is_refused(capsys: Captured) -> None:

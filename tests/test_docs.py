@@ -73,12 +73,12 @@ def test_every_setting_and_variable_exists(name: str) -> None:
 
 @everywhere
 def test_every_flag_exists(name: str) -> None:
-    """Each flag is a setting's, the simulator's, or of a foreign program that is named here."""
-    parser = cli.COMMANDS["simulate"].parser
-    simulators = set(re.findall(r"--[a-z-]+", parser().format_help())) if parser else set()
+    """Each flag is a setting's, a command's, or of a foreign program that is named here."""
+    helps = [command.parser().format_help() for command in cli.COMMANDS.values() if command.parser]
+    commands = set(re.findall(r"--[a-z-]+", "\n".join(helps)))
     lines = [line for line in shell_lines(document(name)) if not line.startswith("docker ")]
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z.-]*", "\n".join([*lines, *document(name).codes])))
-    assert named <= {info.flag for info in catalog()} | simulators | FOREIGN_FLAGS
+    assert named <= {info.flag for info in catalog()} | commands | FOREIGN_FLAGS
 
 
 @everywhere

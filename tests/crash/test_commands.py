@@ -14,7 +14,7 @@ from exporter.simulator.config import SimulatorConfig
 from exporter.simulator.server import RunningSimulator, serve
 from tests.crash.harness import PROMISED_STOP, Program, attempts, ran, started, total
 
-COMMANDS = ("run", "check", "simulate", "demo", "metrics")
+COMMANDS = ("run", "check", "simulate", "demo", "audit", "metrics")
 NOBODY = "http://127.0.0.1:9"
 
 
