@@ -69,6 +69,13 @@ class PageBody(Struct, Generic[T]):
     size_capital: int | None = field(default=None, name="PageSize")
 
 
+class UsualPage(PageBody[Item]):
+    """The usual page of either dialect, read in a single pass: its fields, or those within an envelope."""
+
+    status: Literal["success"] | UnsetType = UNSET
+    content: PageBody[Item] | UnsetType = UNSET
+
+
 class Success(Struct):
     """The usual answer of the results, read in a single pass."""
 
@@ -90,8 +97,13 @@ RAWS = msgspec.json.Decoder(list[Raw])
 _OBJECT = msgspec.json.Decoder(dict[str, Raw])
 ITEM = msgspec.json.Decoder(Item)
 ROW = msgspec.json.Decoder(Row)
-PAGE = msgspec.json.Decoder(PageBody[Item])
+USUAL_PAGE = msgspec.json.Decoder(UsualPage)
 USUAL_RESULTS = msgspec.json.Decoder(Success | list[Row])
+
+
+def first(one: T | None, other: T | None) -> T | None:
+    """Give the value of a field that has two spellings."""
+    return one if one is not None else other
 
 
 def text(raw: Raw) -> str | None:

@@ -4,41 +4,28 @@ A response is either wrapped in an envelope (`{"status", "message", "content"}`,
 (documented); keys are snake_case, camelCase or, on pages, Capitalised. The schema below names only what is
 needed: msgspec skips everything else, so stdout, stderr, script and parameters never become objects.
 
-What the API document leaves open is decided here, once:
+What the API document leaves open is decided here, and of single items and rows in `records`, once:
 
-- A record without an execute status is done if it has a result and an end, and doing otherwise.
 - `hosts` `"[]"` or `"null"`: no host is expected; `""` or absent: the platform does not say (None).
-- A page item is a whole record only if it has an execute status and, when done, a result and an end;
-  otherwise it is an id to be looked up.
 - A field of the wrong type counts as not given; its name joins `unknown_fields` of a record, its item or row
   is counted in `bad_items`, `bad_rows`. Only what has no readable id is lost.
-- The same host id may not be given while the address is: then the address tells hosts apart.
 - NUL, which a PostgreSQL text cannot hold, makes an id unreadable and is replaced in other texts.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import tzinfo
 from typing import Any, TypeVar
 
 import msgspec
 from msgspec import UNSET, Raw
 
-from exporter import fields, shapes
-from exporter.model import (
-    ExecuteStatus,
-    HostResult,
-    HostStatus,
-    Page,
-    PageItem,
-    Record,
-    Results,
-    ResultStatus,
-)
+from exporter import fields, records, shapes
+from exporter.model import Page, Record, Results
 
 MAX_MESSAGE = 200  # characters of a platform's message: the cause, not the SQL behind it
 
-T = TypeVar("T")
 S = TypeVar("S", bound=msgspec.Struct)
+_PageRead = tuple[shapes.PageBody[Any], Iterable[shapes.Item], int]  # its items; how many were odd
 
 
 class DecodeError(ValueError):
@@ -78,24 +65,11 @@ def decode_page(body: bytes, *, number: int, size: int, zone: tzinfo) -> Page:
 
     `zone` is where times without an offset are meant. Raises DecodeError or PlatformError.
     """
-    content = _open(body)
-    bad = 0
-    page: shapes.PageBody[Any]
-    items: Iterable[shapes.Item]
-    try:
-        page = shapes.PAGE.decode(content)
-        items = page.items or page.items_capital or ()
-    except shapes.UNREADABLE:
-        page, wrong = _by_field(content, shapes.PageBody[Raw], "a page")
-        if wrong:
-            raise DecodeError(f"a page with a field of the wrong type: {', '.join(wrong)}") from None
-        items, bad = shapes.salvage(
-            page.items or page.items_capital or (), shapes.ITEM, shapes.Item, _bare_item
-        )
+    page, items, bad = _usual_page(body) or _odd_page(_open(body))
     total = _total(page, size)
     if total is None and page.items is UNSET and page.items_capital is UNSET:
         raise DecodeError("JSON without list and totalCount instead of a page: is the base URL right?")
-    folded, nameless = _fold(items, zone)
+    folded, nameless = records.page_items(items, zone)
     return Page(number=number, size=size, total=total, items=folded, bad_items=bad + nameless)
 
 
@@ -110,10 +84,10 @@ def decode_record(body: bytes, *, zone: tzinfo) -> Record:
         item = shapes.ITEM.decode(content)
     except shapes.UNREADABLE:
         item, wrong = _by_field(content, shapes.Item, "a record")
-    record_id = _id(item)
+    record_id = records.id_of(item)
     if record_id is None:
         raise DecodeError("JSON without a readable id instead of a record: is the base URL right?")
-    return _record(item, record_id, zone, wrong)
+    return records.record(item, record_id, zone, wrong)
 
 
 def decode_results(body: bytes, *, zone: tzinfo) -> Results:  # noqa: ARG001  (rows have no times of their own)
@@ -132,17 +106,11 @@ def decode_results(body: bytes, *, zone: tzinfo) -> Results:  # noqa: ARG001  (r
             return Results(rows=())
         if bytes(content[:1]) == b"[":
             raws = shapes.RAWS.decode(content)
-            rows, bad = shapes.salvage(raws, shapes.ROW, shapes.Row, _known_host)
+            rows, bad = shapes.salvage(raws, shapes.ROW, shapes.Row, records.known_host)
         else:
             rows, bad = _single_row(content)
-    results = []
-    for row in rows:
-        host = row.host_id or row.host_ip
-        if host:
-            results.append(_host_result(row, host))
-        else:
-            bad += 1
-    return Results(rows=tuple(results), bad_rows=bad)
+    results, nameless = records.host_results(rows)
+    return Results(rows=results, bad_rows=bad + nameless)
 
 
 def _open(body: bytes) -> memoryview:
@@ -171,9 +139,31 @@ def _open(body: bytes) -> memoryview:
     return memoryview(body)
 
 
+def _usual_page(body: bytes) -> _PageRead | None:
+    """Read a page with nothing odd about it; None: there may be."""
+    try:
+        usual = shapes.USUAL_PAGE.decode(body)
+    except shapes.UNREADABLE:
+        return None
+    if (usual.status is UNSET) is not (usual.content is UNSET):
+        return None
+    page = usual if usual.content is UNSET else usual.content
+    return page, page.items or page.items_capital or (), 0
+
+
+def _odd_page(content: memoryview) -> _PageRead:
+    """Read a page with what can be kept of each field and item."""
+    page, wrong = _by_field(content, shapes.PageBody[Raw], "a page")
+    if wrong:
+        raise DecodeError(f"a page with a field of the wrong type: {', '.join(wrong)}")
+    raws = page.items or page.items_capital or ()
+    items, bad = shapes.salvage(raws, shapes.ITEM, shapes.Item, records.bare_item)
+    return page, items, bad
+
+
 def _single_row(content: memoryview) -> tuple[list[shapes.Row], int]:
-    rows, bad = shapes.salvage([content], shapes.ROW, shapes.Row, _known_host)
-    if not any(_known_host(row) for row in rows):
+    rows, bad = shapes.salvage([content], shapes.ROW, shapes.Row, records.known_host)
+    if not any(records.known_host(row) for row in rows):
         raise DecodeError("JSON without host rows instead of results: is the base URL right?")
     return rows, bad
 
@@ -197,29 +187,15 @@ def one_line(text: str) -> str:
     return line[:MAX_MESSAGE]
 
 
-def _id(item: shapes.Item) -> str | None:
-    return fields.record_id(item.record_id or item.id)
-
-
-def _bare_item(item: shapes.Item) -> shapes.Item | None:
-    """Keep the id alone: the record is looked up by it, where each field is read for itself."""
-    record_id = _id(item)
-    return None if record_id is None else shapes.Item(id=record_id)
-
-
-def _known_host(row: shapes.Row) -> shapes.Row | None:
-    return row if row.host_id or row.host_ip else None
-
-
 def _total(page: shapes.PageBody[Any], size: int) -> int | None:
     """Tell how many records there are; refuse pages that are smaller than asked.
 
     A platform that caps the page size would else be read with gaps. A short last page is no cap: there the
     number of pages agrees with the size that was asked.
     """
-    total = _first(page.total, page.total_capital)
-    count = _first(page.count, page.count_capital)
-    given = _first(page.size, page.size_capital)
+    total = shapes.first(page.total, page.total_capital)
+    count = shapes.first(page.count, page.count_capital)
+    given = shapes.first(page.size, page.size_capital)
     if total is None and size == 1:
         total = count
     if total is None or not 0 <= total < fields.MAX_NUMBER:
@@ -227,88 +203,3 @@ def _total(page: shapes.PageBody[Any], size: int) -> int | None:
     if given and size > given > 0 and count == -(-total // given) != -(-total // size):
         raise DecodeError(f"pages of {given} records where {size} were asked: set api.page-size to {given}")
     return total
-
-
-def _first(one: T | None, other: T | None) -> T | None:
-    return one if one is not None else other
-
-
-def _fold(items: Iterable[shapes.Item], zone: tzinfo) -> tuple[tuple[PageItem, ...], int]:
-    """One item a record, from its first row; the number of items without a readable id."""
-    folded: dict[str, PageItem] = {}
-    nameless = 0
-    for item in items:
-        record_id = _id(item)
-        if record_id is None:
-            nameless += 1
-        elif record_id not in folded:
-            folded[record_id] = _page_item(item, record_id, zone)
-    return tuple(folded.values()), nameless
-
-
-def _page_item(item: shapes.Item, record_id: str, zone: tzinfo) -> PageItem:
-    if not (item.execute_status or item.execute_status_camel):
-        try:
-            start = fields.time(_first(item.start_time, item.start_time_camel), zone)
-        except ValueError:
-            start = None
-        return PageItem(id=record_id, start=start)
-    record = _record(item, record_id, zone, [])
-    told = _first(item.result_status, item.result_status_camel), _first(item.end_time, item.end_time_camel)
-    whole = record.execute_status is not ExecuteStatus.DONE or None not in told
-    return PageItem(id=record_id, start=record.start, record=record if whole else None)
-
-
-def _record(item: shapes.Item, record_id: str, zone: tzinfo, wrong: list[str]) -> Record:
-    unknown = list(wrong)
-
-    def known(name: str, read: Callable[[Any], T | None], value: Any) -> T | None:
-        try:
-            return read(value)
-        except ValueError:
-            unknown.append(name)
-            return None
-
-    start = known(
-        "start_time", lambda text: fields.time(text, zone), _first(item.start_time, item.start_time_camel)
-    )
-    end_text = _first(item.end_time, item.end_time_camel)
-    end = known("end_time", lambda text: fields.time(text, zone, since=start), end_text)
-    hosts = known("hosts", fields.hosts, item.hosts)
-    result_text = (_first(item.result_status, item.result_status_camel) or "").strip().lower()
-    result = fields.RESULT_STATUSES.get(result_text)
-    if result_text and result is None:
-        unknown.append("result_status")
-        result = ResultStatus.UNKNOWN
-    execute_text = (_first(item.execute_status, item.execute_status_camel) or "").strip().lower()
-    execute = fields.EXECUTE_STATUSES.get(execute_text, ExecuteStatus.DOING)
-    if fields.RESULT_STATUSES.get(execute_text) is ResultStatus.CANCELLED:
-        execute, result = ExecuteStatus.DONE, result or ResultStatus.CANCELLED
-    elif not execute_text and result and end is not None:
-        execute = ExecuteStatus.DONE
-    elif execute_text and execute_text not in fields.EXECUTE_STATUSES:
-        unknown.append("execute_status")
-    return Record(
-        id=record_id,
-        execute_status=execute,
-        result_status=result,
-        start=start,
-        end=end,
-        timeout=float(item.timeout) if item.timeout and 0 < item.timeout < fields.MAX_NUMBER else None,
-        expected_hosts=hosts,
-        provider=fields.label(item.provider),
-        script_type=fields.label(_first(item.script_type, item.script_type_camel)),
-        unknown_fields=tuple(unknown),
-    )
-
-
-def _host_result(row: shapes.Row, host: str) -> HostResult:
-    text = row.status or ""
-    status = fields.HOST_STATUSES.get(text) or fields.HOST_STATUSES.get(text.strip().lower())
-    unknown = status is None and bool(text.strip())
-    return HostResult(
-        host_id=host,
-        idc=fields.label(row.idc),
-        status=HostStatus.UNKNOWN if unknown else status,
-        unknown_status=unknown,
-    )

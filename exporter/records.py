@@ -1,0 +1,143 @@
+"""Items and rows of the bodies, any field of which may be missing, to records and host results. PURE.
+
+What the API document leaves open of them is decided here, once:
+
+- A record without an execute status is done if it has a result and an end, and doing otherwise.
+- A page item is a whole record only if it has an execute status and, when done, a result and an end;
+  otherwise it is an id to be looked up.
+- The same host id may not be given while the address is: then the address tells hosts apart.
+"""
+
+from collections.abc import Callable, Iterable
+from datetime import tzinfo
+from functools import partial
+from typing import Any, TypeVar
+
+from exporter import fields, shapes
+from exporter.model import (
+    ExecuteStatus,
+    HostResult,
+    HostStatus,
+    PageItem,
+    Record,
+    ResultStatus,
+)
+
+T = TypeVar("T")
+
+
+def id_of(item: shapes.Item) -> str | None:
+    """Give the id of the record that an item is, or is a row of; None if it is not readable."""
+    return fields.record_id(item.record_id or item.id)
+
+
+def bare_item(item: shapes.Item) -> shapes.Item | None:
+    """Keep the id alone: the record is looked up by it, where each field is read for itself."""
+    record_id = id_of(item)
+    return None if record_id is None else shapes.Item(id=record_id)
+
+
+def known_host(row: shapes.Row) -> shapes.Row | None:
+    """Keep a row that names its host."""
+    return row if row.host_id or row.host_ip else None
+
+
+def page_items(items: Iterable[shapes.Item], zone: tzinfo) -> tuple[tuple[PageItem, ...], int]:
+    """Give one item a record, from its first row; the number of items without a readable id."""
+    folded: dict[str, PageItem] = {}
+    nameless = 0
+    for item in items:
+        if (item.record_id or item.id) in folded:
+            continue
+        record_id = id_of(item)
+        if record_id is None:
+            nameless += 1
+        else:
+            folded[record_id] = _page_item(item, record_id, zone)
+    return tuple(folded.values()), nameless
+
+
+def _page_item(item: shapes.Item, record_id: str, zone: tzinfo) -> PageItem:
+    if not (item.execute_status or item.execute_status_camel):
+        try:
+            start = fields.time(shapes.first(item.start_time, item.start_time_camel), zone)
+        except ValueError:
+            start = None
+        return PageItem(id=record_id, start=start)
+    read = record(item, record_id, zone, [])
+    result = shapes.first(item.result_status, item.result_status_camel)
+    end = shapes.first(item.end_time, item.end_time_camel)
+    whole = read.execute_status is not ExecuteStatus.DONE or None not in {result, end}
+    return PageItem(id=record_id, start=read.start, record=read if whole else None)
+
+
+def record(item: shapes.Item, record_id: str, zone: tzinfo, wrong: list[str]) -> Record:
+    """Read a record; `wrong` names fields that had another type.
+
+    `zone` is where times without an offset are meant.
+    """
+    unknown = list(wrong)
+
+    def known(name: str, read: Callable[[Any], T | None], value: Any) -> T | None:
+        try:
+            return read(value)
+        except ValueError:
+            unknown.append(name)
+            return None
+
+    start = known(
+        "start_time", partial(fields.time, zone=zone), shapes.first(item.start_time, item.start_time_camel)
+    )
+    end_text = shapes.first(item.end_time, item.end_time_camel)
+    end = known("end_time", partial(fields.time, zone=zone, since=start), end_text)
+    hosts = known("hosts", fields.hosts, item.hosts)
+    result_text = (shapes.first(item.result_status, item.result_status_camel) or "").strip().lower()
+    result = fields.RESULT_STATUSES.get(result_text)
+    if result_text and result is None:
+        unknown.append("result_status")
+        result = ResultStatus.UNKNOWN
+    execute_text = (shapes.first(item.execute_status, item.execute_status_camel) or "").strip().lower()
+    execute = fields.EXECUTE_STATUSES.get(execute_text, ExecuteStatus.DOING)
+    if fields.RESULT_STATUSES.get(execute_text) is ResultStatus.CANCELLED:
+        execute, result = ExecuteStatus.DONE, result or ResultStatus.CANCELLED
+    elif not execute_text and result and end is not None:
+        execute = ExecuteStatus.DONE
+    elif execute_text and execute_text not in fields.EXECUTE_STATUSES:
+        unknown.append("execute_status")
+    return Record(
+        id=record_id,
+        execute_status=execute,
+        result_status=result,
+        start=start,
+        end=end,
+        timeout=float(item.timeout) if item.timeout and 0 < item.timeout < fields.MAX_NUMBER else None,
+        expected_hosts=hosts,
+        provider=fields.label(item.provider),
+        script_type=fields.label(shapes.first(item.script_type, item.script_type_camel)),
+        unknown_fields=tuple(unknown),
+    )
+
+
+def host_results(rows: Iterable[shapes.Row]) -> tuple[tuple[HostResult, ...], int]:
+    """Read host rows; the number of those that name no host."""
+    results: list[HostResult] = []
+    nameless = 0
+    told: dict[tuple[str | None, str | None], tuple[str, HostStatus | None, bool]] = {}
+    for row in rows:
+        host = row.host_id or row.host_ip
+        if not host:
+            nameless += 1
+            continue
+        said = row.idc, row.status
+        if said not in told:
+            told[said] = fields.label(row.idc), *_host_status(row.status or "")
+        idc, status, unknown = told[said]
+        results.append(HostResult(host_id=host, idc=idc, status=status, unknown_status=unknown))
+    return tuple(results), nameless
+
+
+def _host_status(text: str) -> tuple[HostStatus | None, bool]:
+    """Tell a host's status, None while there is none; and whether its spelling is none of the known ones."""
+    status = fields.HOST_STATUSES.get(text.strip().lower())
+    unknown = status is None and bool(text.strip())
+    return (HostStatus.UNKNOWN if unknown else status), unknown
