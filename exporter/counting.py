@@ -8,6 +8,7 @@ Rules of counting (the numbers are those of `tracker`):
 10. A value of a bounded label beyond the limit becomes `other`; sums stay right, and it is counted.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -15,6 +16,7 @@ from exporter.model import (
     UNKNOWN,
     Exemplar,
     FailedRecord,
+    HostResult,
     HostStatus,
     IdcFailure,
     IdcOutcome,
@@ -104,12 +106,12 @@ class Counting:
         hosts = hosts_of(record, results)
         yield from self._observe(Series("job_record_hosts"), len(hosts), self.buckets.hosts, record)
         for idc, statuses in _by_idc(hosts).items():
-            for status in dict.fromkeys(statuses):
+            for status, number in statuses.items():
                 yield self._count(
                     "job_host_results_total",
                     (("idc", idc), ("status", str(status))),
                     record,
-                    value=float(statuses.count(status)),
+                    value=float(number),
                     failed=status is not HostStatus.SUCCESS,
                 )
             outcome = _outcome(statuses)
@@ -139,8 +141,8 @@ class Counting:
         """One observation: the one bucket that it falls in, and the sum."""
         bound = next((str(float(bound)) for bound in bounds if value <= bound), "+Inf")
         exemplar = Exemplar(record_id=record.id, value=value, timestamp=self.now)
-        yield Increment(series=replace(series, part=bound), exemplar=exemplar)
-        yield Increment(series=replace(series, part="sum"), value=value)
+        yield Increment(series=Series(series.family, series.labels, bound), exemplar=exemplar)
+        yield Increment(series=Series(series.family, series.labels, "sum"), value=value)
 
 
 def result_of(record: Record) -> ResultStatus:
@@ -171,13 +173,22 @@ def is_complete(record: Record, results: Results) -> bool:
 
 def hosts_of(record: Record, results: Results) -> list[Host]:
     """Rule 5: each host of a record once."""
+    rows = results.rows
+    hosts = {row.host_id: (row.idc, row.status or HostStatus.UNREPORTED) for row in rows}
+    if len(hosts) < len(rows):
+        hosts = _worst(rows)
+    return [*hosts.values(), *((UNKNOWN, HostStatus.UNREPORTED) for _ in missing_hosts(record, results))]
+
+
+def _worst(rows: Iterable[HostResult]) -> dict[str, Host]:
+    """Fold the rows of each host."""
     hosts: dict[str, Host] = {}
-    for number, row in enumerate(results.rows):
-        status = row.status if row.status is not None else HostStatus.UNREPORTED
+    for number, row in enumerate(rows):
+        status = row.status or HostStatus.UNREPORTED
         key = row.host_id or f"\0row {number}"  # rows that name no host are hosts of their own
         if key not in hosts or WORST_FIRST.index(status) < WORST_FIRST.index(hosts[key][1]):
             hosts[key] = (row.idc, status)
-    return [*hosts.values(), *((UNKNOWN, HostStatus.UNREPORTED) for _ in missing_hosts(record, results))]
+    return hosts
 
 
 def failure(record: Record, results: Results | None) -> FailedRecord | None:
@@ -191,8 +202,12 @@ def failure(record: Record, results: Results | None) -> FailedRecord | None:
         finished=record.end,
         duration=duration(record),
         idcs=tuple(
-            IdcFailure(idc=idc, failed=len(all_) - all_.count(HostStatus.SUCCESS), hosts=len(all_))
-            for idc, all_ in by_idc.items()
+            IdcFailure(
+                idc=idc,
+                failed=sum(statuses.values()) - statuses.get(HostStatus.SUCCESS, 0),
+                hosts=sum(statuses.values()),
+            )
+            for idc, statuses in by_idc.items()
         ),
     )
 
@@ -249,15 +264,16 @@ def _incomplete(reason: str) -> Increment:
     return Increment(series=Series("job_exporter_records_incomplete_total", (("reason", reason),)))
 
 
-def _by_idc(hosts: list[Host]) -> dict[str, list[HostStatus]]:
-    by_idc: dict[str, list[HostStatus]] = {}
-    for idc, status in hosts:
-        by_idc.setdefault(idc, []).append(status)
+def _by_idc(hosts: list[Host]) -> dict[str, dict[HostStatus, int]]:
+    """How many hosts of each IDC ended how."""
+    by_idc: dict[str, dict[HostStatus, int]] = {}
+    for (idc, status), number in Counter(hosts).items():
+        by_idc.setdefault(idc, {})[status] = number
     return by_idc
 
 
-def _outcome(statuses: list[HostStatus]) -> IdcOutcome:
-    good = statuses.count(HostStatus.SUCCESS)
-    if good == len(statuses):
+def _outcome(statuses: Mapping[HostStatus, int]) -> IdcOutcome:
+    good = statuses.get(HostStatus.SUCCESS, 0)
+    if good == sum(statuses.values()):
         return IdcOutcome.CLEAN
     return IdcOutcome.DEGRADED if good else IdcOutcome.FAILED

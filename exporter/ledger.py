@@ -253,9 +253,7 @@ class Ledger:
     ) -> Mapping[Series, Sample]:
         """Add increments to the counters; a series that is born brings its siblings (rule 9)."""
         had = self.state.counters
-        added: dict[Series, Sample] = {}
-        for increment in increments:
-            writing.add(added, had, increment, self._layout.siblings, now)
+        added = writing.added(increments, had, self._layout.siblings, now)
         writing.upsert(connection, added)
         merged = dict(had)
         for series, sample in added.items():

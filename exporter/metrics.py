@@ -252,6 +252,8 @@ class ProcessMetrics:
             for bound in bounds
         ]
         self._counters = {series: Sample(value=0.0, born=0.0) for series in (*known, *parts)}
+        # Since they were last asked for; a request counts in four series, and nobody looks at each.
+        self._added: dict[tuple[str, tuple[tuple[str, str], ...], str], float] = {}
         self._gauges: dict[Series, float] = {
             Series(family.name): 0.0
             for family in FAMILIES
@@ -303,6 +305,11 @@ class ProcessMetrics:
 
     def counters(self) -> Mapping[Series, Sample]:
         """Give a copy of the counters and histograms; `born` is 0: they are never held."""
+        for key, amount in self._added.items():
+            series = Series(*key)
+            before = self._counters.get(series)
+            self._counters[series] = Sample(value=amount + (before.value if before else 0.0), born=0.0)
+        self._added.clear()
         return dict(self._counters)
 
     def gauges(self) -> Mapping[Series, float]:
@@ -310,9 +317,8 @@ class ProcessMetrics:
         return dict(self._gauges)
 
     def _add(self, name: str, amount: float, *labels: tuple[str, str], part: str = "") -> None:
-        series = Series(name, labels, part)
-        old = self._counters.get(series)
-        self._counters[series] = Sample(value=(old.value if old else 0.0) + amount, born=0.0)
+        key = name, labels, part
+        self._added[key] = self._added.get(key, 0.0) + amount
 
     def _set(self, name: str, value: float) -> None:
         self._gauges[Series(name)] = float(value)

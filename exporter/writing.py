@@ -12,7 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from exporter import moves, schema
 from exporter.counting import Increment
 from exporter.deciding import Changes
-from exporter.model import FailedRecord, Sample, Series
+from exporter.model import Exemplar, FailedRecord, Sample, Series
 from exporter.recent import Recent, merged, tallied
 from exporter.schema import counters, encode, failures, followed, moving, recent, settled
 from exporter.tracker import Outcome, Settlement, Tracked
@@ -107,25 +107,26 @@ def settle(
         )
 
 
-def add(
-    added: dict[Series, Sample],
+def added(
+    increments: Iterable[Increment],
     had: Mapping[Series, Sample],
-    increment: Increment,
     siblings: Callable[[Series], Iterable[Series]],
     now: float,
-) -> None:
-    """Add one increment; a series that is born brings its siblings with it, at 0."""
-    series = increment.series
-    if series not in had and series not in added:
-        for sibling in (*siblings(series), series):
-            if sibling not in had:
-                added.setdefault(sibling, Sample(value=0.0, born=now))
-    before = added.get(series)
-    added[series] = Sample(
-        value=increment.value + (before.value if before else 0.0),
-        born=had[series].born if series in had else now,
-        exemplar=increment.exemplar or (before.exemplar if before else None),
-    )
+) -> dict[Series, Sample]:
+    """Sum increments up by series; one that is born brings its siblings with it, at 0."""
+    sums: dict[Series, float] = {}
+    exemplars: dict[Series, Exemplar] = {}
+    for increment in increments:
+        series = increment.series
+        sums[series] = sums.get(series, 0.0) + increment.value
+        if increment.exemplar is not None:
+            exemplars[series] = increment.exemplar
+    born = (sibling for series in sums if series not in had for sibling in siblings(series))
+    new = {series: Sample(value=0.0, born=now) for series in born if series not in had}
+    for series, value in sums.items():
+        before = had.get(series)
+        new[series] = Sample(value=value, born=before.born if before else now, exemplar=exemplars.get(series))
+    return new
 
 
 def upsert(connection: sa.Connection, added: Mapping[Series, Sample]) -> None:
