@@ -7,6 +7,7 @@ goes on counting.
 """
 
 import asyncio
+import math
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
@@ -105,7 +106,7 @@ class Auditor:
 
     async def now(self) -> float:
         """The platform's time, by which records end."""
-        await self._page(PROBE)
+        await self._total()
         return self._clock().platform
 
     async def window(self, window: Window, *, longest_run: float) -> Tally:
@@ -126,9 +127,9 @@ class Auditor:
 
     async def _walk(self, tally: Tally, *, oldest: float) -> None:
         """Read pages down to those that began before `oldest`; judge what the ledger does not know."""
-        probe, _ = await self._page(PROBE)
+        total = await self._total()
         tail, _ = self._ledger.tail()
-        total = probe.total or 0
+        oldest = oldest if tail.order is not None else -math.inf  # which way is down is not known: read all
         walk = Walk(total=total, order=tail.order, at=total, weights=tail, done=not total)
         tally.behind = sum(gap.missing for gap in tail.gaps)
         judged: set[str] = set()  # of the page before: pages overlap
@@ -225,6 +226,14 @@ class Auditor:
             return Seen(record=record, shown=shown, problem=str(error))
         self._failed = 0
         return Seen(record=record, results=results, shown=shown)
+
+    async def _total(self) -> int:
+        """Records on the platform."""
+        try:
+            page, _ = await self._page(PROBE)
+        except ApiError as error:
+            raise AuditError(str(error)) from None
+        return page.total or 0
 
     async def _page(self, request: PageRequest) -> tuple[Page, PageCost]:
         """Ask for a page once the duty allows it; too large and too slow are the caller's."""

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from exporter.api import ApiError, ConnectError, HttpError, TooLargeError
+from exporter import schema
+from exporter.api import ApiError, ConnectError, DeadlineError, HttpError, TooLargeError
 from exporter.auditing import Kind
 from exporter.auditor import LISTED, AuditError, Auditor, Tally
 from exporter.auditreport import window_json
@@ -21,6 +22,7 @@ from exporter.simulator.dialect import Dialect
 from exporter.simulator.documented import DocumentedDialect
 from exporter.simulator.observed import ObservedDialect
 from exporter.simulator.world import Order
+from exporter.tail import Tail
 from exporter.tracker import Outcome
 from exporter.window import Window
 from tests.core_support import NOW, Asked, Life, life
@@ -278,6 +280,46 @@ def test_a_page_that_is_too_large_is_asked_for_in_parts(tmp_path: Path) -> None:
         tally = audit(it)
         assert set(found(tally)) == {*ids} - {lost}
         assert tally.hidden == 1
+
+
+def test_a_page_that_takes_too_long_is_asked_for_in_parts(tmp_path: Path) -> None:
+    """Down to a single record: when that takes too long too, nothing can be told."""
+    late, least = DeadlineError("no whole answer within 10 s", endpoint="page"), 4
+
+    def mood(asked: Asked) -> ApiError | None:
+        return late if asked.endpoint == "page" and not asked.is_probe and asked.size >= least else None
+
+    with life(tmp_path) as it:
+        ids = live(it, 30)
+        forget(it, *ids)
+        it.api.mood = mood
+        assert found(audit(it)).keys() == {*ids}
+        least = 1
+        with pytest.raises(AuditError, match="within 10 s"):
+            audit(it)
+
+
+@pytest.mark.parametrize("error", [DeadlineError, TooLargeError, ConnectError])
+def test_a_platform_that_does_not_tell_its_total_ends_the_audit(
+    error: type[ApiError], tmp_path: Path
+) -> None:
+    """Before anything is asked for that depends on it."""
+    with life(tmp_path) as it:
+        it.api.mood = lambda asked: error("so it is", endpoint="page") if asked.is_probe else None
+        with auditor(it) as one, pytest.raises(AuditError, match="so it is"):
+            asyncio.run(one.now())
+
+
+def test_while_the_order_of_pages_is_not_known_all_are_read(tmp_path: Path) -> None:
+    """Else what ends the way down might be its beginning."""
+    with life(tmp_path, order="desc", past=120) as it:
+        ids = live(it, 30)
+        forget(it, *ids)
+        with it.daemon.ledger._database.writing() as connection:
+            tail = schema.get(connection, "tail", Tail)
+            assert tail is not None
+            schema.put(connection, "tail", replace(tail, order=None))
+        assert found(audit(it)).keys() == {*ids}
 
 
 def test_a_record_that_is_not_answered_for_is_a_finding(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Literal
 import httpx
 import pytest
 
+from exporter.ledger import Layout, Ledger
 from exporter.simulator.config import SimulatorConfig
 from exporter.simulator.dialect import CANARY
 from exporter.simulator.faults import FaultSettings
@@ -186,6 +187,23 @@ async def test_a_check_puts_out_no_secret(given: Given, tmp_path: Path) -> None:
             address = f"--api.base-url={platform.url}"
             ended = await ran(tmp_path, "check", address, *given.flags, env=dict(given.env))
             assert ended.status == status, ended.stdout
+    assert not found(tmp_path)
+
+
+@pytest.mark.parametrize("given", GIVEN.values(), ids=GIVEN)
+async def test_an_audit_puts_out_no_secret(given: Given, tmp_path: Path) -> None:
+    """Of a record whose script and outputs hold some, and where the credentials are refused."""
+    prepare(tmp_path, given)
+    ledger = f"sqlite:///{tmp_path / 'ledger.db'}"
+    async with await serve(given.config()) as platform:
+        Ledger(ledger, platform=platform.url, now=0.0, layout=Layout()).close()
+        record = next(one.id for one in platform.platform.world if one.done)
+        for refuse, status in ((False, 0), (True, 2)):
+            platform.platform.faults.change({"reject_credentials": refuse})
+            arguments = (record, f"--api.base-url={platform.url}", f"--state.url={ledger}", *given.flags)
+            ended = await ran(tmp_path, "audit", "--json", *arguments, env=dict(given.env))
+            assert ended.status == status, ended.stderr
+            assert record in ended.stdout  # of the first run, at least
     assert not found(tmp_path)
 
 
