@@ -57,7 +57,7 @@ class Tally:
     window: Window
     judged: Counter[Kind] = field(default_factory=Counter)
     findings: list[Audited] = field(default_factory=list)  # at most `LISTED`
-    reached: float | None = None  # earliest start on the pages that were read
+    reached: float | None = None  # earliest start on the pages that were read; None: all were
     hidden: int = 0  # positions on them that show no record
     behind: int = 0  # records that the daemon knows to be missing, and has not read yet
 
@@ -152,7 +152,8 @@ class Auditor:
             judged = {audited.id for audited in found}
             walk = read(walk, page, size=cost.size, starts=starts, oldest=oldest)
             self._tell(share(walk, newest=self._clock().platform, oldest=oldest), self._judged)
-        tally.reached, tally.hidden = walk.reached, walk.hidden
+        tally.reached = walk.reached if walk.at else None
+        tally.hidden = walk.hidden
 
     async def _shown(
         self, items: Collection[PageItem], window: Window

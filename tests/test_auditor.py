@@ -260,6 +260,8 @@ def test_pages_far_below_the_window_are_not_read(tmp_path: Path) -> None:
         it.forget_requests()
         assert not audit(it).is_wrong
         assert len(it.api.tail_pages) <= 2
+        assert audit(it).reached is not None
+        assert audit(it, since=200_000).reached is None  # all of them
 
 
 def test_a_page_that_is_too_large_is_asked_for_in_parts(tmp_path: Path) -> None:
