@@ -93,15 +93,15 @@ async def _audit(given: argparse.Namespace, settings: Settings, longest_run: flo
 
 def _split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     """Part our own arguments from settings: the value of a setting must not be taken for a record's id."""
-    names = {info.flag for info in catalog()}
+    settings = {info.flag for info in catalog()}
     own: list[str] = []
     rest: list[str] = []
     arguments = iter(argv)
     for argument in arguments:
         if argument == "--":
             own += [argument, *arguments]
-        elif argument in names:
+        elif argument in settings:
             rest += [argument, *([value] if (value := next(arguments, None)) is not None else [])]
         else:
-            (rest if argument.partition("=")[0] in names else own).append(argument)
+            (rest if argument.partition("=")[0] in settings else own).append(argument)
     return own, rest

@@ -115,6 +115,7 @@ class Auditor:
         for ids in self._counted(window):
             for audited in await self._audit(dict.fromkeys(ids)):
                 tally.add(audited)
+            self._tell(0.0, self._judged)
         await self._walk(tally, oldest=window.begin - longest_run)
         return tally
 

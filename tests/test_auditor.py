@@ -367,6 +367,7 @@ def test_it_tells_how_far_it_is(tmp_path: Path) -> None:
         told: list[tuple[float, int]] = []
         audit(it, tell=lambda share, records: told.append((share, records)))
         assert told == sorted(told)
+        assert told[0] == (0.0, len(ids))
         assert told[-1][1] == len(ids)
 
 
