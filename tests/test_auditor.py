@@ -123,6 +123,18 @@ def test_each_fault_is_found_and_nothing_else(
         assert still_open in it.daemon.ledger.state.followed
 
 
+def test_a_ledger_on_postgresql_is_audited_the_same_way(tmp_path: Path, postgres_url: str) -> None:
+    """Beside its daemon, in transactions that only read."""
+    with life(tmp_path, past=10, daemon={"url": postgres_url}) as it:
+        ids = live(it)
+        forget(it, ids[3])
+        it.world.amend(ids[50], result="fail")
+        it.world.delete([ids[20]])
+        tally = audit(it)
+        assert found(tally) == {ids[3]: Kind.MISSING, ids[50]: Kind.CHANGED, ids[20]: Kind.GONE}
+        assert tally.judged[Kind.SAME] == len(ids) - 3
+
+
 def test_a_clean_run_has_no_finding(tmp_path: Path) -> None:
     """What was the baseline, is open, or ended a moment ago is none."""
     with life(tmp_path, past=30) as it:
