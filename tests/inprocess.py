@@ -147,6 +147,8 @@ class CrashingLedger(Ledger):
 class Daemon:
     """An exporter without its web server: started, killed and started again on one ledger file."""
 
+    budget = 5_000  # requests until a poll is taken for endless
+
     def __init__(
         self,
         api: WorldApi,
@@ -192,7 +194,7 @@ class Daemon:
         self.ledger.blow, self.ledger.blow_in = blow, blow_in
         for _ in range(times):
             self.clock.now += self.config.rules.interval
-            self.api.left = 5_000
+            self.api.left = self.budget
             try:
                 self._loop.run_until_complete(self.poller.poll())
             except Crash:

@@ -7,6 +7,7 @@ web pages and, once it is dead, the file of its ledger.
 import asyncio
 import os
 import re
+import resource
 import sqlite3
 import sys
 import time
@@ -131,6 +132,17 @@ class Program:
         async for _ in attempts("ready"):
             if (await self.get("/-/ready")).status_code == 200:
                 return
+
+    def limit(self, which: int, soft: int) -> None:
+        """Change a limit of the running process, one of `resource.RLIMIT_…`."""
+        _, hard = resource.prlimit(self._process.pid, which)
+        resource.prlimit(self._process.pid, which, (soft, hard))
+
+    @property
+    def cpu_seconds(self) -> float:
+        """What it has computed so far."""
+        times = psutil.Process(self._process.pid).cpu_times()
+        return times.user + times.system
 
     def signal(self, number: Signals) -> None:
         """Send a signal; from any thread, so not by asyncio, which would reap the process on the way."""
