@@ -235,7 +235,8 @@ class Ledger:
         writing.settle(connection, settlements, moved, now)
         samples = self._count(connection, chain.from_iterable(folded), now)
         schema.put(connection, "tail", changes.tail)
-        schema.put(connection, "beginning", changes.beginning)
+        if changes.beginning != state.beginning:
+            schema.put(connection, "beginning", changes.beginning)
         return State(
             tail=changes.tail,
             beginning=changes.beginning,

@@ -5,6 +5,7 @@ Each writes its part of the changes, and answers what memory is to hold of it on
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import lru_cache
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -133,16 +134,21 @@ def upsert(connection: sa.Connection, added: Mapping[Series, Sample]) -> None:
     """Add to counters, making those that are not there."""
     if not added:
         return
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    insert = dialect.insert(counters)
-    statement = insert.on_conflict_do_update(
+    rows = [schema.row_of(series, added[series]) for series in sorted(added)]
+    connection.execute(_upsert(connection.dialect.name), rows)
+
+
+@lru_cache(maxsize=2)  # to build it takes a tenth of the time of a small commit
+def _upsert(dialect: str) -> sa.Insert:
+    insert = (postgresql if dialect == "postgresql" else sqlite).insert(counters)
+    statement: sa.Insert = insert.on_conflict_do_update(
         index_elements=[counters.c.family, counters.c.labels, counters.c.part],
         set_={
             "value": counters.c.value + insert.excluded.value,
             "exemplar": sa.func.coalesce(insert.excluded.exemplar, counters.c.exemplar),
         },
     )
-    connection.execute(statement, [schema.row_of(series, added[series]) for series in sorted(added)])
+    return statement
 
 
 def keep_latest(
