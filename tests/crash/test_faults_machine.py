@@ -5,15 +5,14 @@ import json
 import re
 import resource
 import socket
-import sqlite3
 import sys
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from pathlib import Path
 
 from exporter.simulator.fleet import make_fleet
 from exporter.simulator.record import RecordSpec
 from exporter.simulator.server import RunningSimulator
-from tests.crash.harness import PROMISED_STOP, Program, attempts, ledger_rows, running, started
+from tests.crash.harness import Program, attempts, ledger_rows, running, started
 
 HOSTS = make_fleet({"杭州": 3})["杭州"]
 STATE = "--state.url=sqlite:///ledger.db"
@@ -65,34 +64,6 @@ async def test_a_disk_that_is_full_and_has_room_again(still: RunningSimulator, t
         ended = await program.stop()
     assert ended.status == 0
     assert set(ledger_rows(tmp_path / "ledger.db").settled) == first | more
-
-
-async def test_a_disk_so_slow_that_a_commit_takes_longer_than_a_stop_may(
-    still: RunningSimulator, tmp_path: Path
-) -> None:
-    """Scrapes are answered meanwhile, the end comes in time, and the next start does it again, once."""
-    async with started(tmp_path, *running(still.url, STATE)) as program:
-        await program.ready()
-        slow = "SELECT count(*) FROM job_exporter_counters a, job_exporter_counters b, "
-        slow += "job_exporter_counters c, job_exporter_counters d, job_exporter_counters e"
-        with closing(sqlite3.connect(tmp_path / "ledger.db", timeout=30)) as other, other:
-            # Work that takes minutes, in the place of a write that does.
-            other.execute(f"CREATE TRIGGER slow BEFORE INSERT ON job_exporter_settled BEGIN {slow}; END")
-        names = ran(still, 3)
-        computed = program.cpu_seconds
-        async for _ in attempts("the commit is at work"):
-            assert (await program.get("/metrics")).status_code == 200
-            if program.cpu_seconds > computed + 1.5:
-                break
-        assert await program.value("job_records_finished_total") == 0
-        ended = await program.stop()
-    assert ended.status == 0
-    assert ended.seconds < PROMISED_STOP
-    assert "the ledger was still being written" in ended.stderr
-    with closing(sqlite3.connect(tmp_path / "ledger.db")) as other, other:
-        other.execute("DROP TRIGGER slow")
-    async with started(tmp_path, *running(still.url, STATE)) as program:
-        await counted(program, len(names))
 
 
 async def test_out_of_file_descriptors(still: RunningSimulator, tmp_path: Path) -> None:
