@@ -1,6 +1,7 @@
 """How fast records settle over HTTP, beside the same client that fetches the same and drops it."""
 
 import asyncio
+import gc
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -183,6 +184,8 @@ def measure() -> Section:
     """Settle small, middle and large records, in turns with the floor."""
     figures: list[Figure] = []
     notes: list[str] = []
+    gc.collect()
+    gc.freeze()  # as the daemon does
     for hosts, records, aim in SIZES:
         with canned(records=records, hosts=hosts, stdout_bytes=STDOUT) as url:
             more, profile = _compared(url, hosts, records, aim)
