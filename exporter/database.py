@@ -296,6 +296,7 @@ _BY_WORDS: Mapping[str, str] = {
     "does not exist": "make it on the server, or name another in state.url",
     "too many": "raise max_connections of the server, or put a pooler before it",
     "connection failed": "see that the server runs and can be reached from here; nothing is lost meanwhile",
+    "connection is bad": "see that the server runs and can be reached from here; nothing is lost meanwhile",
     "connection timeout": "see that the server runs and can be reached from here; nothing is lost meanwhile",
     "failed to resolve": "name the server in state.url as it can be found from here",
 }

@@ -37,6 +37,7 @@ def snapshot(
     overdue: int = 0,
     hosts: Mapping[str, Mapping[str, int]] | None = None,
     skew: float = 0.2,
+    leader: bool = True,
 ) -> Snapshot:
     """Make the snapshot of an exporter that has polled; without `up` the platform's gauges are gone."""
     process = {
@@ -45,6 +46,7 @@ def snapshot(
         "job_exporter_poll_duration_seconds": 0.25,
         "job_exporter_pending_results": 2.0,
         "job_exporter_catching_up": float(catching_up),
+        "job_exporter_leader": float(leader),
     }
     platform = {
         Series("job_records", (("execute_status", "init"),)): 1.0,

@@ -37,6 +37,8 @@ GRAFANA = {
     [
         (Snapshot(), "the first poll has not ended yet", Health.STARTING),
         (snapshot(polls=0), "the first poll has not ended yet", Health.STARTING),
+        (snapshot(polls=0, leader=False, polled=0), "no replica has ended a poll yet", Health.STARTING),
+        (snapshot(polls=0, leader=False), None, Health.WORKING),
         (snapshot(), None, Health.WORKING),
         (snapshot(catching_up=True, polled=NOW - 600), None, Health.CATCHING_UP),
         (snapshot(polled=NOW - 74), None, Health.WORKING),
@@ -53,6 +55,15 @@ def test_the_page_says_how_it_stands(shown: Snapshot, error: str | None, health:
     assert told.find("h1")[0].text == STATES[health][0]
     wanted = health in {Health.FAILING, Health.DOWN}
     assert ((error or "")[1:] in status.text) is (wanted or not error)
+
+
+def test_a_replica_says_that_it_follows() -> None:
+    """It has ended no poll of its own, and shows all the same what was counted."""
+    told = Reader(html(snapshot(polls=0, leader=False)))
+    (status,) = told.find("section", "status")
+    assert "follows: it shows what the one that polls has counted" in status.text
+    assert "12,345" in told.find("main")[0].text
+    assert "follows" not in html(snapshot())
 
 
 def test_while_the_platform_is_down_its_numbers_are_not_shown() -> None:

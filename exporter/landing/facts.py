@@ -11,6 +11,7 @@ from exporter.recent import KEPT, WIDTH, Recent, Tally, first_kept, total
 STALE_POLLS = 5  # intervals without a good poll after which it is told: more than a slow platform takes
 STALE_LEAST = 60.0  # seconds; a demo that polls each second is not stale after five
 LAG_TALLIES = 3  # the lag is told of the last ten minutes or more: as it is now, not as it once was
+POLLED = "job_exporter_last_successful_poll_timestamp_seconds"  # of whoever polls
 
 
 class Health(StrEnum):
@@ -71,6 +72,7 @@ class Facts:
     health: Health
     error: str | None  # of the last poll, in words
     polled: float | None  # end of the last good poll
+    follows: bool  # another replica polls, or none
     polls: int
     poll_failures: int
     poll_seconds: float
@@ -94,7 +96,7 @@ def gathered(snapshot: Snapshot, kept: Kept, *, error: str | None, interval: flo
         sample = snapshot.counters.get(Series(name))
         return int(sample.value) if sample else 0
 
-    polled = gauge("job_exporter_last_successful_poll_timestamp_seconds") or None
+    polled = gauge(POLLED) or None
     recent, first = kept.recent, first_kept(now)
     window = [(number, recent.get(number, Tally())) for number in range(first, first + KEPT)]
     lately = [tally for _, tally in window[-LAG_TALLIES:] if tally.lagged]
@@ -104,6 +106,7 @@ def gathered(snapshot: Snapshot, kept: Kept, *, error: str | None, interval: flo
         health=_health(snapshot, error=error, late=_is_late(polled, interval, now)),
         error=error,
         polled=polled,
+        follows=_follows(snapshot),
         polls=counter("job_exporter_polls_total"),
         poll_failures=counter("job_exporter_poll_failures_total"),
         poll_seconds=gauge("job_exporter_poll_duration_seconds") or 0.0,
@@ -127,9 +130,14 @@ def _is_late(polled: float | None, interval: float, now: float) -> bool:
     return polled is not None and now - polled > max(STALE_LEAST, STALE_POLLS * interval)
 
 
+def _follows(snapshot: Snapshot) -> bool:
+    return snapshot.gauges.get(Series("job_exporter_leader")) == 0
+
+
 def _health(snapshot: Snapshot, *, error: str | None, late: bool) -> Health:
     polls = snapshot.counters.get(Series("job_exporter_polls_total"))
-    if not polls or not polls.value:
+    told = _follows(snapshot) and snapshot.gauges.get(Series(POLLED))
+    if not told and (not polls or not polls.value):
         return Health.STARTING
     if error is not None:
         up = snapshot.gauges.get(Series("job_exporter_platform_up"))

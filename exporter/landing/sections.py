@@ -106,6 +106,8 @@ def _vitals(facts: Facts) -> Iterator[tuple[str, Markup]]:
     else:
         ago = seconds(max(0.0, now - facts.polled))
         yield "Last good poll", join(clock(facts.polled, now=now), f" UTC, {ago} ago")
+    if facts.follows:
+        yield "This replica", el("span", "follows: it shows what the one that polls has counted")
     failed = f", {number(facts.poll_failures)} failed" if facts.poll_failures else ""
     yield "Polls since the start", join(number(facts.polls) + failed)
     if facts.polls:
@@ -145,7 +147,11 @@ def platform(facts: Facts) -> Markup:
         )
         for word, value, note, kind in tiles
     )
-    empty = "Not known until the platform answers." if facts.polls else "Known once the first poll has ended."
+    empty = (
+        "Not known until the platform answers."
+        if facts.polls or facts.polled
+        else "Known once the first poll has ended."
+    )
     return el(
         "section",
         el("h2", "On the platform now"),

@@ -1,7 +1,7 @@
 """A cable between an exporter and its database, which tests cut."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Literal
@@ -45,22 +45,31 @@ class Cable:
             writer.transport.abort()
             return
         self._writers |= {writer, there_writer}
-        await asyncio.gather(self._carry(reader, there_writer), self._carry(there_reader, writer))
+        await asyncio.gather(
+            self._carry(reader, there_writer, lambda data: data),
+            self._carry(there_reader, writer, self.carried),
+        )
         self._writers -= {writer, there_writer}
 
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def carried(self, data: bytes) -> bytes:
+        """What becomes of the bytes that the server sends."""
+        return data
+
+    async def _carry(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, change: Callable[[bytes], bytes]
+    ) -> None:
         with suppress(OSError):
             while data := await reader.read(65536):
                 await self._whole.wait()
-                writer.write(data)
+                writer.write(change(data))
                 await writer.drain()
         writer.transport.abort()
 
 
 @asynccontextmanager
-async def cable(socket: Path) -> AsyncIterator[Cable]:
+async def cable(socket: Path, kind: type[Cable] = Cable) -> AsyncIterator[Cable]:
     """Lay a cable to the server that listens at `socket` until the block ends."""
-    line = Cable(socket)
+    line = kind(socket)
     server = await asyncio.start_server(line.serve, "127.0.0.1", 0)
     line.port = server.sockets[0].getsockname()[1]
     try:

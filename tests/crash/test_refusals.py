@@ -152,6 +152,10 @@ WRONG = {
     "ledger of another program": Wrong(
         arguments=run(LEDGER), prepare=foreign_database, says=("database of another program", "state.url")
     ),
+    "ledger on a server that is away": Wrong(
+        arguments=run("--state.url=postgresql+psycopg://me:secret@127.0.0.1:9/ledger"),
+        says=("ledger postgresql+psycopg://me:***@127.0.0.1:9/ledger", "refused", "see that the server runs"),
+    ),
     "state that is no database": Wrong(arguments=run("--state.url=mongo:///a"), says=("--state.url",)),
     "simulator at no address": Wrong(
         arguments=("simulate", "--listen-address=here"), says=("--listen-address 'here'",)
