@@ -9,12 +9,14 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 from exporter import __version__, app, demo, logs
 from exporter.api import ConfigError
 from exporter.audit import audit, audit_parser
 from exporter.auditor import AuditError
 from exporter.check import check
+from exporter.copying import copy
 from exporter.ledger import LedgerError
 from exporter.metrics import MetricsConfig, families
 from exporter.settings import SettingsError, help_text, load
@@ -119,6 +121,29 @@ def _metrics(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     return 0
 
 
+def _ledger(argv: Sequence[str], environ: Mapping[str, str]) -> int:
+    del environ
+    given = _ledger_parser().parse_args(argv)
+    for table, rows in copy(given.source, given.target).items():
+        print(f"{table}: {rows} rows, all the same")
+    return 0
+
+
+class _LedgerParser(argparse.ArgumentParser):
+    """Raises where argparse would end the process."""
+
+    def error(self, message: str) -> NoReturn:
+        raise SettingsError(f"{message}; write: job-exporter ledger copy FROM TO")
+
+
+def _ledger_parser() -> argparse.ArgumentParser:
+    parser = _LedgerParser(add_help=False, allow_abbrev=False, usage="")
+    parser.add_argument("action", choices=("copy",), help="what to do; no exporter may run on either")
+    parser.add_argument("source", metavar="FROM", help="address of a ledger, as in state.url")
+    parser.add_argument("target", metavar="TO", help="address of an empty database, or of a file to be made")
+    return parser
+
+
 COMMANDS: Mapping[str, Command] = {
     "run": Command(summary="Run the daemon.", act=_run),
     "check": Command(summary="Ask each endpoint once, and say what was found.", act=_check),
@@ -137,6 +162,12 @@ COMMANDS: Mapping[str, Command] = {
         summary="Prove the count of one record, or of all that ended in a window of time.",
         act=audit,
         parser=audit_parser,
+    ),
+    "ledger": Command(
+        summary="Copy a ledger to another database, every row compared: ledger copy FROM TO.",
+        act=_ledger,
+        takes_settings=False,
+        parser=_ledger_parser,
     ),
     "metrics": Command(summary="List every metric with its labels, type and meaning.", act=_metrics),
 }

@@ -58,7 +58,7 @@ class Database:
         process that is paused in the middle of one must not hold its locks. It shows `caller` to a person
         who asks it for its connections.
         """
-        self._name = _name(url)
+        self.name = _name(url)
         self.lock = Lock(url)
         try:
             self.engine = _engine(url, patience, f"job-exporter {caller}".rstrip())
@@ -96,19 +96,26 @@ class Database:
                 async for _ in connection.notifies():
                     yield
         except psycopg.Error as error:
-            raise LedgerError(f"ledger {self._name}: {_advice(str(error))}") from None
+            raise LedgerError(f"ledger {self.name}: {_advice(str(error))}") from None
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[sa.Connection]:
         """Run a transaction, which is committed if the block ends well."""
-        with explained(self._name), self.engine.begin() as connection:
+        with explained(self.name), self.engine.begin() as connection:
             yield connection
+
+    @contextlib.contextmanager
+    def consistent(self) -> Iterator[sa.Connection]:
+        """Read and hold rows, and see one moment throughout."""
+        options = {"isolation_level": "REPEATABLE READ"} if self.shared else {}
+        with explained(self.name), self.engine.connect() as connection:
+            yield connection.execution_options(**options)
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sa.Connection]:
         """Read, and see one moment throughout."""
         options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True} if self.shared else {}
-        with explained(self._name), self.engine.connect() as connection:
+        with explained(self.name), self.engine.connect() as connection:
             yield connection.execution_options(**options)
 
 

@@ -105,6 +105,7 @@ class Poller:
         self._publish_due = 0.0  # when a round may be shown; monotonic
         self._failures = 0  # polls in a row
         self._loads = ledger.loads  # of the memory that `_tail` goes on from
+        self._term = ledger.term  # in which polls were made last
         self._caught_up = False
         self._reached = False
         self._tasks: set[asyncio.Task[Any]] = set()  # what `stop` cancels
@@ -122,6 +123,8 @@ class Poller:
         if self.busy:
             return
         self._idle.clear()
+        if self._term != self._ledger.term:  # what failed in an earlier one is no reason to wait in this
+            self._term, self._failures, self._not_before = self._ledger.term, 0, 0.0
         try:
             while self._monotonic() >= self._not_before and self._ledger.leads and await self._polled():
                 pass

@@ -86,6 +86,10 @@ leader = sa.Table(  # one row: who may write, see `leadership`; with SQLite nobo
 )
 
 
+# All that a ledger remembers: not who leads.
+TABLES = tuple(table for table in _tables.sorted_tables if table is not leader)
+
+
 class SchemaError(Exception):
     """The database is not a ledger that this program can use; the message says why and what to do."""
 
@@ -125,31 +129,28 @@ def migrate(connection: sa.Connection) -> None:
     """Bring the ledger to the newest version. Raises SchemaError: not a ledger, or a newer one."""
     if connection.dialect.name == "postgresql":
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATING)))
-    version = _version(connection)
-    if version > len(MIGRATIONS):
+    had = version(connection) or 0
+    if had > len(MIGRATIONS):
         raise SchemaError(
-            f"it has version {version}, this program knows {len(MIGRATIONS)}; start the newer program again"
+            f"it has version {had}, this program knows {len(MIGRATIONS)}; start the newer program again"
         )
-    for migration in MIGRATIONS[version:]:
+    for migration in MIGRATIONS[had:]:
         migration(connection)
-    if version < len(MIGRATIONS):
+    if had < len(MIGRATIONS):
         put(connection, "version", len(MIGRATIONS))
 
 
-def _version(connection: sa.Connection) -> int:
-    """How many migrations the ledger has had. Raises SchemaError if its tables are not those of a ledger."""
+def version(connection: sa.Connection) -> int | None:
+    """How many migrations the ledger has had; None: there is none. Raises SchemaError: it is no ledger."""
     inspector = sa.inspect(connection)
     tables = set(inspector.get_table_names())
     if meta.name in tables and {"key", "value"} <= {
         column["name"] for column in inspector.get_columns(meta.name)
     }:
-        version = get(connection, "version", int)
-        if version is not None:
-            return version
-        if (
-            connection.dialect.name == "sqlite"
-        ):  # makes tables outside transactions: a first start was cut short
-            return 0
+        had = get(connection, "version", int)
+        # SQLite makes tables outside transactions: without a version a first start was cut short.
+        if had is not None or connection.dialect.name == "sqlite":
+            return had
     elif tables and connection.dialect.name == "sqlite":
         raise SchemaError("it is the database of another program; name another file in state.url")
     if taken := sorted(tables & set(_tables.tables)):
@@ -157,7 +158,7 @@ def _version(connection: sa.Connection) -> int:
             f"{', '.join(taken)} there {'is' if len(taken) == 1 else 'are'} another program's; "
             "name another database, or a schema of its own, in state.url"
         )
-    return 0
+    return None
 
 
 def claim(connection: sa.Connection, platform: str) -> None:
