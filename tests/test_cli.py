@@ -73,7 +73,7 @@ def test_the_command_line_is_the_process_own(monkeypatch: pytest.MonkeyPatch, ca
 def test_an_unknown_command_is_refused(capsys: Captured) -> None:
     """Those that there are get named."""
     line = refused(capsys, "start")
-    assert "no command 'start'; there are: run, check, simulate, demo, audit, metrics" in line
+    assert "no command 'start'; there are: run, check, simulate, demo, audit, ledger, metrics" in line
 
 
 @pytest.mark.parametrize("command", [*COMMANDS])
@@ -83,7 +83,7 @@ def test_each_command_tells_its_flags(command: str, flag: str, capsys: Captured)
     assert ran(command, flag) == 0
     told = capsys.readouterr().out
     assert told.startswith(f"Usage: job-exporter {command} [flags]\n\n{COMMANDS[command].summary}\n")
-    assert ("--poll.interval" in told) is (command != "simulate")
+    assert ("--poll.interval" in told) is COMMANDS[command].takes_settings
     assert ("--scenario" in told) is (command in {"simulate", "demo"})
 
 
