@@ -15,6 +15,7 @@ from tests.deploy_support import KUBERNETES, documents, nested, run, tool
 
 BASE = KUBERNETES / "base"
 MONITORING = KUBERNETES / "overlays" / "monitoring"
+REPLICAS = KUBERNETES / "overlays" / "replicas"
 OWN_KINDS = {"ServiceMonitor", "PrometheusRule", "Kustomization"}
 
 # What the operator's API (monitoring.coreos.com/v1) takes, as far as it is used here; strict on the rest.
@@ -125,6 +126,7 @@ def test_every_manifest_fits_its_schema() -> None:
         validate(manifest)
     assert {item["kind"] for item in found} == {
         "ServiceAccount", "Service", "StatefulSet", "ServiceMonitor", "PrometheusRule", "NetworkPolicy",
+        "PodDisruptionBudget",
     }  # fmt: skip
 
 
@@ -136,7 +138,7 @@ def test_older_clusters_take_the_core_manifests(version: str) -> None:
             kubernetes_validate.validate(manifest, version, strict=True)
 
 
-@pytest.mark.parametrize("folder", [BASE, MONITORING], ids=lambda folder: folder.name)
+@pytest.mark.parametrize("folder", [BASE, MONITORING, REPLICAS], ids=lambda folder: folder.name)
 def test_each_kustomization_is_whole(folder: Path) -> None:
     """Every file and folder a kustomization names exists, and no manifest beside it is forgotten."""
     (kustomization,) = documents(folder / "kustomization.yaml")
@@ -149,7 +151,7 @@ def test_each_kustomization_is_whole(folder: Path) -> None:
     assert {path.name for path in folder.glob("*.yaml")} - {"kustomization.yaml"} <= named
 
 
-@pytest.mark.parametrize("folder", [BASE, MONITORING], ids=lambda folder: folder.name)
+@pytest.mark.parametrize("folder", [BASE, MONITORING, REPLICAS], ids=lambda folder: folder.name)
 def test_kustomize_builds_what_kubernetes_takes(folder: Path) -> None:
     """The real kustomize builds each folder; its result is valid, and the pod gets its configuration."""
     result = built(folder)
@@ -259,6 +261,33 @@ def test_one_writer_on_one_volume() -> None:
     mounts = {mount["name"]: mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}
     assert set(mounts) == claims | volumes
     assert {name: mounts[name] for name in claims} == {"ledger": "/var/lib/job-exporter"}
+
+
+def test_replicas_share_the_ledger_on_a_server() -> None:
+    """Two pods, no volume of their own, the address from a Secret, the server reachable."""
+    result = built(REPLICAS)
+    spec = only("StatefulSet", result)["spec"]
+    pod = spec["template"]["spec"]
+    (container,) = pod["containers"]
+    assert spec["replicas"] == 2
+    assert "volumeClaimTemplates" not in spec
+    assert {mount["name"] for mount in container["volumeMounts"]} == {item["name"] for item in pod["volumes"]}
+    assert container["env"] == [
+        {
+            "name": "JOB_EXPORTER_STATE__URL",
+            "valueFrom": {"secretKeyRef": {"name": "job-exporter-ledger", "key": "url"}},
+        }
+    ]
+    labels = spec["template"]["metadata"]["labels"].items()
+    budget = only("PodDisruptionBudget", result)["spec"]
+    assert budget["maxUnavailable"] == 1
+    (spread,) = pod["topologySpreadConstraints"]
+    for selector in (budget["selector"], spread["labelSelector"]):
+        assert selector["matchLabels"].items() <= labels
+    ports = [port["port"] for ports in nested(only("NetworkPolicy", result), "ports") for port in ports]
+    assert 5432 in ports
+    (alone,) = only("StatefulSet")["spec"]["template"]["spec"]["containers"]
+    assert container["securityContext"] == alone["securityContext"]
 
 
 def test_a_secret_is_only_referred_to() -> None:
