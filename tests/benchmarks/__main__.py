@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 from rich.console import Console
 
-from tests.benchmarks import cost, freshness, memory, platform_cost, rendering, scraping, settling
+from tests.benchmarks import cost, freshness, ledgers, memory, platform_cost, rendering, scraping, settling
 from tests.benchmarks.figures import Section, markdown, print_section
 from tests.benchmarks.measuring import quiet
 
@@ -24,6 +24,7 @@ PARTS: dict[str, Callable[[bool], Section]] = {
     "rendering": lambda _: rendering.measure(),
     "scraping": lambda _: scraping.measure(),
     "settling": lambda _: settling.measure(),
+    "ledgers": lambda _: ledgers.measure(),
     "memory": memory.measure,
 }
 
