@@ -67,7 +67,9 @@ def begin(
         newest=adopt if history == 0 else None,
         since=horizon if history else None,
     )
-    tail = tails.probed(tail, page, now=clock.now, recheck_interval=recheck_interval)
+    tail = tails.probed(
+        tail, page, now=clock.now, platform_now=clock.platform, recheck_interval=recheck_interval
+    )
     # With all of history counted, or none there to be the baseline, every record is surely new.
     floor = 0.0 if history is None or not total else None
     return Changes(

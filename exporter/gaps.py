@@ -10,6 +10,7 @@ from exporter.model import Page
 
 MAX_PAGE_SIZE = 50  # a page of 1000 killed a real platform; 50 light records are one cheap answer
 HOLD = 900.0  # seconds that an empty position is looked at again: rows came late by seconds, never minutes
+TIE = 5.0  # seconds: starts are whole ones, a total is taken in a moment after it was told, clocks differ
 FIRST_STEP = 5  # positions that a gap goes deeper at first: ties are a handful
 MAX_STEP = 400  # and at most: eight pages between two looks at what was found; so wide is a look back, too
 RELOOK_GROWTH = 4.0  # each wait for the next look at an empty position is so much longer: seven in all
@@ -30,6 +31,7 @@ class Gap:
     low: tuple[float, str] | None = None  # start and id of the lowest record seen in this pass
     low_known: bool = False  # and whether it was known before this pass
     anchor: int = 0  # positions at the bottom that were read before: nothing that is missing lies there
+    after: float | None = None  # of growth: it was not there yet at this time (platform's clock)
     step: int = FIRST_STEP
     looks: int = 0  # passes done
     is_check: bool = False  # nothing is known to be missing: a re-check
@@ -102,13 +104,15 @@ def explained_elsewhere(gaps: list[Gap], left: list[float], view: View) -> list[
     """Let the records that no gap on their page was missing explain what the nearest other ones miss.
 
     A record that ties with others lands below the positions that its growth was taken to be, and moves up
-    what lies above it. A gap that was read to its bottom keeps what it misses: a record without rows.
+    what lies above it. One that had begun before the growth was there came with a deletion that hid it, and
+    explains none. A gap that was read to its bottom keeps what it misses: a record without rows.
     """
     after = list(gaps)
     for number in sorted(range(len(gaps)), key=lambda number: abs(gaps[number].lo - view.lo)):
         gap = gaps[number]
-        if gap.until is None and gap.floor is None:
-            found = min(gap.missing, len(left))
+        if gap.after is not None and gap.until is None:
+            ties = sum(start >= gap.after - TIE for start in left)
+            found = min(gap.missing, ties)
             after[number] = replace(gap, missing=gap.missing - found)
             del left[:found]
     return after

@@ -191,8 +191,10 @@ class Poller:
         if self._ledger.state.beginning is None:
             await self._begin(tail, page)
         else:
-            recheck = self._config.recheck_interval
-            self._tail = tails.probed(tail, page, now=self._wall(), recheck_interval=recheck)
+            clock, recheck = self._clock(), self._config.recheck_interval
+            self._tail = tails.probed(
+                tail, page, now=clock.now, platform_now=clock.platform, recheck_interval=recheck
+            )
         if tails.backlog(self._tail, self._wall()) > MUCH:
             self._caught_up = False
 

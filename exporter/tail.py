@@ -5,8 +5,8 @@ Rules:
     the platform's pages; only `pages` knows how they lie over them.
 2.  What is missing is known by counting. When the total grows by k, k records are *missing*: a `Gap`
     is opened over the new positions and the one below, and each record that a page shows for the
-    first time makes one less: of the gap it lies in, else of the nearest. So the sum of what is missing
-    is always what no page has shown. Nothing is closed because it looks right.
+    first time makes one less: of the gap it lies in, else, if it ties, of the nearest. So the sum of what
+    is missing is what no page has shown. Nothing is closed because it looks right.
 3.  A gap is read from its top downwards. When its bottom is reached it goes deeper (twice as far each
     time) while more is missing than empty positions could hide (a tie or a late record landed before
     it), or while the lowest record seen is new (a deletion hid growth: the total told too little).
@@ -55,6 +55,7 @@ class Tail:
     """What is known of the platform's pages; all of it is kept in the ledger."""
 
     total: int | None = None  # records on the platform; None: never asked
+    told: float | None = None  # when that was told (platform's clock)
     order: Order | None = None
     first_id: str | None = None  # the record on page 1 of size 1
     first_start: float | None = None
@@ -103,8 +104,11 @@ def too_heavy(tail: Tail, request: PageRequest) -> Tail:
     )
 
 
-def probed(tail: Tail, page: Page, *, now: float, recheck_interval: float) -> Tail:
-    """Take in the answer to `PROBE`: growth opens a gap, anything odd makes a check due."""
+def probed(tail: Tail, page: Page, *, now: float, platform_now: float, recheck_interval: float) -> Tail:
+    """Take in the answer to `PROBE`: growth opens a gap, anything odd makes a check due.
+
+    `now` is our clock, `platform_now` the platform's.
+    """
     total = page.total or 0
     first = page.items[0] if page.items else None
     # Without one, its rows blink or it has none: that tells nothing.
@@ -113,7 +117,7 @@ def probed(tail: Tail, page: Page, *, now: float, recheck_interval: float) -> Ta
     if changed or total != tail.total:
         soon = min(tail.recheck_due, now + recheck_interval)
         tail = replace(tail, recheck_wait=recheck_interval, recheck_due=soon)
-    tail = _resized(tail, total, now)
+    tail = _resized(tail, total, now, platform_now)
     tail = replace(tail, gaps=joined(tail.gaps))
     if first is not None:
         tail = replace(tail, first_id=first.id, first_start=first.start)
@@ -166,11 +170,11 @@ def next_page(tail: Tail, *, now: float, limit: int = MAX_PAGE_SIZE) -> PageRequ
 def read(tail: Tail, page: Page, known: Container[str], *, now: float, platform_now: float) -> Reading:
     """Take in a page of the tail; `known` holds the ids of its records that the ledger has.
 
-    `now` is our clock, `platform_now` the platform's.
+    Clocks are those of `probed`.
     """
     total = page.total if page.total is not None else tail.total or 0
     # Growth that the page itself tells lies above it, and stays a gap apart until the page has been taken in.
-    tail = _ordered(_resized(tail, total, now), page)
+    tail = _ordered(_resized(tail, total, now, platform_now), page)
     lo, hi = covered(page, total, tail.order)
     fresh = tuple(item for item in page.items if item.id not in known)
     view = View(lo=lo, hi=hi, page=page, known=known, holes=max(0, hi - lo - len(page.items)))
@@ -236,14 +240,15 @@ def _next_gap(tail: Tail, size: int, now: float) -> Gap | None:
     )
 
 
-def _resized(tail: Tail, total: int, now: float) -> Tail:
+def _resized(tail: Tail, total: int, now: float, platform_now: float) -> Tail:
     """Rules 2 and 5: growth opens a gap, shrinking widens the open ones downwards."""
+    told, tail = tail.told, replace(tail, told=platform_now)
     if tail.total is None or total == tail.total:
         return replace(tail, total=total)
     if total > tail.total:
         anchor = min(1, tail.total)
         gap = open_gap(tail.total - anchor, total, missing=total - tail.total, now=now)
-        return replace(tail, total=total, gaps=(*tail.gaps, replace(gap, anchor=anchor)))
+        return replace(tail, total=total, gaps=(*tail.gaps, replace(gap, anchor=anchor, after=told)))
     gone = tail.total - total
     gaps = tuple(
         replace(

@@ -114,8 +114,8 @@ class Tracked:
     looks: int = 0  # that were answered; a restart may forget some
     unread: int = 0  # looks in a row whose answer could not be read
     result_looks: int = 0
-    reported: int = 0  # most rows with a status that a look has shown
     record: Record | None = None  # once done; not kept in the ledger, it is read again after a restart
+    best: Results | None = None  # of the looks at its hosts, the one that showed most; not kept either
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,15 +270,13 @@ def _done(
         wait = max(rules.interval, min(MAX_LOOK_INTERVAL, AGE_SHARE * waited))
         settled = waited >= RESULTS_LIMIT
     else:
+        best = results if _shows_most(tracked, results) else tracked.best
         settled = is_complete(record, results) or _waited_enough(tracked, results, waited, rules)
         wait = min(
             rules.interval * 2.0**tracked.result_looks, max(rules.interval, rules.settle_grace - waited)
         )
-        tracked = replace(
-            tracked,
-            result_looks=tracked.result_looks + 1,
-            reported=max(tracked.reported, _reported(results)),
-        )
+        tracked = replace(tracked, result_looks=tracked.result_looks + 1, best=best)
+        results = best
     if not settled:
         return replace(tracked, due=clock.now + wait)
     counting = Counting(
@@ -311,13 +309,18 @@ def _left(tracked: Tracked, outcome: Outcome, **more: Any) -> Settlement:
 def _waited_enough(tracked: Tracked, results: Results, waited: float, rules: Rules) -> bool:
     """Whether a finished record is to be taken with the hosts that have not reported.
 
-    Rows blink: what counts is never the only look, nor one that shows less than an earlier one did. As for
-    `due`, a poll a little early is in time.
+    Rows blink, or go with their record: what counts is never the only look, and if the last one shows less
+    than an earlier one did, that one counts, a while later. As for `due`, a poll a little early is in time.
     """
     seen_twice = tracked.result_looks > 0 or not rules.settle_grace
-    shows_all = _reported(results) >= tracked.reported or waited >= rules.settle_grace + MAX_LOOK_INTERVAL
+    shows_all = _shows_most(tracked, results) or waited >= rules.settle_grace + MAX_LOOK_INTERVAL
     return seen_twice and shows_all and waited >= rules.settle_grace - rules.interval / 4
 
 
-def _reported(results: Results) -> int:
-    return sum(row.status is not None for row in results.rows)
+def _shows_most(tracked: Tracked, results: Results) -> bool:
+    """Whether no earlier look has shown more hosts that reported, or as many and more rows."""
+    return tracked.best is None or _reported(results) >= _reported(tracked.best)
+
+
+def _reported(results: Results) -> tuple[int, int]:
+    return sum(row.status is not None for row in results.rows), len(results.rows)

@@ -47,14 +47,14 @@ def follow(connection: sa.Connection, had: Mapping[str, Tracked], changes: Chang
     """The open set after the changes. A record's own data is not written: it is read again."""
     now = dict(had)
     if changes.found:
-        rows = [{"id": item.id, "state": encode(replace(item, record=None))} for item in changes.found]
+        rows = [{"id": item.id, "state": _kept(item)} for item in changes.found]
         connection.execute(sa.insert(followed), rows)
         now.update((item.id, item) for item in changes.found)
     written = [item for item in changes.changed if _durable(item) != _durable(had.get(item.id))]
     if written:
         connection.execute(
             sa.update(followed).where(followed.c.id == sa.bindparam("key")),
-            [{"key": item.id, "state": encode(replace(item, record=None))} for item in written],
+            [{"key": item.id, "state": _kept(item)} for item in written],
         )
     now.update((item.id, item) for item in changes.changed)
     for chunk in chunks([item.id for item in changes.settlements]):
@@ -64,11 +64,15 @@ def follow(connection: sa.Connection, had: Mapping[str, Tracked], changes: Chang
     return now
 
 
+def _kept(item: Tracked) -> str:
+    return encode(replace(item, record=None, best=None))
+
+
 def _durable(item: Tracked | None) -> Tracked | None:
     """What a restart must find of a record; when to look next is found anew."""
     if item is None:
         return None
-    return replace(item, due=0.0, record=None, looks=0, unread=0, result_looks=0, reported=0)
+    return replace(item, due=0.0, record=None, looks=0, unread=0, result_looks=0, best=None)
 
 
 def number(

@@ -10,6 +10,7 @@ from exporter.gaps import (
     HOLD,
     MAX_STEP,
     RELOOK_LIMIT,
+    TIE,
     Bounds,
     Gap,
     View,
@@ -124,11 +125,12 @@ def test_a_record_that_began_later_is_none_of_the_missing() -> None:
 
 def test_what_no_gap_on_a_page_missed_explains_the_nearest_other() -> None:
     """A tie landed below where its growth was taken to be: nothing is looked for that was found."""
-    near, far, looked_at = grown(94, 100), grown(200, 210), grown(80, 90, until=NOW)
-    left = [NOW] * 7
-    after = explained_elsewhere([far, near, looked_at], left, view(60, 70))
-    assert [gap.missing for gap in after] == [9 - 2, 0, 9]
-    assert left == []
+    near, far = grown(94, 100, after=NOW), grown(200, 210, after=NOW)
+    looked_at, first_reading = grown(80, 90, after=NOW, until=NOW), gap(20, 90, missing=9)
+    left = [NOW, NOW, NOW, NOW - TIE, NOW - TIE, NOW - TIE, NOW - TIE, NOW - TIE - 1]
+    after = explained_elsewhere([far, near, looked_at, first_reading], left, view(60, 70))
+    assert [gap.missing for gap in after] == [9 - 2, 0, 9, 9]
+    assert left == [NOW - TIE - 1]
 
 
 def test_time_in_which_nobody_looked_is_no_part_of_the_hold() -> None:

@@ -127,7 +127,7 @@ def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
             latest=latest,
         )
         ledger.commit(given, now=NOW)
-        done_a = tracked("a", stage=Stage.DONE, done=NOW, record=done("a"), reported=3)
+        done_a = tracked("a", stage=Stage.DONE, done=NOW, record=done("a"))
         before = ledger.commit(changes(changed=(done_a,)), now=NOW)
     with opened(tmp_path, now=NOW + 9) as ledger:
         after = ledger.state

@@ -88,8 +88,8 @@ MUTANTS = (
     Mutant(
         name="open records are forgotten when they leave the tail",
         file="tracker.py",
-        old="    waiting = [item for item in tracked if not soon < item.due <= never]",
-        new="    waiting = [item for item in tracked if not soon < item.due <= never and now < item.found + 60]",  # noqa: E501
+        old="if not soon < item.due <= never)",
+        new="if not soon < item.due <= never and now < item.found + 60)",
     ),
     Mutant(
         name="a record settles before its hosts",

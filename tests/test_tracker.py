@@ -302,16 +302,21 @@ def test_incomplete_hosts_are_never_settled_by_their_only_look() -> None:
 
 
 def test_hosts_are_not_settled_by_a_look_that_shows_less_than_an_earlier_one() -> None:
-    """Rows blink: what was seen comes back within a minute, or is given up."""
+    """Rows blink, or go with their record: what was seen comes back within a minute, or counts as it was."""
     record = done(expected_hosts=frozenset("abc"))
-    first = open_(look(tracked(), record, rows(row("a"), row("b"), row("c", None))))
-    assert first.reported == 2
+    all_rows = rows(row("a"), row("b"), row("c", None))
+    first = open_(look(tracked(), record, all_rows))
     blinked = open_(look(first, None, rows(row("a")), clock=at(15)))
-    assert blinked.reported == 2
-    back = left(look(blinked, None, rows(row("a"), row("b")), clock=at(30)))
-    assert counts(back, "missing_rows")
-    gone = left(look(blinked, None, rows(row("a")), clock=at(15 + MAX_LOOK_INTERVAL)))
-    assert counts(gone, "missing_rows")
+    assert blinked.best == all_rows
+    late = at(15 + MAX_LOOK_INTERVAL)
+    silent = series("job_host_results_total", idc="杭州", status="unreported")
+    for settlement in (
+        left(look(blinked, None, all_rows, clock=at(30))),
+        left(look(blinked, None, rows(row("a")), clock=late)),
+        left(look(blinked, None, rows(), clock=late)),
+    ):
+        assert not counts(settlement, "missing_rows")
+        assert any(increment.series == silent for increment in settlement.increments)
 
 
 @pytest.mark.parametrize(("early", "settled"), [(3.7, True), (3.8, False)])
