@@ -136,7 +136,7 @@ def _engine(url: str, patience: float, name: str) -> sa.Engine:
         if parsed.drivername == "postgresql+psycopg":
             return _postgresql(parsed, patience, name)
         engine = sa.create_engine(parsed)
-    except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ImportError) as error:
+    except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ImportError, ValueError) as error:
         if getattr(error, "name", None) == "psycopg":
             raise LedgerError(
                 "PostgreSQL needs the package psycopg; install job-exporter[postgresql]"
@@ -153,7 +153,7 @@ def _name(url: str) -> str:
     """Name the database of an address, without anything that may be a password."""
     try:
         parsed = sa.make_url(url)
-    except sa.exc.ArgumentError:
+    except (sa.exc.ArgumentError, ValueError):  # ValueError: a port that is no number
         return "of state.url"
     return parsed.set(query={}).render_as_string(hide_password=True)
 
@@ -210,7 +210,7 @@ class Lock:
         self._is_new = False
         try:
             parsed = sa.make_url(url)
-        except sa.exc.ArgumentError:
+        except (sa.exc.ArgumentError, ValueError):  # ValueError: a port that is no number
             return  # `_engine` says so
         if parsed.get_backend_name() == "sqlite" and parsed.database not in {None, "", ":memory:"}:
             self._take(str(parsed.database))

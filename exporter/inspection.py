@@ -134,7 +134,7 @@ def _beside(url: str) -> tuple[Callable[[], AbstractContextManager[sa.Connection
     """
     try:
         parsed = sa.make_url(url)
-    except sa.exc.ArgumentError:
+    except (sa.exc.ArgumentError, ValueError):
         parsed = None
     if parsed is None or parsed.get_backend_name() != "sqlite":
         database = Database(url, patience=PATIENCE)

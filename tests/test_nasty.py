@@ -1,6 +1,6 @@
 """A platform whose every text may be anything: log, exposition, page and readiness stay well formed.
 
-All of the program but its sockets: bytes of a platform through client, decoders, poller, ledger, and out again.
+All of the program but its sockets: bytes of a platform through client, decoders, poller and ledger.
 """
 
 import json
@@ -170,7 +170,7 @@ def expect_page(daemon: Daemon) -> None:
 @settings(max_examples=10, deadline=None)
 @given(words=st.lists(WORDS, min_size=1, max_size=12))
 def test_whatever_the_platform_calls_its_things(form: Literal["logfmt", "json"], words: list[str]) -> None:
-    """Everything is counted once under its name, and nothing that is put out can be taken for something else."""
+    """Everything is counted once under its name, and nothing put out can be taken for something else."""
     expect_all_well(Platform(words), form)
 
 
