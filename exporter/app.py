@@ -55,10 +55,7 @@ class Exporter:
         """Open everything that can fail; raises SettingsError, ConfigError, LedgerError, WebError."""
         base_url = settings.require_platform()
         self._settings = settings
-        metrics = MetricsConfig(
-            record_labels=settings.metrics.record_labels,
-            duration_buckets=settings.metrics.duration_buckets,
-        )
+        metrics = metrics_config(settings)
         self._exposition = Exposition(zero_hold=settings.metrics.zero_hold, config=metrics)
         self._process = ProcessMetrics(version=__version__, python=platform.python_version())
         site = site_of(settings, base_url)
@@ -228,13 +225,14 @@ def api_config(settings: Settings, base_url: str) -> ApiConfig:
 def poll_config(settings: Settings) -> PollConfig:
     """When to poll and what to count, as it is set."""
     poll = settings.poll
+    metrics = metrics_config(settings)
     return PollConfig(
         rules=Rules(
             interval=poll.interval,
             settle_grace=poll.settle_grace,
             overdue_grace=poll.overdue_grace,
-            record_labels=settings.metrics.record_labels,
-            buckets=Buckets(duration=settings.metrics.duration_buckets, hosts=HOST_BUCKETS, lag=LAG_BUCKETS),
+            record_labels=metrics.record_labels,
+            buckets=buckets(metrics),
         ),
         recheck_interval=poll.recheck_interval,
         adopt=poll.adopt,
@@ -243,6 +241,18 @@ def poll_config(settings: Settings) -> PollConfig:
         page_size=settings.api.page_size,
         retention=settings.state.retention,
     )
+
+
+def metrics_config(settings: Settings) -> MetricsConfig:
+    """What the metrics look like, as it is set."""
+    return MetricsConfig(
+        record_labels=settings.metrics.record_labels, duration_buckets=settings.metrics.duration_buckets
+    )
+
+
+def buckets(metrics: MetricsConfig) -> Buckets:
+    """The bounds of all histograms of records."""
+    return Buckets(duration=metrics.duration_buckets, hosts=HOST_BUCKETS, lag=LAG_BUCKETS)
 
 
 def web_config(settings: Settings) -> WebConfig:

@@ -15,16 +15,18 @@ from exporter import __version__, app, demo, logs
 from exporter.api import ConfigError
 from exporter.audit import audit, audit_parser
 from exporter.auditor import AuditError
+from exporter.backfill.command import backfill, backfill_parser
+from exporter.backfill.grid import BackfillError
 from exporter.check import check
 from exporter.copying import copy
 from exporter.ledger import LedgerError
-from exporter.metrics import MetricsConfig, families
+from exporter.metrics import families
 from exporter.settings import SettingsError, help_text, load
 from exporter.web import WebError
 from exporter.window import WindowError
 
 # What a wrong setting, address, certificate or ledger raises: the user's to mend.
-REFUSALS = (SettingsError, ConfigError, LedgerError, WebError, WindowError, AuditError)
+REFUSALS = (SettingsError, ConfigError, LedgerError, WebError, WindowError, AuditError, BackfillError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,10 +114,7 @@ def _check(argv: Sequence[str], environ: Mapping[str, str]) -> int:
 
 def _metrics(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     settings = load(argv, environ)
-    config = MetricsConfig(
-        record_labels=settings.metrics.record_labels, duration_buckets=settings.metrics.duration_buckets
-    )
-    for family in families(config):
+    for family in families(app.metrics_config(settings)):
         labels = "{" + ",".join(family.labels) + "}" if family.labels else ""
         print(f"{family.name}{labels} ({family.type})\n    {family.help}")
     return 0
@@ -170,4 +169,9 @@ COMMANDS: Mapping[str, Command] = {
         parser=_ledger_parser,
     ),
     "metrics": Command(summary="List every metric with its labels, type and meaning.", act=_metrics),
+    "backfill": Command(
+        summary="Write what would have been counted in the past, for Prometheus to load.",
+        act=backfill,
+        parser=backfill_parser,
+    ),
 }

@@ -213,10 +213,8 @@ class Ledger:
             ended, started = connection.execute(bounds).one()
             gone = connection.execute(sa.delete(settled).where(old)).rowcount
             began = state.beginning
-            if gone and began is not None and began.floor is not None:
-                began = Beginning(
-                    horizon=max(began.horizon, ended or 0.0), floor=max(began.floor, started or 0.0)
-                )
+            if gone and began is not None:
+                began = began.pruned(ended=ended or 0.0, started=started or 0.0)
                 schema.put(connection, "beginning", began)
         self.state = replace(state, beginning=began, records=state.records - gone)
         return gone

@@ -167,6 +167,11 @@ class Section:
         self._groups: dict[Labels, Group] = {}
         self._ordered: list[Group] = []
 
+    @property
+    def head(self) -> str:
+        """HELP and TYPE in OpenMetrics."""
+        return _heads(self.family)[1]
+
     def group(self, series: Series) -> Group:
         """Give the group that shows `series`; label sets that look the same once shown share one.
 
@@ -174,7 +179,7 @@ class Section:
         """
         if self.family.type is MetricType.HISTOGRAM and series.part != "sum":
             float(series.part)
-        labels = tuple(sorted((name, _UNSHOWABLE.sub("\ufffd", value)) for name, value in series.labels))
+        labels = tuple(sorted((name, showable(value)) for name, value in series.labels))
         group = self._groups.get(labels)
         if group is None:
             group = self._groups[labels] = Group(self.family, labels)
@@ -195,6 +200,11 @@ class Section:
             old if old is not None and old.groups == piece else Block(head, piece)
             for old, head, piece in zip(chain(self.blocks, repeat(None)), heads, pieces, strict=False)
         ]
+
+
+def showable(value: str) -> str:
+    """Give a label value with what no format can hold replaced."""
+    return _UNSHOWABLE.sub("\ufffd", value)
 
 
 def _heads(family: Family) -> tuple[str, str]:
@@ -229,7 +239,7 @@ def _escape(value: str) -> str:
 
 def _exemplar(exemplar: Exemplar) -> str:
     """Give the end of a line that names the record behind it; "" where that would be malformed."""
-    record = _UNSHOWABLE.sub("\ufffd", exemplar.record_id)
+    record = showable(exemplar.record_id)
     if len("record_id") + len(record) > EXEMPLAR_LIMIT or not isfinite(exemplar.timestamp):
         return ""
     label = f'{{record_id="{_escape(record)}"}}'

@@ -95,6 +95,23 @@ class Beginning:
     floor: float | None  # what started later is surely new; None: the first reading is going on
     lowest: float | None = None  # earliest start that the first reading met so far
     read: int = 0  # bytes of the pages of the first reading
+    first_horizon: float | None = None  # before any pruning moved it; None: none did
+
+    @property
+    def began(self) -> float:
+        """What ended by then was never counted, whatever was pruned since."""
+        return self.horizon if self.first_horizon is None else self.first_horizon
+
+    def pruned(self, *, ended: float, started: float) -> "Beginning":
+        """After the ledger forgot records: the latest end, and the latest start of these."""
+        if self.floor is None:
+            return self
+        return replace(
+            self,
+            horizon=max(self.horizon, ended),
+            floor=max(self.floor, started),
+            first_horizon=self.began,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

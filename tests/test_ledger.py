@@ -210,9 +210,13 @@ def test_what_was_pruned_becomes_the_baseline(tmp_path: Path) -> None:
         settle(ledger, "old", now=NOW + 25, end=NOW + 20)
         settle(ledger, *(str(number) for number in range(KEPT_SETTLED)), now=NOW + 900)
         assert ledger.prune(before=NOW + 800) == 1
-        assert ledger.state.beginning == Beginning(horizon=NOW + 20, floor=NOW + 10)
+        assert ledger.state.beginning == Beginning(
+            horizon=NOW + 20, floor=NOW + 10, first_horizon=NOW
+        )
     with opened(tmp_path) as ledger:
-        assert ledger.state.beginning == Beginning(horizon=NOW + 20, floor=NOW + 10)
+        assert ledger.state.beginning == Beginning(
+            horizon=NOW + 20, floor=NOW + 10, first_horizon=NOW
+        )
 
 
 @pytest.mark.parametrize("jump", [-400.0, 86_400.0])
@@ -223,7 +227,17 @@ def test_pruning_goes_by_the_times_of_the_records(jump: float, tmp_path: Path) -
         settle(ledger, *(str(number) for number in range(KEPT_SETTLED)), now=NOW)
         gone = ledger.prune(before=NOW - 300 + max(0.0, jump))
         assert gone == (jump > 0)
-        assert ledger.state.beginning == Beginning(horizon=NOW, floor=NOW - 10 if gone else NOW - 100)
+        began = ledger.state.beginning
+        assert began is not None
+        assert (began.horizon, began.floor) == (NOW, NOW - 10 if gone else NOW - 100)
+
+
+def test_where_counting_began_is_known_whatever_was_pruned() -> None:
+    """What ended by the first horizon was never counted: prunings move the horizon, not that."""
+    beginning = Beginning(horizon=NOW, floor=NOW - 50)
+    assert beginning.began == NOW
+    later = beginning.pruned(ended=NOW + 100, started=NOW + 90).pruned(ended=NOW + 200, started=NOW)
+    assert (later.horizon, later.floor, later.began) == (NOW + 200, NOW + 90, NOW)
 
 
 def test_pruning_leaves_a_beginning_that_is_not_there_yet(tmp_path: Path) -> None:

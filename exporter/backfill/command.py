@@ -1,0 +1,256 @@
+"""The command `backfill`: its flags, the parts wired, and one clear line for what cannot be done."""
+
+import argparse
+import asyncio
+import math
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rich.console import Console
+
+from exporter import app, logs
+from exporter.api import ApiError, JobApi, Silent
+from exporter.backfill.partial import Partial, opened
+from exporter.backfill.progress import Shown
+from exporter.backfill.reading import Reader, ReadingConfig
+from exporter.backfill.seam import Live, live
+from exporter.backfill.sums import filled_families
+from exporter.backfill.window import AHEAD, BackfillError, Grid, Window, grid, shown, window
+from exporter.backfill.writing import Labels, Text, output, refuse_existing, summed
+from exporter.flags import parsed_some
+from exporter.metrics import MetricsConfig
+from exporter.pages import PROBE
+from exporter.settings import Settings, SettingsError, load
+from exporter.settings.parsers import duration
+
+MAX_STEP = 300.0  # seconds: what is older than that is no value any more to Prometheus
+_LABEL = re.compile(r"([a-zA-Z_][a-zA-Z0-9_]*)=(.*)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What the flags of `backfill` ask for."""
+
+    begin: str
+    end: str
+    output: Path
+    step: float  # seconds
+    longest_run: float  # seconds
+    labels: Labels
+
+
+def backfill(argv: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Read the window, write the output. Raises SettingsError, ConfigError, BackfillError."""
+    wanted, rest = _parsed(argv)
+    settings = load(rest, environ)
+    logs.configure(level="error", form=settings.log.format)
+    work = _Work(wanted, settings, Console(stderr=True))
+    try:
+        work.run()
+    except KeyboardInterrupt:
+        raise BackfillError(
+            f"interrupted; what was read is kept in {work.partial_path}: the same command goes on from there"
+        ) from None
+    return 0
+
+
+def backfill_parser() -> argparse.ArgumentParser:
+    """Flags of `backfill` that are not settings."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False, usage="")
+    parser.add_argument(
+        "--from", dest="begin", metavar="TIME", help="count what ended after: 30d ago, a date, or a time"
+    )
+    parser.add_argument(
+        "--to", dest="end", metavar="TIME", default="now", help="count what ended by then; default: now"
+    )
+    parser.add_argument("--output", metavar="FILE", help="OpenMetrics file to write; must not exist")
+    parser.add_argument("--step", default="1m", help="time between two samples, 1s to 5m; default: 1m")
+    parser.add_argument(
+        "--label",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a label of the scrape; repeatable",
+    )
+    parser.add_argument(
+        "--longest-run",
+        default="6h",
+        metavar="DURATION",
+        help="records that began so long before the window are not looked for; default: 6h",
+    )
+    return parser
+
+
+class _Work:
+    """One run of the command."""
+
+    def __init__(self, wanted: Wanted, settings: Settings, console: Console) -> None:
+        self._wanted, self._settings, self._console = wanted, settings, console
+        self._platform = settings.require_platform()
+        self._metrics = app.metrics_config(settings)
+        self.partial_path = wanted.output.with_name(wanted.output.name + ".partial")
+        refuse_existing(wanted.output)
+        _refuse_own_labels(wanted.labels, self._metrics)
+        window(wanted.begin, wanted.end, now=time.time())
+
+    def run(self) -> None:
+        """Read, then write; the work file goes once the output stands."""
+        ledger = live(self._settings.state.url.get_secret_value(), platform=self._platform)
+        try:
+            if ledger is None:
+                self._say("no ledger at state.url: what a daemon counts is not left out")
+            with opened(self.partial_path, self._asked()) as partial:
+                window = asyncio.run(self._read(partial, ledger))
+                self._write(partial, ledger, window)
+                partial.remove()
+        finally:
+            if ledger is not None:
+                ledger.close()
+
+    async def _read(self, partial: Partial, ledger: Live | None) -> Window:
+        """Read what is not read yet; the window that was read."""
+        api = JobApi(app.api_config(self._settings, self._platform), Silent())
+        try:
+            window = partial.window
+            if window is None:
+                window = partial.window = self._begun(await self._now(api), ledger)
+            else:
+                self._say(f"going on with {partial.path}")
+            with Shown("reading", "records", self._console) as progress:
+                reader = Reader(
+                    api=api,
+                    partial=partial,
+                    window=window,
+                    config=self._reading(),
+                    owns=ledger.owns if ledger else lambda _ids: set(),
+                    tell=progress.tell,
+                )
+                await reader.read()
+        finally:
+            await api.aclose()
+        return window
+
+    async def _now(self, api: JobApi) -> float:
+        """The platform's time, by which records end."""
+        try:
+            await api.page(PROBE.number, PROBE.size)
+        except ApiError as error:
+            raise BackfillError(str(error)) from None
+        skew = api.clock_skew or 0.0
+        if abs(skew) <= AHEAD:
+            return time.time()
+        self._say(f"the platform's clock differs by {skew:+.0f} s: times are the platform's")
+        return time.time() + skew
+
+    def _begun(self, now: float, ledger: Live | None) -> Window:
+        """The window as asked for, up to where live counting began."""
+        asked = window(self._wanted.begin, self._wanted.end, now=now)
+        if ledger is None or asked.end <= ledger.seam.horizon:
+            return asked
+        horizon = ledger.seam.horizon
+        if horizon <= asked.begin:
+            raise BackfillError(
+                f"live counting began {shown(max(horizon, 0.0))}, before --from: nothing to fill in"
+            )
+        self._say(f"live counting began {shown(horizon)}: the backfill ends there")
+        return replace(asked, end=horizon)
+
+    def _write(self, partial: Partial, ledger: Live | None, window: Window) -> None:
+        """Make the output of the work file."""
+        latest = math.inf
+        if ledger is not None:  # it may have come, or counted more, while the platform was read
+            partial.drop(ledger.owns)
+            window = replace(window, end=min(window.end, ledger.seam.horizon))
+            latest = ledger.seam.created
+        samples = grid(window, step=self._wanted.step, latest=latest)
+        self._say("adding up")
+        label_limit = self._settings.metrics.label_limit
+        sums = summed(partial, samples, window, self._metrics, label_limit=label_limit)
+        text = Text(partial, samples, sums, self._metrics, self._wanted.labels)
+        with Shown("writing", "label sets", self._console) as progress, output(self._wanted.output) as write:
+            for piece in text.lines():
+                write(piece)
+                progress.tell(text.written / max(1, text.label_sets), text.written)
+        self._summary(partial, window, samples, text.label_sets)
+
+    def _summary(self, partial: Partial, window: Window, samples: Grid, label_sets: int) -> None:
+        walk = partial.walk
+        tell = Console(soft_wrap=True, highlight=False, markup=False).print
+        tell(
+            f"{self._wanted.output}: {partial.counted():,} records that ended after {shown(window.begin)} "
+            f"and by {shown(window.end)}; {label_sets:,} label sets, {len(samples):,} samples each"
+        )
+        if walk is not None and walk.unread:
+            tell(f"not to be read, and left out or counted without hosts: {walk.unread:,} records")
+        if walk is not None and walk.hidden:
+            tell(f"positions that showed no record, as those without host rows do: {walk.hidden:,}")
+
+    def _asked(self) -> dict[str, object]:
+        """What makes a work file another one's."""
+        return {
+            "api.base-url": self._platform,
+            "--from": self._wanted.begin,
+            "--to": self._wanted.end,
+            "--longest-run": self._wanted.longest_run,
+            "api.timezone": str(self._settings.api.timezone),
+            "metrics.record-labels": self._metrics.record_labels,
+            "metrics.duration-buckets": self._metrics.duration_buckets,
+        }
+
+    def _reading(self) -> ReadingConfig:
+        return ReadingConfig(
+            longest_run=self._wanted.longest_run,
+            duty=self._settings.api.duty,
+            page_size=self._settings.api.page_size,
+            record_labels=self._metrics.record_labels,
+            buckets=app.buckets(self._metrics),
+        )
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, soft_wrap=True, highlight=False, markup=False)
+
+
+def _parsed(argv: Sequence[str]) -> tuple[Wanted, list[str]]:
+    """Read the flags that are not settings; the others."""
+    given, rest = parsed_some(backfill_parser(), argv)
+    for flag, value in (("--from", given.begin), ("--output", given.output)):
+        if not value:
+            raise SettingsError(f"{flag} is missing: job-exporter backfill --from 30d --output FILE")
+    step, longest_run = _duration("--step", given.step), _duration("--longest-run", given.longest_run)
+    if not 1.0 <= step <= MAX_STEP:
+        raise SettingsError(
+            f"--step {given.step} is not between 1s and 5m, after which Prometheus forgets a value"
+        )
+    return Wanted(
+        begin=given.begin,
+        end=given.end,
+        output=Path(given.output),
+        step=step,
+        longest_run=longest_run,
+        labels=tuple(_label(text) for text in given.label),
+    ), rest
+
+
+def _duration(flag: str, text: str) -> float:
+    try:
+        return duration(text)
+    except ValueError as error:
+        raise SettingsError(f"{flag}: {error}") from None
+
+
+def _label(text: str) -> tuple[str, str]:
+    match = _LABEL.fullmatch(text)
+    if match is None:
+        raise SettingsError(f"--label {text!r} is not NAME=VALUE, such as --label job=job-exporter")
+    return match[1], match[2]
+
+
+def _refuse_own_labels(labels: Labels, config: MetricsConfig) -> None:
+    own = {"le", *(name for family in filled_families(config) for name in family.labels)}
+    names = [name for name, _ in labels]
+    for name in names:
+        if name in own or names.count(name) > 1:
+            raise SettingsError(f"--label {name}: the label is there already")
