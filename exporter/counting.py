@@ -228,31 +228,35 @@ def fold(increment: Increment, known: Mapping[str, set[str]], limit: int) -> Ite
     yield replace(increment, series=replace(increment.series, labels=labels))
 
 
+class Folding:
+    """Rule 10 for what is counted together: a value that is new takes up room at once."""
+
+    def __init__(self, had: Iterable[Series], limit: int) -> None:
+        """`had` are the series that there are."""
+        self._limit = limit
+        self._values: dict[str, set[str]] = {name: set() for name in BOUNDED_LABELS}
+        for series in had:
+            self._take(series)
+
+    def fold(self, increment: Increment) -> list[Increment]:
+        """Give the increment as it counts, and what says that a value of it became `other`."""
+        folded = list(fold(increment, self._values, self._limit))
+        for part in folded:
+            self._take(part.series)
+        return folded
+
+    def _take(self, series: Series) -> None:
+        for name, value in series.labels:
+            if name in self._values and value != OTHER:
+                self._values[name].add(value)
+
+
 def fold_all(
     groups: Iterable[Iterable[Increment]], had: Iterable[Series], limit: int
 ) -> list[tuple[Increment, ...]]:
-    """Rule 10 for what is counted together: each group folded, a value that is new taking up room at once.
-
-    `had` are the series that there are.
-    """
-    values: dict[str, set[str]] = {name: set() for name in BOUNDED_LABELS}
-
-    def take(series: Series) -> None:
-        for name, value in series.labels:
-            if name in values and value != OTHER:
-                values[name].add(value)
-
-    for series in had:
-        take(series)
-    folded: list[tuple[Increment, ...]] = []
-    for group in groups:
-        parts: list[Increment] = []
-        for increment in group:
-            for part in fold(increment, values, limit):
-                take(part.series)
-                parts.append(part)
-        folded.append(tuple(parts))
-    return folded
+    """Fold each group; `had` are the series that there are."""
+    folding = Folding(had, limit)
+    return [tuple(part for increment in group for part in folding.fold(increment)) for group in groups]
 
 
 def unknown_value(field: str) -> Increment:

@@ -25,7 +25,7 @@ from exporter.leadership import Leadership, NotLeadingError
 from exporter.loading import State
 from exporter.model import Pulse, Sample, Series
 from exporter.schema import settled
-from exporter.tracker import Beginning, Outcome
+from exporter.tracker import Outcome
 
 __all__ = ["Layout", "Ledger", "LedgerBusyError", "LedgerError", "LostLeadershipError", "State"]
 

@@ -22,6 +22,7 @@ FOREIGN_FLAGS = {
     "--no-deps",
     "--build",
     "--enable-feature",
+    "--max-block-duration",
 }  # of pip, Compose, Prometheus
 FOREIGN_NAMES = {"JobApi"}  # a class, not an alert
 SOURCES = {f"{path.stem}.py" for path in (ROOT / "exporter").glob("*.py")}  # some look like settings: web.py

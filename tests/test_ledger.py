@@ -210,13 +210,9 @@ def test_what_was_pruned_becomes_the_baseline(tmp_path: Path) -> None:
         settle(ledger, "old", now=NOW + 25, end=NOW + 20)
         settle(ledger, *(str(number) for number in range(KEPT_SETTLED)), now=NOW + 900)
         assert ledger.prune(before=NOW + 800) == 1
-        assert ledger.state.beginning == Beginning(
-            horizon=NOW + 20, floor=NOW + 10, first_horizon=NOW
-        )
+        assert ledger.state.beginning == Beginning(horizon=NOW + 20, floor=NOW + 10, first_horizon=NOW)
     with opened(tmp_path) as ledger:
-        assert ledger.state.beginning == Beginning(
-            horizon=NOW + 20, floor=NOW + 10, first_horizon=NOW
-        )
+        assert ledger.state.beginning == Beginning(horizon=NOW + 20, floor=NOW + 10, first_horizon=NOW)
 
 
 @pytest.mark.parametrize("jump", [-400.0, 86_400.0])

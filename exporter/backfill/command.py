@@ -20,7 +20,7 @@ from exporter.backfill.seam import Live, live
 from exporter.backfill.sums import filled_families
 from exporter.backfill.window import AHEAD, BackfillError, Grid, Window, grid, shown, window
 from exporter.backfill.writing import Labels, Text, output, refuse_existing, summed
-from exporter.flags import parsed_some
+from exporter.flags import flag_names, parsed_some
 from exporter.metrics import MetricsConfig
 from exporter.pages import PROBE
 from exporter.settings import Settings, SettingsError, load
@@ -44,8 +44,7 @@ class Wanted:
 
 def backfill(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """Read the window, write the output. Raises SettingsError, ConfigError, BackfillError."""
-    wanted, rest = _parsed(argv)
-    settings = load(rest, environ)
+    wanted, settings = _parsed(argv, environ)
     logs.configure(level="error", form=settings.log.format)
     work = _Work(wanted, settings, Console(stderr=True))
     try:
@@ -60,12 +59,8 @@ def backfill(argv: Sequence[str], environ: Mapping[str, str]) -> int:
 def backfill_parser() -> argparse.ArgumentParser:
     """Flags of `backfill` that are not settings."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False, usage="")
-    parser.add_argument(
-        "--from", dest="begin", metavar="TIME", help="count what ended after: 30d ago, a date, or a time"
-    )
-    parser.add_argument(
-        "--to", dest="end", metavar="TIME", default="now", help="count what ended by then; default: now"
-    )
+    parser.add_argument("--from", metavar="TIME", help="count what ended after: 30d ago, a date, or a time")
+    parser.add_argument("--to", metavar="TIME", default="now", help="count what ended by then; default: now")
     parser.add_argument("--output", metavar="FILE", help="OpenMetrics file to write; must not exist")
     parser.add_argument("--step", default="1m", help="time between two samples, 1s to 5m; default: 1m")
     parser.add_argument(
@@ -213,25 +208,28 @@ class _Work:
         self._console.print(text, soft_wrap=True, highlight=False, markup=False)
 
 
-def _parsed(argv: Sequence[str]) -> tuple[Wanted, list[str]]:
-    """Read the flags that are not settings; the others."""
-    given, rest = parsed_some(backfill_parser(), argv)
-    for flag, value in (("--from", given.begin), ("--output", given.output)):
-        if not value:
-            raise SettingsError(f"{flag} is missing: job-exporter backfill --from 30d --output FILE")
-    step, longest_run = _duration("--step", given.step), _duration("--longest-run", given.longest_run)
+def _parsed(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[Wanted, Settings]:
+    """Read the flags that are not settings, then the settings. Raises SettingsError."""
+    namespace, rest = parsed_some(backfill_parser(), argv)
+    given = vars(namespace)
+    settings = load(rest, environ, beside=flag_names(namespace))
+    for name in ("from", "output"):
+        if not given[name]:
+            raise SettingsError(f"--{name} is missing: job-exporter backfill --from 30d --output FILE")
+    step = _duration("--step", given["step"])
     if not 1.0 <= step <= MAX_STEP:
         raise SettingsError(
-            f"--step {given.step} is not between 1s and 5m, after which Prometheus forgets a value"
+            f"--step {given['step']}: between 1s and 5m, after which Prometheus forgets a value"
         )
-    return Wanted(
-        begin=given.begin,
-        end=given.end,
-        output=Path(given.output),
+    wanted = Wanted(
+        begin=given["from"],
+        end=given["to"],
+        output=Path(given["output"]),
         step=step,
-        longest_run=longest_run,
-        labels=tuple(_label(text) for text in given.label),
-    ), rest
+        longest_run=_duration("--longest-run", given["longest_run"]),
+        labels=tuple(_label(text) for text in given["label"]),
+    )
+    return wanted, settings
 
 
 def _duration(flag: str, text: str) -> float:

@@ -6,8 +6,7 @@ A point is what one part of a label set has grown by at one step; steps without 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from exporter.counting import OTHER, Increment, fold
-from exporter.ledger import BOUNDED_LABELS
+from exporter.counting import Folding, Increment
 from exporter.metrics import Family, MetricsConfig, Origin, families, initial_series, siblings
 from exporter.model import Series
 from exporter.rendering import showable
@@ -38,8 +37,7 @@ class Sums:
     """All label sets of a backfill; folded and born as in the ledger (rules 9 and 10 of counting)."""
 
     def __init__(self, config: MetricsConfig, *, label_limit: int) -> None:
-        self._limit = label_limit
-        self._values: dict[str, set[str]] = {name: set() for name in BOUNDED_LABELS}
+        self._folding = Folding((), label_limit)
         self._names = {family.name for family in filled_families(config)}
         self._grown: dict[tuple[int, str], float] = {}  # at the step under way
         self._step = 0
@@ -61,7 +59,7 @@ class Sums:
             over = self.rest()
             self._step = step
         for increment in increments:
-            for folded in fold(increment, self._values, self._limit):
+            for folded in self._folding.fold(increment):
                 self._add(folded)
         return over
 
@@ -78,9 +76,6 @@ class Sums:
         series = increment.series
         if series.family not in self._names:
             return
-        for name, value in series.labels:
-            if name in self._values and value != OTHER:
-                self._values[name].add(value)
         place = self._number(series), series.part
         self._grown[place] = self._grown.get(place, 0.0) + increment.value
 
