@@ -17,7 +17,7 @@ from exporter import moves, schema
 from exporter.auditing import Known, Standing
 from exporter.database import Database, LedgerError, explained
 from exporter.model import Series
-from exporter.schema import SchemaError, followed, moving, settled
+from exporter.schema import SchemaError, counters, followed, moving, settled
 from exporter.tail import Tail
 from exporter.tracker import Beginning, Outcome, Stage, Tracked
 from exporter.writing import chunks
@@ -64,6 +64,13 @@ class Inspection:
         with self._reading() as connection:
             tail = schema.get(connection, "tail", Tail)
             return tail or Tail(), schema.get(connection, "beginning", Beginning)
+
+    def created(self) -> float | None:
+        """Since when counters stand there, at 0 then; our clock."""
+        with self._reading() as connection:
+            first = sa.select(sa.func.min(counters.c.born)).where(counters.c.born > 0)
+            born: float | None = connection.scalar(first)
+        return born
 
     def known(self, ids: Collection[str]) -> dict[str, Known]:
         """What the ledger has of these records, by id."""

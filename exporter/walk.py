@@ -28,6 +28,7 @@ class Walk:
     weights: Tail = field(default_factory=Tail)  # how heavy pages are
     records: int = 0  # shown by pages so far
     hidden: int = 0  # positions that showed none
+    unread: int = 0  # records that could not be read, or not their results
     done: bool = False
 
 

@@ -8,13 +8,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from exporter.backfill.grid import Grid, grid
 from exporter.backfill.partial import Finished, Partial
 from exporter.backfill.reading import Reader, ReadingConfig
-from exporter.backfill.walk import Walk
-from exporter.backfill.window import Grid, Window, grid
 from exporter.backfill.writing import Labels, Text, summed
 from exporter.metrics import MetricsConfig
 from exporter.simulator.truth import Tally
+from exporter.walk import Walk
+from exporter.window import Window
 from tests.inprocess import METRICS, RULES, Clock, WorldApi
 
 MINUTE = 60.0

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from exporter.backfill.grid import BackfillError
 from exporter.backfill.progress import described
 from exporter.backfill.seam import Live, live
-from exporter.backfill.window import BackfillError, instant, window
 from exporter.cli import main
 from exporter.simulator.config import SimulatorConfig
 from exporter.simulator.server import RunningSimulator, serve
@@ -227,28 +227,7 @@ def test_a_ledger_that_counted_nothing_yet_is_refused(tmp_path: Path) -> None:
         live(f"sqlite:///{tmp_path / 'ledger.db'}", platform=PLATFORM)
 
 
-# -- flags and progress
-
-
-@pytest.mark.parametrize(
-    ("text", "moment"),
-    [
-        ("now", 1000.0),
-        ("5m", 700.0),
-        ("60", 940.0),
-        ("1970-01-01", 0.0),
-        ("1970-01-01T00:10:00Z", 600.0),
-        ("1970-01-01T08:10:00+08:00", 600.0),
-    ],
-)
-def test_times_are_read(text: str, moment: float) -> None:
-    """Now, before now, a date, a time with its zone."""
-    assert instant("--from", text, now=1000.0) == moment
-
-
-def test_a_window_may_end_now_though_clocks_differ_a_little() -> None:
-    """Some seconds are no future."""
-    assert window("1970-01-01", "1970-01-01T00:16:43Z", now=1000.0).end == 1003.0
+# -- progress
 
 
 @pytest.mark.parametrize(

@@ -22,11 +22,8 @@ from exporter.api import (
     TooLargeError,
 )
 from exporter.backfill import reading
-from exporter.backfill.walk import Walk, next_page, skipped
-from exporter.backfill.walk import read as read_page
-from exporter.backfill.window import BackfillError, Window
+from exporter.backfill.grid import BackfillError
 from exporter.model import Page
-from exporter.pages import Order, PageRequest, covered
 from exporter.simulator.dialect import Dialect
 from exporter.simulator.documented import DocumentedDialect
 from exporter.simulator.observed import ObservedDialect
@@ -36,6 +33,7 @@ from exporter.simulator.traffic import Traffic
 from exporter.simulator.truth import RecordTruth, Tally, tally
 from exporter.simulator.world import Order as WorldOrder
 from exporter.simulator.world import World
+from exporter.window import Window
 from tests.backfill_support import last_tally, read, samples, walk_of, written
 from tests.core_support import HOSTS
 from tests.inprocess import Clock, EndlessError, WorldApi
@@ -410,48 +408,3 @@ def test_an_empty_platform_is_read_at_once(tmp_path: Path) -> None:
     api = api_of(World())
     read(tmp_path, api, Window(begin=NOW - HOUR, end=NOW))
     assert api.asked == {"page": 1}
-
-
-# -- the walk alone
-
-
-@settings(max_examples=200, deadline=None)
-@given(
-    total=st.integers(1, 400),
-    order=st.sampled_from([*Order, None]),
-    limit=st.integers(1, 50),
-    gone=st.lists(st.integers(0, 60), max_size=40),
-    come=st.lists(st.integers(0, 30), max_size=40),
-)
-def test_the_walk_passes_over_nothing(
-    total: int, order: Order | None, limit: int, gone: list[int], come: list[int]
-) -> None:
-    """Every record that is there all the while lies on a page that was taken, though totals change."""
-    records = list(range(total))
-    staying = set(records)
-    walk, seen, newest = Walk(total=total, order=order, at=total), set[int](), total
-    for turn in range(2_000):
-        if walk.done:
-            break
-        request = next_page(walk, limit=limit)
-        if turn < len(gone):
-            del records[: min(gone[turn], max(0, len(records) - 1))]
-            staying &= set(records)
-        if turn < len(come):
-            records += range(newest, newest + come[turn])
-            newest += come[turn]
-        page = Page(number=request.number, size=request.size, total=len(records), items=())
-        lo, hi = covered(page, len(records), order)
-        before = walk.at
-        walk = read_page(walk, page, size=1000 * (hi - lo))
-        if walk.at < before or walk.done or hi >= before:
-            seen |= set(records[lo:hi])
-    assert walk.done
-    assert staying <= seen
-
-
-def test_a_position_that_is_passed_is_the_one_that_was_asked() -> None:
-    """In either order of pages."""
-    for order, number in ((Order.ASC, 8), (Order.DESC, 13)):
-        walk = skipped(Walk(total=20, order=order, at=8), PageRequest(number=number, size=1))
-        assert (walk.at, walk.hidden, walk.done) == (7, 1, False)

@@ -16,8 +16,7 @@ Rules:
 
 The parts, each importing only those before it:
 
-window    what is asked for: which records, which times of samples; PURE
-walk      where the reading stands, which page is next; PURE
+grid      when a record counts, the times of the samples; PURE
 sums      increments in the order of time → the points of each label set; PURE
 partial   the work file
 seam      where live counting began, and which records are its own

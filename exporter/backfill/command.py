@@ -13,18 +13,19 @@ from rich.console import Console
 
 from exporter import app, logs
 from exporter.api import ApiError, JobApi, Silent
+from exporter.backfill.grid import BackfillError, Grid, grid, shown
 from exporter.backfill.partial import Partial, opened
 from exporter.backfill.progress import Shown
 from exporter.backfill.reading import Reader, ReadingConfig
 from exporter.backfill.seam import Live, live
 from exporter.backfill.sums import filled_families
-from exporter.backfill.window import AHEAD, BackfillError, Grid, Window, grid, shown, window
 from exporter.backfill.writing import Labels, Text, output, refuse_existing, summed
-from exporter.flags import flag_names, parsed_some
+from exporter.flags import names, parsed_some
 from exporter.metrics import MetricsConfig
 from exporter.pages import PROBE
 from exporter.settings import Settings, SettingsError, load
 from exporter.settings.parsers import duration
+from exporter.window import AHEAD, Window, window
 
 MAX_STEP = 300.0  # seconds: what is older than that is no value any more to Prometheus
 _LABEL = re.compile(r"([a-zA-Z_][a-zA-Z0-9_]*)=(.*)", re.DOTALL)
@@ -89,7 +90,7 @@ class _Work:
         self.partial_path = wanted.output.with_name(wanted.output.name + ".partial")
         refuse_existing(wanted.output)
         _refuse_own_labels(wanted.labels, self._metrics)
-        window(wanted.begin, wanted.end, now=time.time())
+        self._window(time.time())
 
     def run(self) -> None:
         """Read, then write; the work file goes once the output stands."""
@@ -140,9 +141,12 @@ class _Work:
         self._say(f"the platform's clock differs by {skew:+.0f} s: times are the platform's")
         return time.time() + skew
 
+    def _window(self, now: float) -> Window:
+        return window(("--from", self._wanted.begin), ("--to", self._wanted.end), now=now)
+
     def _begun(self, now: float, ledger: Live | None) -> Window:
         """The window as asked for, up to where live counting began."""
-        asked = window(self._wanted.begin, self._wanted.end, now=now)
+        asked = self._window(now)
         if ledger is None or asked.end <= ledger.seam.horizon:
             return asked
         horizon = ledger.seam.horizon
@@ -212,7 +216,7 @@ def _parsed(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[Wanted, Se
     """Read the flags that are not settings, then the settings. Raises SettingsError."""
     namespace, rest = parsed_some(backfill_parser(), argv)
     given = vars(namespace)
-    settings = load(rest, environ, beside=flag_names(namespace))
+    settings = load(rest, environ, beside=names(namespace))
     for name in ("from", "output"):
         if not given[name]:
             raise SettingsError(f"--{name} is missing: job-exporter backfill --from 30d --output FILE")

@@ -13,11 +13,12 @@ from typing import Any
 
 import msgspec
 
+from exporter.backfill.grid import BackfillError
 from exporter.backfill.sums import Point
-from exporter.backfill.walk import Walk
-from exporter.backfill.window import BackfillError, Window
 from exporter.counting import Increment
 from exporter.model import Series
+from exporter.walk import Walk
+from exporter.window import Window
 
 CACHED = 50_000  # series whose numbers are remembered: any number of them may come
 CHUNK = 500  # rows at once

@@ -11,13 +11,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
 from exporter.api import ApiError, CredentialsError, DeadlineError, PageCost, RecordNotFound, TooLargeError
+from exporter.backfill.grid import BackfillError, ended
 from exporter.backfill.partial import Finished, Partial
 from exporter.backfill.sums import LAG
-from exporter.backfill.walk import Walk, heavy, next_page, read, share, skipped
-from exporter.backfill.window import BackfillError, Window, ended
 from exporter.counting import Buckets, Counting, is_complete
 from exporter.model import ExecuteStatus, Page, PageItem, Record, Results
 from exporter.pages import PROBE, Order, PageRequest, covered, page_at
+from exporter.walk import Walk, heavy, next_page, read, share, skipped
+from exporter.window import Window
 
 PATIENCE = 600.0  # seconds for which a platform that went away is waited for: a restart takes less
 MAX_PAUSE = 60.0  # seconds between two tries then

@@ -7,12 +7,13 @@ from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 
+from exporter.backfill.grid import BackfillError, Grid
 from exporter.backfill.partial import Partial
 from exporter.backfill.sums import DISCOVERED, LabelSet, Point, Sums, filled_families
-from exporter.backfill.window import BackfillError, Grid, Window
 from exporter.metrics import MetricsConfig, MetricType
 from exporter.model import Sample, Series
 from exporter.rendering import Group, Section
+from exporter.window import Window
 
 BATCH = 10_000  # points written at once
 STAMPS = 4_096  # timestamps made at once
