@@ -15,6 +15,7 @@ from exporter.backfill.grid import BackfillError
 from exporter.backfill.progress import described
 from exporter.backfill.seam import Live, live
 from exporter.cli import main
+from exporter.database import LedgerError
 from exporter.simulator.config import SimulatorConfig
 from exporter.simulator.server import RunningSimulator, serve
 from tests.backfill_support import last_tally, samples
@@ -92,7 +93,7 @@ async def test_killed_it_goes_on_where_it_was(tmp_path: Path) -> None:
 async def test_an_interrupt_is_told_and_kept(tmp_path: Path) -> None:
     """Ctrl-C: status 2, one line that says how to go on."""
     async with await serve(QUICK) as simulator:
-        status, told, said = await ran(simulator, "--api.duty=0.001", end_at=20, by=signal.SIGINT)
+        status, told, said = await ran(simulator, "--api.duty=0.05", end_at=20, by=signal.SIGINT)
     assert (status, told) == (2, "")
     assert said.splitlines()[-1] == (
         "job-exporter: interrupted; what was read is kept in out.txt.partial: "
@@ -147,7 +148,10 @@ def refused(capsys: Captured, *argv: str) -> str:
         (("--from=1d", "--output=o", "--label=idc=x"), "--label idc: the label is there already"),
         (("--from=1d", "--output=o", "--label=a=x", "--label=a=y"), "--label a: the label is there already"),
         (("--from=1d", "--output=o"), "cannot reach http://127.0.0.1:9"),
-        (("--from=1d", "--output=o", "--state.url=sqlite:///there"), "can't be read: file is not a database"),
+        (
+            ("--from=1d", "--output=o", "--state.url=sqlite:///there"),
+            "file is not a database: it is not a ledger",
+        ),
         (("--from=1d", "--output=o", "--outptu=p"), "unknown flag --outptu"),
     ],
 )
@@ -217,7 +221,7 @@ def test_the_ledger_of_another_platform_is_refused(tmp_path: Path) -> None:
     """Its seam says nothing of this one."""
     with life(tmp_path, past=3):
         url = f"sqlite:///{tmp_path / 'ledger.db'}"
-        with pytest.raises(BackfillError, match="belongs to the platform"):
+        with pytest.raises(LedgerError, match="belongs to the platform"):
             live(url, platform="http://another.test")
 
 

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from exporter import app, logs
 from exporter.api import ApiError, JobApi, Silent
-from exporter.backfill.grid import BackfillError, Grid, grid, shown
+from exporter.backfill.grid import BackfillError, Grid, grid
 from exporter.backfill.partial import Partial, opened
 from exporter.backfill.progress import Shown
 from exporter.backfill.reading import Reader, ReadingConfig
@@ -25,7 +25,7 @@ from exporter.metrics import MetricsConfig
 from exporter.pages import PROBE
 from exporter.settings import Settings, SettingsError, load
 from exporter.settings.parsers import duration
-from exporter.window import AHEAD, Window, window
+from exporter.window import AHEAD, Window, shown, window
 
 MAX_STEP = 300.0  # seconds: what is older than that is no value any more to Prometheus
 _LABEL = re.compile(r"([a-zA-Z_][a-zA-Z0-9_]*)=(.*)", re.DOTALL)

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from exporter.model import Record
 from exporter.window import Window
@@ -47,8 +46,3 @@ def grid(window: Window, *, step: float, latest: float = math.inf) -> Grid:
     if end <= begin:
         raise BackfillError("live counting began before the window did: there is nothing to fill in")
     return Grid(begin=begin, end=end, step=step)
-
-
-def shown(moment: float) -> str:
-    """A time as a person reads it."""
-    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
