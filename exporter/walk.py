@@ -37,11 +37,22 @@ def next_page(walk: Walk, *, limit: int) -> PageRequest:
     size = tails.page_limit(walk.weights, limit)
     overlap = min(OVERLAP, size // 2) if walk.total - walk.at < NEAR else 0
     top = min(walk.at + overlap, walk.total)
-    request = page_at(max(0, top - size), top, total=walk.total, limit=size, order=walk.order)
+    request = _below(top, walk, size)
     if _bottom(request, walk) < walk.at:
         return request
     # Pages begin at multiples of their size: a small one may show nothing below what is read twice.
-    return page_at(max(0, walk.at - size), walk.at, total=walk.total, limit=size, order=walk.order)
+    return _below(walk.at, walk, size)
+
+
+def _below(top: int, walk: Walk, size: int) -> PageRequest:
+    """The page downwards from `top`.
+
+    Where the newest come first a page shows younger records when the total has grown since it was aimed: it
+    is as wide near the oldest record as elsewhere, as if there were room below, or it might never show that.
+    """
+    room = size if walk.order is Order.DESC else 0
+    lo = max(0, top + room - size)
+    return page_at(lo, top + room, total=walk.total + room, limit=size, order=walk.order)
 
 
 def _bottom(request: PageRequest, walk: Walk) -> int:

@@ -221,6 +221,30 @@ def test_an_interruption_anywhere_changes_no_byte(order: WorldOrder, stops: list
         assert written(Path(broken), window) == written(Path(whole), window)
 
 
+@ORDERS
+def test_a_busy_platform_is_read_to_its_end(order: WorldOrder, tmp_path: Path) -> None:
+    """Far more records begin between two pages than a page holds: the walk comes down all the same."""
+    world = filled(100, order=order)
+    window = Window(begin=NOW - 2 * HOUR, end=NOW)
+    truth = expected(world, window)
+    clock, last = Clock(NOW), NOW
+
+    def grow(endpoint: str) -> None:
+        nonlocal last
+        if endpoint == "page":
+            for _ in range(int((clock.now - last) * 50)):  # 50 a second
+                world.add(RecordSpec(hosts=HOSTS[:1]), clock.now)
+            last = clock.now
+
+    class Tariffed(BusyApi):
+        async def page(self, number: int, size: int) -> tuple[Page, PageCost]:
+            self.page_seconds = 0.01 if size == 1 else 0.5
+            return await super().page(number, size)
+
+    read(tmp_path, Tariffed(world, clock=clock, happens=grow), window)
+    assert last_tally(samples(written(tmp_path, window))) == truth
+
+
 def test_what_was_read_is_not_asked_again(tmp_path: Path) -> None:
     """A second run of a reading that ended asks for nothing."""
     world = filled(100)

@@ -134,3 +134,15 @@ def test_how_far_it_is_goes_by_the_starts() -> None:
     assert share(walk, newest=100.0, oldest=0.0) == 0.0
     assert share(begun(world(10), reached=25.0), newest=100.0, oldest=0.0) == 0.75
     assert share(begun(world(10), done=True), newest=100.0, oldest=0.0) == 1.0
+
+
+def test_growth_keeps_no_walk_from_the_oldest_record() -> None:
+    """Where the newest come first, each new record moves what a page shows; the last one is reached still."""
+    platform = world(197, "desc")
+    walk = begun(platform)
+    for number in range(400):
+        if walk.done:
+            break
+        walk, _ = step(platform, walk, 4)
+        platform.add(RecordSpec(id=f"new {number}", hosts=HOSTS[:1], start=NOW + 1e6 + number), NOW)
+    assert walk.done

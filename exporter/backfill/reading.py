@@ -99,6 +99,9 @@ class Reader:
 
     async def _page(self, walk: Walk) -> Walk:
         """Read one page and what it shows; keep both."""
+        if walk.order is Order.DESC:  # such pages are counted from the end that grows: it is asked for anew
+            probe, _ = await self._ask(PROBE)
+            walk = replace(walk, total=walk.total if probe.total is None else probe.total)
         request = next_page(walk, limit=self._config.page_size)
         found: list[Finished] = []
         try:
