@@ -4,9 +4,13 @@ import json
 import re
 import runpy
 from collections.abc import Callable
+from contextlib import suppress
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 PINNED = re.compile(r"^[A-Za-z0-9][\w.\[\],-]*==[^\s;]+( ; [^\\]+)?( \\\n    --hash=sha256:[0-9a-f]{64})+$")
@@ -39,6 +43,24 @@ def test_every_package_of_a_lock_is_pinned_by_hash(name: str) -> None:
     entries = re.split(r"\n(?! )", "\n".join(lines))
     assert len(entries) > 20 or name == "requirements-fuzz.lock"
     assert [entry for entry in entries if not PINNED.match(entry)] == []
+
+
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock"])
+def test_a_lock_names_the_extras_that_its_packages_ask_for(name: str) -> None:
+    """Without them pip looks beyond the lock, and refuses what it finds there as soon as that is newer."""
+    locked = {}
+    for entry in re.findall(r"^([\w.-]+)(?:\[([\w,.-]+)\])?==", (ROOT / name).read_text(), re.MULTILINE):
+        locked[canonicalize_name(entry[0])] = set(filter(None, entry[1].split(",")))
+    asked = 0
+    for package, extras in locked.items():
+        with suppress(metadata.PackageNotFoundError):  # of another system
+            for line in metadata.requires(package) or ():
+                wanted = Requirement(line)
+                given = [{"extra": extra} for extra in ("", *extras)]
+                if wanted.marker is None or any(wanted.marker.evaluate(extra) for extra in given):
+                    assert wanted.extras <= locked[canonicalize_name(wanted.name)], (package, line)
+                    asked += bool(wanted.extras)
+    assert asked or name == "requirements.lock"
 
 
 def test_every_way_to_install_asks_for_hashes() -> None:

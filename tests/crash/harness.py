@@ -133,6 +133,11 @@ class Program:
             if (await self.get("/-/ready")).status_code == 200:
                 return
 
+    async def begun(self) -> None:
+        """Wait for the end of the first reading: what ends from now on is no baseline, whatever the second."""
+        await self.logged("first reading ended")
+        await self.ready()
+
     def limit(self, which: int, soft: int) -> None:
         """Change a limit of the running process, one of `resource.RLIMIT_…`."""
         _, hard = resource.prlimit(self._process.pid, which)

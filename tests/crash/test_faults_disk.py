@@ -32,7 +32,7 @@ def disk(tmp_path: Path) -> Mapping[str, str]:
 
 async def hang(program: Program, platform: RunningSimulator, folder: Path) -> None:
     """Let a record end, and the commit that is to count it hang."""
-    await program.ready()
+    await program.begun()
     (folder / "slow").touch()
     record(platform, "one")
     finish(platform, "one")

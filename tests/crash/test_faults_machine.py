@@ -51,7 +51,7 @@ async def test_sigkill_at_any_instruction_of_a_commit(tmp_path: Path) -> None:
 async def test_a_disk_that_is_full_and_has_room_again(still: RunningSimulator, tmp_path: Path) -> None:
     """No file may grow: polls fail and say so, scrapes go on; with room again all is counted once."""
     async with started(tmp_path, *running(still.url, STATE)) as program:
-        await program.ready()
+        await program.begun()
         first = ran(still, 5)
         await counted(program, len(first))
         program.limit(resource.RLIMIT_FSIZE, 60_000)  # its log may grow so far, the ledger's may not
@@ -70,7 +70,7 @@ async def test_out_of_file_descriptors(still: RunningSimulator, tmp_path: Path) 
     """Connections take them all: no spinning, polls and open connections go on; then all is as before."""
     loop = asyncio.get_running_loop()
     async with started(tmp_path, *running(still.url, STATE)) as program:
-        await program.ready()
+        await program.begun()
         first = ran(still, 5)
         await counted(program, len(first))
         port = int((await program.url()).rpartition(":")[2])

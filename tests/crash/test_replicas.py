@@ -64,7 +64,7 @@ async def test_both_show_the_same_and_one_leads(
     state = f"--state.url={postgres_url}"
     first, second = folders(tmp_path)
     async with started(first, *running(still.url, *FLAGS, state)) as one:
-        await one.ready()
+        await one.begun()
         async with started(second, *running(still.url, *FLAGS, state)) as other:
             await other.ready()
             finish_one(still)
@@ -84,7 +84,7 @@ async def test_the_database_goes_away_and_comes_back(
     state = f"--state.url={own_postgres.url()}"
     first, second = folders(tmp_path)
     async with started(first, *running(still.url, *FLAGS, state)) as one:
-        await one.ready()
+        await one.begun()
         async with started(second, *running(still.url, *FLAGS, state)) as other:
             await other.ready()
             finish_one(still)

@@ -154,7 +154,7 @@ async def test_a_wrong_clock_is_measured_and_corrected_for(skew: float, tmp_path
     """A platform an hour off: the skew is shown, the baseline not counted, a new record is, without lag."""
     config = SimulatorConfig(port=0, traffic=False, history=5, start_time=time.time() + skew)
     async with await serve(config) as platform, started(tmp_path, *running(platform.url)) as program:
-        await program.ready()
+        await program.begun()
         assert await program.value("job_exporter_clock_skew_seconds") == pytest.approx(skew, abs=2.0)
         assert await program.value("job_records_finished_total") == 0
         world, clock = platform.platform.world, platform.platform.clock
