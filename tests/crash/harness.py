@@ -134,7 +134,7 @@ class Program:
                 return
 
     async def begun(self) -> None:
-        """Wait for the end of the first reading: what ends from now on is no baseline, whatever the second."""
+        """Wait for the end of the first reading: what ends from now on is no baseline."""
         await self.logged("first reading ended")
         await self.ready()
 
