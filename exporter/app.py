@@ -13,10 +13,8 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 
 import structlog
-from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from exporter import __version__
 from exporter.api import ApiConfig, JobApi
@@ -40,6 +38,7 @@ from exporter.model import Snapshot
 from exporter.poller import PollConfig, Poller
 from exporter.replica import Replica, lease_of
 from exporter.settings import Settings
+from exporter.timer import Timer
 from exporter.tracker import Rules
 from exporter.web import Web, WebConfig
 
@@ -86,7 +85,7 @@ class Exporter:
         self._following: asyncio.Task[None] | None = None
         if self._ledger.shared:
             self._replica = Replica(ledger=self._ledger, poller=self._poller, interval=settings.poll.interval)
-        self._scheduler = AsyncIOScheduler(timezone=UTC)
+        self._timer = Timer(self._poller.poll, interval=settings.poll.interval)
         for note in self._ledger.notes:
             log.warning("ledger changed", note=note)
 
@@ -94,16 +93,7 @@ class Exporter:
         """Serve, and poll from now on. Raises WebError."""
         await self._web.start()
         self._poller.publish()
-        self._scheduler.add_job(
-            self._poller.poll,
-            "interval",
-            seconds=self._settings.poll.interval,
-            next_run_time=datetime.now(UTC),
-            max_instances=1,
-            coalesce=True,
-            misfire_grace_time=None,
-        )
-        self._scheduler.start()
+        self._timer.start()
         if self._replica is not None:
             self._following = asyncio.create_task(self._replica.run())
             self._following.add_done_callback(_tell_fault)
@@ -118,8 +108,7 @@ class Exporter:
         self._poller.stop()
         # One after the other may take too long.
         ended, _ = await asyncio.gather(self._poll_ended(), self._web.stop())
-        if self._scheduler.running:
-            self._scheduler.shutdown(wait=False)  # cancels a poll in flight: not before that has ended
+        self._timer.stop()  # cancels a poll in flight: not before that has ended
         if self._replica is not None and self._following is not None:
             self._following.cancel()
         if ended:
