@@ -25,6 +25,7 @@ from exporter.walk import Walk, heavy, next_page, read, share, skipped
 from exporter.window import Window
 
 BLINK = 1.0  # seconds: rows that are being written again are back by then (seen: 0.1 s)
+TRIES = 4  # of what is answered with an error: one bad answer in fifty is no reason to know nothing of a day
 CHUNK = 400  # records looked up together: a second or two
 LISTED = 1000  # findings that are kept: beyond that it is no matter of single records
 
@@ -178,14 +179,16 @@ class Auditor:
 
     async def _audit(self, records: Mapping[str, Record | None], *, shown: bool = False) -> list[Audited]:
         """Judge records; what a page has told of them already is not asked again."""
-        audited = await self._once(records, shown=shown)
-        doubtful = [one.id for one in audited if one.verdict.is_finding]
-        if doubtful:
-            await self._sleep(BLINK)
-            again = {one.id: one for one in await self._once(dict.fromkeys(doubtful), shown=shown)}
-            audited = [again.get(one.id, one) for one in audited]
+        audited = {one.id: one for one in await self._once(records, shown=shown)}
+        doubtful = [id_ for id_, one in audited.items() if one.is_wrong]
+        for tries in range(1, TRIES):
+            if not doubtful:
+                break
+            await self._sleep(BLINK * tries)
+            audited |= {one.id: one for one in await self._once(dict.fromkeys(doubtful), shown=shown)}
+            doubtful = [id_ for id_ in doubtful if audited[id_].seen.problem]
         self._judged += len(audited)
-        return audited
+        return list(audited.values())
 
     async def _once(self, records: Mapping[str, Record | None], *, shown: bool) -> list[Audited]:
         before = self._ledger.known(records)
@@ -238,19 +241,23 @@ class Auditor:
         return page.total or 0
 
     async def _page(self, request: PageRequest) -> tuple[Page, PageCost]:
-        """Ask for a page once the duty allows it; too large and too slow are the caller's."""
-        wait = self._page_due - self._monotonic()
-        if wait > 0:
-            await self._sleep(wait)
-        began = self._monotonic()
-        try:
-            return await self._api.page(request.number, request.size)
-        except (DeadlineError, TooLargeError):
-            raise
-        except ApiError as error:
-            raise AuditError(str(error)) from None
-        finally:
-            self._page_due = began + (self._monotonic() - began) / self._config.duty
+        """Ask for a page, each time once the duty allows it; too large and too slow are the caller's."""
+        tries = 0
+        while True:
+            wait = max(self._page_due - self._monotonic(), BLINK * tries)
+            if wait > 0:
+                await self._sleep(wait)
+            began = self._monotonic()
+            try:
+                return await self._api.page(request.number, request.size)
+            except (DeadlineError, TooLargeError):
+                raise
+            except ApiError as error:
+                tries += 1
+                if error.reason in GONE or tries >= TRIES:
+                    raise AuditError(str(error)) from None
+            finally:
+                self._page_due = began + (self._monotonic() - began) / self._config.duty
 
     def _clock(self) -> Clock:
         return Clock(now=self._wall(), skew=self._api.clock_skew or 0.0)

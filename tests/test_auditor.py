@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -349,6 +349,17 @@ def test_a_record_that_is_not_answered_for_is_a_finding(tmp_path: Path) -> None:
         tally = audit(it)
         assert found(tally) == {ids[4]: Kind.UNANSWERED}
         assert tally.judged[Kind.SAME] == 29
+
+
+def test_bad_answers_now_and_then_cost_only_time(tmp_path: Path) -> None:
+    """Pages and look-ups are tried again: nothing is left out, and nothing is called not answered."""
+    with life(tmp_path, past=200) as it:
+        ids = live(it, 40)
+        forget(it, ids[7])
+        asked = count()
+        error = HttpError("HTTP 500", endpoint="page", status=500)
+        it.api.mood = lambda _asked: error if next(asked) % 7 == 0 else None
+        assert found(audit(it)) == {ids[7]: Kind.MISSING}
 
 
 @pytest.mark.parametrize("endpoint", ["page", "record"])
