@@ -28,7 +28,7 @@ from exporter.settings.parsers import duration
 from exporter.window import AHEAD, Window, shown, window
 
 MAX_STEP = 300.0  # seconds: what is older than that is no value any more to Prometheus
-_LABEL = re.compile(r"([a-zA-Z_][a-zA-Z0-9_]*)=(.*)", re.DOTALL)
+_LABEL = re.compile(r"((?!__)[a-zA-Z_][a-zA-Z0-9_]*)=(.+)", re.DOTALL)  # __ is Prometheus' own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,8 +87,8 @@ class _Work:
         self._wanted, self._settings, self._console = wanted, settings, console
         self._platform = settings.require_platform()
         self._metrics = app.metrics_config(settings)
-        self.partial_path = wanted.output.with_name(wanted.output.name + ".partial")
         refuse_existing(wanted.output)
+        self.partial_path = wanted.output.with_name(wanted.output.name + ".partial")
         _refuse_own_labels(wanted.labels, self._metrics)
         self._window(time.time())
 

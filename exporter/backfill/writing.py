@@ -18,6 +18,7 @@ from exporter.window import Window
 BATCH = 10_000  # points written at once
 STAMPS = 4_096  # timestamps made at once
 BUFFER = 1 << 20  # bytes
+LONGEST_SUFFIX = ".partial-wal"  # of the files beside the output
 Labels = tuple[tuple[str, str], ...]
 
 
@@ -124,11 +125,15 @@ def output(path: Path) -> Iterator[Callable[[str], object]]:
 
 
 def refuse_existing(path: Path) -> None:
-    """Raise BackfillError if there is such a file, or no folder for it."""
-    if path.exists():
-        raise BackfillError(f"--output {path} exists: remove it, or name another")
-    if not path.parent.is_dir():
-        raise BackfillError(f"--output {path}: there is no folder {path.parent}")
+    """Raise BackfillError if there is such a file, no folder for it, or the name is too long."""
+    try:
+        if path.exists() or not path.name:
+            raise BackfillError(f"--output {path} exists: remove it, or name another")
+        if not path.parent.is_dir():
+            raise BackfillError(f"--output {path}: there is no folder {path.parent}")
+        path.with_name(path.name + LONGEST_SUFFIX).exists()
+    except OSError as error:  # such as a name that is too long
+        raise BackfillError(f"--output {path}: {error.strerror}") from None
 
 
 def _sync_folder(folder: Path) -> None:
