@@ -158,8 +158,9 @@ class Daemon:
         config: PollConfig | None = None,
         label_limit: int = 500,
         url: str | None = None,
+        platform: str = PLATFORM,
     ) -> None:
-        self.api, self.clock = api, clock
+        self.api, self.clock, self.platform = api, clock, platform
         self.config = config or PollConfig(rules=RULES)
         self.url = url or f"sqlite:///{folder / 'ledger.db'}"
         self.layout: Layout = layout(METRICS, label_limit=label_limit)
@@ -184,7 +185,9 @@ class Daemon:
 
     def opened(self) -> CrashingLedger:
         """Open the ledger; a lease outlasts any test: what ends one says so."""
-        return CrashingLedger(self.url, platform=PLATFORM, now=self.clock(), layout=self.layout, lease=3600.0)
+        return CrashingLedger(
+            self.url, platform=self.platform, now=self.clock(), layout=self.layout, lease=3600.0
+        )
 
     def _take(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot

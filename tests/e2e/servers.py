@@ -24,6 +24,7 @@ from tests.rules.tools import ROOT, program
 _SHIPPED = ROOT / "deploy" / "prometheus"
 # Both programs start within a second; a machine under load takes its time.
 _START = 30.0
+_LOADING = 600.0  # seconds: a month takes half a minute on an idle machine
 _LISTENING = re.compile(r"[Ll]istening on.*address=127\.0\.0\.1:(\d+)")
 
 
@@ -142,13 +143,14 @@ def prometheus(
     *,
     factor: float,
     rules: Mapping[str, str] | None = None,
+    retention: str = "15d",
     major: int = 3,
 ) -> Iterator[str]:
     """Run Prometheus with the shipped configuration and `rules` (file name → text); give its address.
 
     `targets` go by scrape job: a job of the file that is not among them is left out, one that is not in
-    the file is added. Without `rules` the shipped ones are taken, `factor` faster. What `remember` wrote
-    into the same folder is its past.
+    the file is added. Without `rules` the shipped ones are taken, `factor` faster. What `remember` or `load`
+    wrote into the same folder is its past, as far as `retention` keeps it.
     """
     config = yaml.safe_load(shorten_config((_SHIPPED / "prometheus.yml").read_text(), factor=factor))
     known = {job["job_name"]: job for job in config["scrape_configs"]}
@@ -165,6 +167,7 @@ def prometheus(
     command = (
         f"--config.file={folder}/prometheus.yml",
         f"--storage.tsdb.path={_database(folder)}",
+        f"--storage.tsdb.retention.time={retention}",
         # The two times that are flags; otherwise Alertmanager would hear late of what goes on.
         f"--rules.alert.resend-delay={shorten_duration('1m', factor)}",
         f"--query.lookback-delta={shorten_duration('5m', factor)}",
@@ -178,9 +181,15 @@ def remember(folder: Path, samples: str, *, major: int = 3) -> None:
     """Give the Prometheus that will run in `folder` a past: `samples` in OpenMetrics with times."""
     path = folder / "past.txt"
     path.write_text(samples, encoding="utf-8")
-    into = ("tsdb", "create-blocks-from", "openmetrics", str(path), str(_database(folder)))
-    command = [str(program("promtool", major)), *into]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    load(folder, path, major=major)
+
+
+def load(folder: Path, path: Path, *, longest: str = "24h", major: int = 3) -> None:
+    """Give the Prometheus of `folder` a file of OpenMetrics with times; no block is longer than `longest`."""
+    into = ("openmetrics", str(path), str(_database(folder)))
+    blocks = ("tsdb", "create-blocks-from", f"--max-block-duration={longest}", *into)
+    command = [str(program("promtool", major)), *blocks]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=_LOADING, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
 
 
