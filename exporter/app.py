@@ -105,10 +105,10 @@ class Exporter:
 
         False: it did not end in time. Only a commit can be so slow, and its thread can't be ended.
         """
+        self._timer.stop()
         self._poller.stop()
         # One after the other may take too long.
         ended, _ = await asyncio.gather(self._poll_ended(), self._web.stop())
-        self._timer.stop()  # cancels a poll in flight: not before that has ended
         if self._replica is not None and self._following is not None:
             self._following.cancel()
         if ended:

@@ -120,7 +120,7 @@ class Poller:
 
         A failure is logged and counted, never raised.
         """
-        if self.busy:
+        if self.busy or self._stopping:
             return
         self._idle.clear()
         if self._term != self._ledger.term:  # what failed in an earlier one is no reason to wait in this

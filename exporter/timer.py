@@ -35,10 +35,13 @@ class Timer:
         self._watching = asyncio.create_task(self._watch(job))
 
     def stop(self) -> None:
-        """Call no more; what is going on is cancelled."""
+        """Call no more; what is going on goes on.
+
+        Not `shutdown`: that cancels a call that was just about to begin, and logs an error for it.
+        """
         if self._watching is not None:
             self._watching.cancel()
-            self._scheduler.shutdown(wait=False)
+            self._scheduler.pause()
 
     async def _watch(self, job: Job) -> None:
         """Look, by the clock of the event loop, for a next call that has moved away."""

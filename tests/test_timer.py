@@ -1,11 +1,14 @@
 """When polls begin, whatever the machine's clock does."""
 
+import asyncio
+import logging
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.timer import Steadily
+from exporter.timer import Steadily, Timer
 
 MOMENTS = st.integers(0, 4_000_000_000).map(lambda seconds: datetime.fromtimestamp(seconds, UTC))
 
@@ -18,3 +21,30 @@ def test_the_next_time_is_never_one_that_has_passed(before: datetime, now: datet
     assert following > now
     assert following == (before + interval if before + interval > now else now + interval)
     assert Steadily(seconds).get_next_fire_time(None, now) == now
+
+
+@pytest.mark.parametrize("steps", range(8))
+async def test_stopped_at_any_step_it_cancels_nothing_and_logs_nothing(
+    steps: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However near a call is to its begin, or to its end, it goes on to that; none comes after."""
+    calls: list[str] = []
+
+    async def act() -> None:
+        calls.append("began")
+        await asyncio.sleep(0)
+        calls.append("ended")
+
+    timer = Timer(act, interval=0.01)
+    with caplog.at_level(logging.WARNING):
+        timer.start()
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        timer.stop()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        settled = list(calls)
+        await asyncio.sleep(0.05)
+    assert calls == settled
+    assert calls in ([], ["began", "ended"])
+    assert not caplog.records
