@@ -12,7 +12,17 @@ from pathlib import Path
 import psutil
 from rich.console import Console
 
-from tests.benchmarks import cost, freshness, ledgers, memory, platform_cost, rendering, scraping, settling
+from tests.benchmarks import (
+    cost,
+    freshness,
+    history,
+    ledgers,
+    memory,
+    platform_cost,
+    rendering,
+    scraping,
+    settling,
+)
 from tests.benchmarks.figures import Section, markdown, print_section
 from tests.benchmarks.measuring import quiet
 
@@ -26,6 +36,7 @@ PARTS: dict[str, Callable[[bool], Section]] = {
     "settling": lambda _: settling.measure(),
     "ledgers": lambda _: ledgers.measure(),
     "memory": memory.measure,
+    "history": history.measure,
 }
 
 

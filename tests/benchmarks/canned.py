@@ -14,7 +14,7 @@ from exporter.simulator.server import ENDPOINTS
 from exporter.simulator.traffic import Traffic
 from exporter.simulator.world import World
 
-NOW = 1_800_000_000.0
+NOW = 1_700_000_000.0  # in November 2023
 
 
 class Answers:

@@ -1,0 +1,141 @@
+"""What is measured of `backfill`, in a process of its own that prints one JSON object.
+
+`python -m tests.benchmarks.backfilling command URL FOLDER` runs the command for all that a platform has.
+`… memory FOLDER RECORDS` reads so many finished records of one host, a month of them, from a platform inside
+the process (HTTP would take most of the time and hold nothing), and writes the output.
+"""
+
+import asyncio
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+
+from exporter.api import PageCost
+from exporter.backfill.command import backfill
+from exporter.backfill.grid import grid
+from exporter.backfill.partial import Partial
+from exporter.backfill.reading import Reader, ReadingConfig
+from exporter.backfill.writing import Text, output, summed
+from exporter.model import (
+    ExecuteStatus,
+    HostResult,
+    HostStatus,
+    Page,
+    PageItem,
+    Record,
+    Results,
+    ResultStatus,
+)
+from exporter.pages import Order, covered
+from exporter.window import Window
+from tests.benchmarks.measuring import resident
+from tests.benchmarks.simulated import METRICS, RULES
+
+MONTH = 30 * 86_400.0
+BEGIN = 1_690_000_000.0
+STEP = 300.0  # seconds between two samples: a fifth of the text that the default step makes
+RUN = 20.0  # seconds of each record
+
+
+class LongPlatform:
+    """A month of records at even distances; none exists until it is asked for."""
+
+    clock_skew: float | None = 0.0
+
+    def __init__(self, records: int) -> None:
+        self._records = records
+
+    async def page(self, number: int, size: int) -> tuple[Page, PageCost]:
+        """As `JobApi.page`: host rows, so that each record is looked at."""
+        lo, hi = covered(
+            Page(number=number, size=size, total=self._records, items=()), self._records, Order.ASC
+        )
+        items = tuple(PageItem(id=f"{place:08x}", start=self._start(place)) for place in range(lo, hi))
+        return Page(number=number, size=size, total=self._records, items=items), PageCost(
+            seconds=0.0, size=400 * len(items)
+        )
+
+    async def record(self, record_id: str) -> Record:
+        """As `JobApi.record`."""
+        place = int(record_id, 16)
+        return Record(
+            id=record_id,
+            execute_status=ExecuteStatus.DONE,
+            result_status=ResultStatus.FAIL if place % 20 == 0 else ResultStatus.SUCCESS,
+            start=self._start(place),
+            end=self._start(place) + RUN,
+            provider="salt",
+            script_type="bash",
+        )
+
+    async def results(self, record_id: str) -> Results:
+        """As `JobApi.results`."""
+        idc = f"idc-{int(record_id, 16) % 5}"
+        return Results(rows=(HostResult(host_id="h", idc=idc, status=HostStatus.SUCCESS),))
+
+    def _start(self, place: int) -> float:
+        return BEGIN + place * (MONTH - RUN) / self._records
+
+
+def command(url: str, folder: str) -> dict[str, float]:
+    """Run the command as a user does; seconds, and MB of resident memory at the highest."""
+    flags = (f"--api.base-url={url}", "--api.duty=1", f"--state.url=sqlite:///{folder}/none.db")
+    began = time.perf_counter()
+    backfill((*flags, "--from=2023-11-01", "--to=2023-12-01", f"--output={folder}/command.txt"), {})
+    return {"seconds": time.perf_counter() - began, "peak": _peak()}
+
+
+def memory(folder: str, records: int) -> dict[str, float]:
+    """Read and write a month; seconds of each, and MB of resident memory on the way and at the highest."""
+    window = Window(begin=BEGIN - 1.0, end=BEGIN + MONTH)
+    path = Path(folder) / "memory.txt"
+    early: list[float] = []
+
+    def tell(share: float, _count: int) -> None:
+        if share >= 0.1 and not early:
+            early.append(resident())
+
+    partial = Partial(Path(folder) / "memory.partial", {})
+    reader = Reader(
+        api=LongPlatform(records),
+        partial=partial,
+        window=window,
+        config=ReadingConfig(duty=1.0, buckets=RULES.buckets),
+        tell=tell,
+    )
+    began = time.perf_counter()
+    asyncio.run(reader.read())
+    read = time.perf_counter()
+    counted, samples = partial.counted(), grid(window, step=STEP)
+    sums = summed(partial, samples, window, METRICS, label_limit=500)
+    with output(path) as write:
+        for piece in Text(partial, samples, sums, METRICS, ()).lines():
+            write(piece)
+    written = time.perf_counter()
+    kept = (Path(folder) / "memory.partial").stat().st_size / 1e6
+    partial.remove()
+    return {
+        "counted": counted,
+        "reading": read - began,
+        "writing": written - read,
+        "early": early[0],
+        "peak": _peak(),
+        "work": kept,
+        "text": path.stat().st_size / 1e6,
+    }
+
+
+def _peak() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["command", url, folder]:
+            answer = command(url, folder)
+        case ["memory", folder, records]:
+            answer = memory(folder, int(records))
+    sys.stdout.write(json.dumps(answer) + "\n")
+    sys.stdout.flush()
