@@ -24,6 +24,7 @@ class Walk:
     total: int  # records on the platform
     order: Order | None  # None: both ends began in the same second
     at: int  # from here on upwards all is read
+    top: int = 0  # where the reading began
     reached: float | None = None  # earliest start that was met
     weights: Tail = field(default_factory=Tail)  # how heavy pages are
     records: int = 0  # shown by pages so far
@@ -70,7 +71,8 @@ def read(
     """
     total = walk.total if page.total is None else page.total
     lo, hi = covered(page, total, walk.order)
-    after = replace(walk, total=total, weights=tails.weighed(walk.weights, len(page.items), size))
+    weights, top = tails.weighed(walk.weights, len(page.items), size), walk.top or walk.at
+    after = replace(walk, total=total, top=top, weights=weights)
     if hi < min(walk.at, total):  # the total changed since it was asked for
         return replace(after, at=min(walk.at, total))
     known = [start for start in (walk.reached, *starts) if start is not None]
@@ -98,9 +100,10 @@ def heavy(walk: Walk, request: PageRequest) -> Walk:
 
 
 def share(walk: Walk, *, newest: float, oldest: float) -> float:
-    """How much of the way is done, by the starts of records: 0 to 1."""
+    """How much of the way is done, 0 to 1: it ends at the oldest record, or at a time before that."""
     if walk.done:
         return 1.0
-    if walk.reached is None or newest <= oldest:
-        return 0.0
-    return min(1.0, max(0.0, (newest - walk.reached) / (newest - oldest)))
+    by_position = 1 - walk.at / walk.top if walk.top else 0.0
+    timed = walk.reached is not None and newest > oldest
+    by_time = (newest - walk.reached) / (newest - oldest) if walk.reached is not None and timed else 0.0
+    return min(1.0, max(by_position, by_time, 0.0))

@@ -1,5 +1,6 @@
 """Platform → work file: the truth in every order and dialect, whatever happens meanwhile, and its cost."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
@@ -91,6 +92,12 @@ def expected(world: World, window: Window) -> Tally:
 
 def api_of(world: World, **changes: Any) -> BusyApi:
     return BusyApi(world, clock=Clock(NOW), **changes)
+
+
+def now_of(api: BusyApi) -> None:
+    assert api.clock
+    api.left = 10
+    assert asyncio.run(reading.platform_now(api, wall=api.clock, sleep=api.clock.sleep)) == api.clock.now
 
 
 def backfilled(world: World, window: Window, api: BusyApi | None = None, **config: Any) -> Tally:
@@ -311,6 +318,20 @@ def test_a_platform_that_never_answered_is_not_waited_for(error: ApiError, tmp_p
         read(tmp_path, api, Window(begin=0.0, end=NOW))
     assert api.clock
     assert api.clock.now == NOW
+
+
+@pytest.mark.parametrize("bad", [reading.BEGINNINGS - 1, reading.BEGINNINGS])
+def test_a_few_bad_answers_at_first_end_nothing(bad: int, tmp_path: Path) -> None:
+    """One of many answers is bad on some platforms; what never gives a good one is none."""
+    world = filled(20)
+    error = NotUnderstoodError("a web page", endpoint="page")
+    for job in (lambda api: read(tmp_path, api, Window(begin=NOW - HOUR, end=NOW)), now_of):
+        api = api_of(world, happens=failing("page", error, bad))
+        if bad < reading.BEGINNINGS:
+            job(api)
+        else:
+            with pytest.raises(BackfillError, match="a web page"):
+                job(api)
 
 
 def test_half_broken_answers_cost_only_time(tmp_path: Path) -> None:

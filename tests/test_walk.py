@@ -128,12 +128,15 @@ def test_what_is_too_heavy_is_asked_for_in_halves_or_skipped() -> None:
         assert skipped(walk, top).at == 99
 
 
-def test_how_far_it_is_goes_by_the_starts() -> None:
-    """From nothing to all of it."""
+def test_how_far_it_is_goes_by_the_end_that_is_nearer() -> None:
+    """The oldest record, or the time before which nothing is read; from nothing to all of it."""
     walk = begun(world(10))
     assert share(walk, newest=100.0, oldest=0.0) == 0.0
     assert share(begun(world(10), reached=25.0), newest=100.0, oldest=0.0) == 0.75
     assert share(begun(world(10), done=True), newest=100.0, oldest=0.0) == 1.0
+    half, _ = step(world(100), begun(world(100)), 50)
+    assert share(half, newest=NOW + 1e6, oldest=0.0) == 0.5
+    assert share(half, newest=NOW + 60 * 100, oldest=NOW + 60 * 40) > 0.8
 
 
 def test_growth_keeps_no_walk_from_the_oldest_record() -> None:

@@ -12,17 +12,16 @@ from pathlib import Path
 from rich.console import Console
 
 from exporter import app, logs
-from exporter.api import ApiError, JobApi, Silent
+from exporter.api import JobApi, Silent
 from exporter.backfill.grid import BackfillError, Grid, grid
 from exporter.backfill.partial import Partial, opened
 from exporter.backfill.progress import Shown
-from exporter.backfill.reading import Reader, ReadingConfig
+from exporter.backfill.reading import Reader, ReadingConfig, platform_now
 from exporter.backfill.seam import Live, live
 from exporter.backfill.sums import filled_families
 from exporter.backfill.writing import Labels, Text, output, refuse_existing, summed
 from exporter.flags import names, parsed_some
 from exporter.metrics import MetricsConfig
-from exporter.pages import PROBE
 from exporter.settings import Settings, SettingsError, load
 from exporter.settings.parsers import duration
 from exporter.window import AHEAD, Window, shown, window
@@ -130,16 +129,13 @@ class _Work:
         return window
 
     async def _now(self, api: JobApi) -> float:
-        """The platform's time, by which records end."""
-        try:
-            await api.page(PROBE.number, PROBE.size)
-        except ApiError as error:
-            raise BackfillError(str(error)) from None
+        """The time by which records end: ours, unless the platform's clock differs."""
+        now = await platform_now(api)
         skew = api.clock_skew or 0.0
         if abs(skew) <= AHEAD:
-            return time.time()
+            return now - skew
         self._say(f"the platform's clock differs by {skew:+.0f} s: times are the platform's")
-        return time.time() + skew
+        return now
 
     def _window(self, now: float) -> Window:
         return window(("--from", self._wanted.begin), ("--to", self._wanted.end), now=now)

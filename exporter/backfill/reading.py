@@ -22,6 +22,8 @@ from exporter.window import Window
 
 PATIENCE = 600.0  # seconds for which a platform that went away is waited for: a restart takes less
 MAX_PAUSE = 60.0  # seconds between two tries then
+GONE = frozenset({"connect", "auth"})  # reasons that tell of the platform as a whole
+BEGINNINGS = 4  # bad answers before the first good one, after which it is no job platform
 TRIES = 8  # of a look-up that fails though the platform is there; by then half a minute has passed
 FIRST_PAUSE = 0.25  # seconds before the second of them; each next one twice as long
 BLINK = 1.0  # seconds: rows that are being written again are back by then (seen: 0.1 s)
@@ -59,6 +61,31 @@ class _Seen:
     position: int
     start: float
     total: int
+
+
+async def platform_now(
+    api: Platform,
+    *,
+    wall: Callable[[], float] = time.time,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> float:
+    """The platform's time, by which records end. Raises BackfillError."""
+    failures = 0
+    while True:
+        try:
+            await api.page(PROBE.number, PROBE.size)
+        except ApiError as error:
+            failures += 1
+            if _is_hopeless(error, failures):
+                raise BackfillError(str(error)) from None
+            await sleep(2.0**failures)
+        else:
+            return wall() + (api.clock_skew or 0.0)
+
+
+def _is_hopeless(error: ApiError, failures: int) -> bool:
+    """Whether a platform that has not answered well yet is worth no further try."""
+    return error.reason in GONE or failures >= BEGINNINGS
 
 
 class Reader:
@@ -257,7 +284,7 @@ class Reader:
                 self._missed += 1
                 return None
             except ApiError as error:
-                if error.reason in {"connect", "auth"}:
+                if error.reason in GONE:
                     await self._wait_out(error)
                     continue
                 tries += 1
@@ -270,13 +297,13 @@ class Reader:
                 return answer
 
     async def _wait_out(self, error: ApiError) -> None:
-        """Wait for a platform that is gone. Raises BackfillError at once if it was never there."""
+        """Wait for a platform that is gone. Raises BackfillError soon if it was never there."""
         now = self._monotonic()
         self._lost_since = now if self._lost_since is None else self._lost_since
-        never_there = self._partial.walk is None
+        self._failures += 1
+        never_there = self._partial.walk is None and _is_hopeless(error, self._failures)
         if isinstance(error, CredentialsError) or never_there or now - self._lost_since >= PATIENCE:
             raise BackfillError(str(error))
-        self._failures += 1
         await self._sleep(max(min(MAX_PAUSE, 2.0 ** min(self._failures, 6)), error.retry_after or 0.0))
 
     async def _together(self, jobs: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
