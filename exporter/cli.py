@@ -129,10 +129,11 @@ def _ledger(argv: Sequence[str], environ: Mapping[str, str]) -> int:
 
 
 class _LedgerParser(argparse.ArgumentParser):
-    """Raises where argparse would end the process."""
+    """Raises where argparse would end the process, and repeats nothing: an address may hold a password."""
 
     def error(self, message: str) -> NoReturn:
-        raise SettingsError(f"{message}; write: job-exporter ledger copy FROM TO")
+        del message
+        raise SettingsError("an action and two addresses are needed; write: job-exporter ledger copy FROM TO")
 
 
 def _ledger_parser() -> argparse.ArgumentParser:

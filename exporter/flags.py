@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
-from exporter.settings import SettingsError, nearest
+from exporter.settings import STRAY, SettingsError, nearest
 
 
 def parsed(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Namespace:
@@ -11,6 +11,8 @@ def parsed(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Nam
     given, rest = parsed_some(parser, argv)
     if rest:
         name = rest[0].partition("=")[0]
+        if not name.startswith("-"):
+            raise SettingsError(STRAY)
         near = nearest(name.removeprefix("--"), names(given))
         raise SettingsError(f"unknown flag {name}: the nearest known one is --{near}")
     return given

@@ -20,6 +20,8 @@ from exporter.tracker import Outcome, Stage, Tracked
 from tests.core_support import NOW
 from tests.test_leadership import LAYOUT, PLATFORM, changes, settle, settlement
 
+SECRET = "postgresql+psycopg://me:canary@127.0.0.1:9/ledger"
+
 
 @contextmanager
 def opened(url: str, **given: Any) -> Iterator[Ledger]:
@@ -235,10 +237,22 @@ def test_the_command_says_what_it_copied(
     assert "job_exporter_settled: 2309 rows, all the same\n" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("argv", [["ledger"], ["ledger", "move", "a", "b"], ["ledger", "copy", "a"]])
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["ledger"],
+        ["ledger", "move", SECRET, "b"],
+        ["ledger", SECRET, "b"],
+        ["ledger", "copy", SECRET],
+        ["ledger", "copy", "a", "b", SECRET],
+        ["ledger", "copy", f"--from={SECRET}", "a", "b"],
+    ],
+)
 def test_half_a_command_is_refused(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """The line shows the whole one."""
+    """The line shows the whole one, and repeats nothing of what was given: an address may hold a password."""
     with pytest.raises(SystemExit) as ended:
         cli.main(argv, {})
     assert ended.value.code == 2
-    assert "write: job-exporter ledger copy FROM TO" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "write: job-exporter ledger copy FROM TO" in said
+    assert "canary" not in said

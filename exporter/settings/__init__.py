@@ -23,9 +23,10 @@ from exporter.settings.groups import (
     WebSettings,
 )
 from exporter.settings.parsers import ListenAddress
-from exporter.settings.reading import load, nearest
+from exporter.settings.reading import STRAY, load, nearest
 
 __all__ = [
+    "STRAY",
     "ApiSettings",
     "ListenAddress",
     "LogSettings",

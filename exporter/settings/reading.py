@@ -24,6 +24,11 @@ from exporter.settings.parsers import quote
 
 _BY_KEY = {info.key: info for info in catalog()}
 _GROUPS = {info.group for info in catalog() if info.group}
+# Not repeated: it may be the second half of a password with a blank.
+STRAY = (
+    "an argument is neither a flag nor the value of one: flags are written --api.base-url=URL, "
+    "and values with blanks are quoted"
+)
 # Kubernetes gives each pod the addresses of the services beside it, ours too: JOB_EXPORTER_PORT=tcp://…
 _SERVICE_LINK = re.compile(
     r"JOB_EXPORTER(_[A-Z0-9]+)*_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9]+)*|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)="
@@ -82,11 +87,8 @@ def _flags(argv: Sequence[str], beside: Iterable[str]) -> dict[str, Any]:
         name = _word(unknown[0])
         near = nearest(name, (*(info.name for info in catalog()), *beside))
         raise SettingsError(f"unknown flag --{name}: the nearest known one is --{near}")
-    if rest:  # not repeated: it may be the second half of a password with a blank
-        raise SettingsError(
-            "an argument is neither a flag nor the value of one: flags are written --api.base-url=URL, "
-            "and values with blanks are quoted"
-        )
+    if rest:
+        raise SettingsError(STRAY)
     return values
 
 

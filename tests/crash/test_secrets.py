@@ -123,7 +123,7 @@ async def put_out(program: Program) -> list[str]:
     """All that is served."""
     client = await program.client()
     texts = [(await client.get("/metrics", headers=OPENMETRICS)).text]
-    for path in ("/metrics", "/", "/-/ready", "/-/healthy", "/none"):
+    for path in ("/metrics", "/", "/api/failures", "/reference", "/-/ready", "/-/healthy", "/none"):
         texts.append((await client.get(path)).text)  # noqa: PERF401  (awaits)
     return texts
 

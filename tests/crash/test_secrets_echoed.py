@@ -9,6 +9,7 @@ from signal import SIGHUP
 import pytest
 from aiohttp import web
 
+from exporter.cli import COMMANDS
 from exporter.simulator.dialect import CANARY
 from tests.crash.harness import Program, ran, running, started
 from tests.crash.test_secrets import GIVEN, HEADER, PASSWORD, Given, found, prepare, put_out
@@ -141,7 +142,7 @@ async def test_a_settings_file_that_is_wrong_is_not_quoted(content: str, tmp_pat
     assert not found(tmp_path)
 
 
-@pytest.mark.parametrize("command", ["run", "check", "audit", "demo", "metrics"])
+@pytest.mark.parametrize("command", sorted(COMMANDS))
 async def test_help_shows_no_secret_that_is_set(command: str, tmp_path: Path) -> None:
     """What is in the environment or on the command line is no default."""
     given = GIVEN["variables"]
