@@ -80,6 +80,26 @@ async def test_each_login_costs_one_comparison(
     assert verify.asked.total() == 1
 
 
+async def test_an_unknown_user_is_as_dear_as_one_that_there_is() -> None:
+    """Each name is compared with the hash of a user, always the same one, and not all with one user's.
+
+    So the cost of a comparison, which may differ from user to user, tells of no name whether there is one.
+    """
+    asked: list[bytes] = []
+
+    def verify(_password: bytes, given: bytes) -> bool:
+        asked.append(given)
+        return True  # a password that fits by chance lets nobody in
+
+    logins = Logins(verify=verify)
+    users = Users(USERS, logins)
+    for name in [f"mallory {number}" for number in range(64)] * 2:
+        assert await users.admit(basic(name, "x").partition(": ")[2], "") is Verdict.REFUSED
+    await logins.close()
+    assert set(asked) == {value.encode() for value in USERS.values()}
+    assert asked[:64] == asked[64:]
+
+
 @pytest.mark.parametrize("length", [72, 73])
 async def test_a_password_matches_whole_or_not(length: int) -> None:
     """The hash covers 72 bytes; a longer password does not match by its beginning."""
@@ -213,6 +233,7 @@ async def test_the_queue_is_bounded_over_all_addresses(stuck: Stuck) -> None:
     stuck.release.set()
     assert refused == [None] * 5
     assert await asyncio.gather(*tasks[: WORKERS + QUEUE]) == [False] * (WORKERS + QUEUE)
+    assert not logins._clients  # nothing is kept of addresses that have come and gone
     await logins.close()
 
 
