@@ -12,7 +12,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from datetime import tzinfo
 from functools import partial
@@ -44,6 +44,7 @@ from exporter.connection import (
     ApiConfig,
     Authenticator,
     ConfigError,
+    Requests,
     aiohttp_transport,
     base_url,
     http_client,
@@ -135,6 +136,7 @@ class JobApi:
         self._authenticator = Authenticator(config)
         self._slots = asyncio.Semaphore(config.concurrency)
         self._client = http_client(transport or aiohttp_transport(config))
+        self._requests = Requests(self._authenticator, self._client.headers)
         self.clock_skew: float | None = None  # seconds, platform's clock minus ours; None: not known yet
 
     async def aclose(self) -> None:
@@ -211,9 +213,8 @@ class JobApi:
         """Send the request, give its response while the deadline lasts, and tell failures apart."""
         try:
             async with asyncio.timeout(self._config.timeout):
-                headers = self._authenticator.headers()
-                url = self._base + PATHS[endpoint]
-                async with self._client.stream("GET", url, params=query, headers=headers) as response:
+                request = self._requests.get(self._base + PATHS[endpoint], query)
+                async with aclosing(await self._client.send(request, stream=True)) as response:
                     yield response
         except ConfigError as error:
             raise CredentialsError(str(error), endpoint=endpoint) from None

@@ -9,13 +9,14 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import tzinfo
-from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import urlencode
 
 import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
+from httpx_aiohttp.transport import AiohttpResponseStream
 
 from exporter import __version__
 
@@ -24,6 +25,7 @@ HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token of RFC 9110
 HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")  # of what RFC 9110 allows, that which means the same to everyone
 SHORTEST_MASKED = 4  # characters; a shorter secret guards nothing, and is a part of many a word
 KEEPALIVE = 60.0  # seconds; four polls, so that an idle exporter keeps its connection
+PIECE = 1 << 18  # bytes of a body that are handed on at once: what one read from a socket brings
 
 
 class ConfigError(ValueError):
@@ -121,6 +123,25 @@ def _refuse_contradictions(given: ApiConfig) -> None:
         )
 
 
+class Requests:
+    """Makes requests, in half the time of httpx' client, which merges what none of ours has."""
+
+    def __init__(self, authenticator: Authenticator, usual: httpx.Headers) -> None:
+        """`usual` are the headers of every request, our credentials apart."""
+        self._authenticator = authenticator
+        self._usual = usual
+        self._shown: dict[str, str] = {}
+        self._headers = usual  # with what is shown
+
+    def get(self, url: str, query: Mapping[str, str]) -> httpx.Request:
+        """Make a GET. Raises ConfigError if a file of secrets has become unreadable."""
+        shown = self._authenticator.headers()
+        if shown != self._shown:
+            self._shown, self._headers = shown, self._usual.copy()
+            self._headers.update(shown)
+        return httpx.Request("GET", f"{url}?{urlencode(query)}", headers=self._headers)
+
+
 def base_url(text: str) -> str:
     """Check the base URL and drop its trailing slashes. Raises ConfigError."""
     example = "such as http://platform.example:6868"
@@ -144,19 +165,22 @@ def aiohttp_transport(config: ApiConfig) -> AiohttpTransport:
     def session() -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(ssl=context, limit=config.concurrency, keepalive_timeout=KEEPALIVE)
         return aiohttp.ClientSession(
-            connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+            read_bufsize=PIECE,
         )
 
-    return AiohttpTransport(verify=context, client=session, trust_env=False)
+    return _Transport(verify=context, client=session, trust_env=False)
 
 
 def http_client(transport: httpx.AsyncBaseTransport) -> httpx.AsyncClient:
     """Make the client of all requests: it follows nothing, keeps nothing and waits as long as it is let."""
-    client = httpx.AsyncClient(
+    return _Client(
         transport=transport,
         trust_env=False,
         follow_redirects=False,
-        timeout=None,  # noqa: S113  (the deadline of the whole request is the caller's)
+        timeout=None,  # the deadline of the whole request is the caller's
         headers={
             "Accept": "application/json",
             "Accept-Encoding": "identity",
@@ -164,8 +188,36 @@ def http_client(transport: httpx.AsyncBaseTransport) -> httpx.AsyncClient:
             "User-Agent": f"job-exporter/{__version__}",
         },
     )
-    client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    return client
+
+
+class _Transport(AiohttpTransport):
+    """Hands a large body on in the pieces that came: to cut them smaller takes a third of its time.
+
+    A compressed one is cut: each piece may grow a thousandfold before anyone can look at it.
+    """
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        response = await super().handle_async_request(request)
+        if isinstance(response.stream, AiohttpResponseStream) and "content-encoding" not in response.headers:
+            response.stream.CHUNK_SIZE = PIECE
+        return response
+
+
+class _NoCookies(httpx.Cookies):
+    def extract_cookies(self, response: httpx.Response) -> None:
+        """Take none."""
+
+
+class _Client(httpx.AsyncClient):
+    """A client without cookies: to look for some in each answer is a twentieth of what a look-up costs."""
+
+    @property
+    def cookies(self) -> httpx.Cookies:
+        return _NoCookies()
+
+    @cookies.setter
+    def cookies(self, cookies: object) -> None:
+        raise NotImplementedError("this client has no cookies")
 
 
 def _tls_context(ca_file: Path | None, cert_file: Path | None, key_file: Path | None) -> ssl.SSLContext:

@@ -9,8 +9,9 @@ Rules of counting (the numbers are those of `tracker`):
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from exporter.model import (
     UNKNOWN,
@@ -231,28 +232,37 @@ def fold(increment: Increment, known: Mapping[str, set[str]], limit: int) -> Ite
 class Folding:
     """Rule 10 for what is counted together: a value that is new takes up room at once."""
 
-    def __init__(self, had: Iterable[Series], limit: int) -> None:
+    def __init__(self, had: Collection[Series], limit: int) -> None:
         """`had` are the series that there are."""
+        self._had = had
         self._limit = limit
-        self._values: dict[str, set[str]] = {name: set() for name in BOUNDED_LABELS}
-        for series in had:
-            self._take(series)
 
     def fold(self, increment: Increment) -> list[Increment]:
         """Give the increment as it counts, and what says that a value of it became `other`."""
+        if increment.series in self._had:  # its values have their room
+            return [increment]
         folded = list(fold(increment, self._values, self._limit))
         for part in folded:
-            self._take(part.series)
+            _take(part.series, self._values)
         return folded
 
-    def _take(self, series: Series) -> None:
-        for name, value in series.labels:
-            if name in self._values and value != OTHER:
-                self._values[name].add(value)
+    @cached_property
+    def _values(self) -> dict[str, set[str]]:
+        """The values of each bounded label; a walk over all series, for one that is new."""
+        values: dict[str, set[str]] = {name: set() for name in BOUNDED_LABELS}
+        for series in self._had:
+            _take(series, values)
+        return values
+
+
+def _take(series: Series, values: dict[str, set[str]]) -> None:
+    for name, value in series.labels:
+        if name in values and value != OTHER:
+            values[name].add(value)
 
 
 def fold_all(
-    groups: Iterable[Iterable[Increment]], had: Iterable[Series], limit: int
+    groups: Iterable[Iterable[Increment]], had: Collection[Series], limit: int
 ) -> list[tuple[Increment, ...]]:
     """Fold each group; `had` are the series that there are."""
     folding = Folding(had, limit)

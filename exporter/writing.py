@@ -5,10 +5,8 @@ Each writes its part of the changes, and answers what memory is to hold of it on
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from functools import lru_cache
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from exporter import moves, schema
 from exporter.counting import Increment
@@ -21,6 +19,20 @@ from exporter.tracker import Outcome, Settlement, Tracked
 KEPT_FAILURES = 200  # lines of the page of recent failures
 CHUNK = 500  # ids asked for at once: SQLite takes 999 parameters at least
 
+# Made once: to make a statement takes longer than to run it on a few rows.
+_SOME: sa.BindParameter[str] = sa.bindparam("ids", expanding=True)
+_COUNTED = sa.select(settled.c.id).where(settled.c.id.in_(_SOME))
+_REVIVE = sa.delete(settled).where(settled.c.id.in_(_SOME), settled.c.outcome == Outcome.VANISHED)
+_UNFOLLOW = sa.delete(followed).where(followed.c.id.in_(_SOME))
+# As text, which both databases read: SQLAlchemy compiles its own ON CONFLICT anew each time.
+_UPSERT = sa.text(
+    f"INSERT INTO {counters.name} (family, labels, part, value, born, exemplar) "  # noqa: S608  (a constant)
+    "VALUES (:family, :labels, :part, :value, :born, :exemplar) "
+    "ON CONFLICT (family, labels, part) DO UPDATE SET "
+    f"value = {counters.name}.value + excluded.value, "
+    f"exemplar = coalesce(excluded.exemplar, {counters.name}.exemplar)"
+)
+
 
 def chunks(ids: list[str]) -> Iterator[list[str]]:
     """Cut ids into parts that one statement takes."""
@@ -31,15 +43,14 @@ def chunks(ids: list[str]) -> Iterator[list[str]]:
 def counted(connection: sa.Connection, ids: list[str]) -> Iterator[str]:
     """Which of these were settled before; the primary key is the guard behind this one."""
     for chunk in chunks(ids):
-        yield from connection.scalars(sa.select(settled.c.id).where(settled.c.id.in_(chunk)))
+        yield from connection.scalars(_COUNTED, {"ids": chunk})
 
 
 def revive(connection: sa.Connection, ids: list[str]) -> int:
     """Forget that these records had vanished: they are back."""
     gone = 0
     for chunk in chunks(ids):
-        back = sa.delete(settled).where(settled.c.id.in_(chunk), settled.c.outcome == Outcome.VANISHED)
-        gone += connection.execute(back).rowcount
+        gone += connection.execute(_REVIVE, {"ids": chunk}).rowcount
     return gone
 
 
@@ -58,7 +69,7 @@ def follow(connection: sa.Connection, had: Mapping[str, Tracked], changes: Chang
         )
     now.update((item.id, item) for item in changes.changed)
     for chunk in chunks([item.id for item in changes.settlements]):
-        connection.execute(sa.delete(followed).where(followed.c.id.in_(chunk)))
+        connection.execute(_UNFOLLOW, {"ids": chunk})
     for item in changes.settlements:
         now.pop(item.id, None)
     return now
@@ -136,23 +147,8 @@ def added(
 
 def upsert(connection: sa.Connection, added: Mapping[Series, Sample]) -> None:
     """Add to counters, making those that are not there."""
-    if not added:
-        return
-    rows = [schema.row_of(series, added[series]) for series in sorted(added)]
-    connection.execute(_upsert(connection.dialect.name), rows)
-
-
-@lru_cache(maxsize=2)  # to build it takes a tenth of the time of a small commit
-def _upsert(dialect: str) -> sa.Insert:
-    insert = (postgresql if dialect == "postgresql" else sqlite).insert(counters)
-    statement: sa.Insert = insert.on_conflict_do_update(
-        index_elements=[counters.c.family, counters.c.labels, counters.c.part],
-        set_={
-            "value": counters.c.value + insert.excluded.value,
-            "exemplar": sa.func.coalesce(insert.excluded.exemplar, counters.c.exemplar),
-        },
-    )
-    return statement
+    if added:
+        connection.execute(_UPSERT, [schema.row_of(series, added[series]) for series in sorted(added)])
 
 
 def keep_latest(
@@ -193,7 +189,12 @@ def keep_recent(
     """Keep the tallies of the last hours."""
     if not settlements:
         return had
-    idcs = {series.labels[0][1] for series in samples if series.family == "job_idc_records_total"}
+    moved = {increment.series for item in settlements for increment in item.increments}
+    idcs = {
+        series.labels[0][1]
+        for series in moved
+        if series.family == "job_idc_records_total" and series in samples
+    }
     new = tallied(settlements, idcs=idcs, now=now)
     kept = merged(had, new, now=now)
     gone = [*new, *(number for number in had if number not in kept)]

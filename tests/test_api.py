@@ -361,6 +361,14 @@ async def test_nothing_of_a_cookie_is_kept() -> None:
     assert "cookie" not in b.platform.asked[1].headers
 
 
+async def test_a_header_of_the_settings_takes_the_place_of_ours() -> None:
+    """However it is spelled, and in each request."""
+    b = bench(answer(), headers={"user-agent": SecretStr("mine")})
+    await b.api.results("r1")
+    await b.api.results("r1")
+    assert [asked.headers.get_list("User-Agent") for asked in b.platform.asked] == [["mine"], ["mine"]]
+
+
 async def test_basic_authentication() -> None:
     """User and password are sent as UTF-8 in base64."""
     b = bench(answer(), username="exporter", password=SecretStr("pässword"))

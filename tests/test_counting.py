@@ -2,7 +2,7 @@
 
 from collections import Counter
 from itertools import permutations
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from hypothesis import given
@@ -17,6 +17,7 @@ from exporter.counting import (
     duration,
     failure,
     fold,
+    fold_all,
     hosts_of,
     is_complete,
     missing_hosts,
@@ -296,3 +297,14 @@ def test_labels_of_ours_are_never_folded() -> None:
     """Statuses and reasons are a closed set."""
     increment = Increment(series=series("job_exporter_records_incomplete_total", reason="vanished"))
     assert [*fold(increment, {"idc": set()}, 0)] == [increment]
+
+
+def test_what_has_a_series_is_folded_without_a_walk_over_all() -> None:
+    """So a commit costs the same however many series there are."""
+
+    class Unwalked(dict[Series, int]):
+        def __iter__(self) -> NoReturn:
+            raise AssertionError("walked")
+
+    one = Increment(series=series("job_idc_records_total", idc="a", outcome="clean"))
+    assert fold_all([[one, one], []], Unwalked({one.series: 1}), 0) == [(one, one), ()]
