@@ -71,7 +71,8 @@ def joined(gaps: Iterable[Gap]) -> tuple[Gap, ...]:
     for gap in sorted(gaps, key=lambda gap: gap.hi):
         below = result[-1] if result else gap
         if _is_unread(below) and _is_unread(gap) and below.hi == gap.lo + gap.anchor:
-            result[-1] = replace(below, hi=gap.hi, at=gap.hi, missing=below.missing + gap.missing)
+            missing, due = below.missing + gap.missing, min(below.due, gap.due)
+            result[-1] = replace(below, hi=gap.hi, at=gap.hi, missing=missing, due=due)
         else:
             result.append(gap)
     return tuple(result)
@@ -128,6 +129,8 @@ def passed(gap: Gap, view: View) -> Gap:
         low, low_known = lowest, lowest[1] in view.known
     # What the page showed further down is read too; a first reading counts its positions and stays.
     lo = gap.lo if gap.floor is not None else min(gap.lo, view.lo)
+    if gap.is_check:  # it is one page, however that lies: what little is left over would cost another
+        lo = view.lo
     return replace(
         gap,
         lo=lo,

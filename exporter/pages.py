@@ -28,7 +28,11 @@ PROBE = PageRequest(number=1, size=1)  # the cheapest question that tells the to
 
 
 def page_at(lo: int, at: int, *, total: int, limit: int, order: Order | None) -> PageRequest:
-    """The page that covers most of positions lo to at, downwards from at, with the least beside them."""
+    """The page that covers most of positions lo to at, downwards from at, with the least beside them.
+
+    Records that are shown beside them are read, sent and decoded: they count double. But a wide page may be
+    dear though it lies mostly beyond the end: so the room that it leaves empty counts, too.
+    """
     descending = order is Order.DESC
     first, last = (total - at, total - lo) if descending else (lo, at)
     best, best_score = PageRequest(number=1, size=1), (-1, 0)
@@ -36,7 +40,7 @@ def page_at(lo: int, at: int, *, total: int, limit: int, order: Order | None) ->
         number = (first if descending else last - 1) // size
         begin, end = number * size, min((number + 1) * size, total)
         useful = min(end, last) - max(begin, first)
-        score = (useful, useful - (end - begin))
+        score = (useful, 2 * (begin - end) - size)
         if score > best_score:
             best, best_score = PageRequest(number=number + 1, size=size), score
     return best

@@ -1,9 +1,9 @@
 """One poll: gather (I/O) → decide (pure) → commit (one transaction) → publish (a new snapshot).
 
-A poll asks for the total, then works in rounds until nothing is due: at most one tail page and `ROUND`
-look-ups each. Every round is committed by itself, so a poll that breaks off has lost nothing: what was
-gathered until then is decided and committed all the same. What memory knows of the tail moves on only
-after the commit did.
+A poll asks for the total, once the duty allows a page again where that is soon, then works in rounds until
+nothing is due: at most one tail page and `ROUND` look-ups each. Every round is committed by itself, so a poll
+that breaks off has lost nothing: what was gathered until then is decided and committed all the same. What
+memory knows of the tail moves on only after the commit did.
 """
 
 import asyncio
@@ -168,9 +168,10 @@ class Poller:
 
     async def _rounds(self, began: float) -> bool:
         """Ask for the total, then go round until nothing is due, or the interval is over (True)."""
+        await self._remember()
+        await self._until_pages(began)
         if self._stopping:
             return False
-        await self._remember()
         await self._probe()
         while not self._stopping and await self._round(began):
             if self._monotonic() >= self._publish_due:
@@ -181,6 +182,21 @@ class Poller:
         self._caught_up = self._caught_up or not tails.backlog(self._tail, self._wall())
         await self._prune()
         return not self._stopping and bool(self._due(limit=1))
+
+    async def _until_pages(self, began: float) -> None:
+        """Let the duty's pause pass where it ends within the interval; look-ups go on meanwhile.
+
+        So the total is told just before the page that follows, which then shows what came in the pause too.
+        """
+        end = began + self._config.rules.interval
+        while not self._stopping and self._monotonic() < self._page_due < end:
+            looks = self._due(limit=ROUND)
+            if len(looks) == ROUND:  # the pause passes while these are made, and the total need not wait
+                return
+            if looks:
+                await self._worked(None, looks)
+            else:
+                await self._cancellable(self._sleep(self._page_due - self._monotonic()))
 
     async def _probe(self) -> None:
         """Ask how many records there are."""
@@ -231,13 +247,17 @@ class Poller:
                 await self._cancellable(self._sleep(wait))
         if request is None and not looks:
             return False
+        await self._worked(request, looks)
+        return True
+
+    async def _worked(self, request: PageRequest | None, looks: Iterable[Tracked]) -> None:
+        """Ask for a page and for records, and commit what they mean."""
         gathered = await self._gather(request, looks)
         await self._commit(await self._decided(gathered))
         if gathered.page_error is not None:
             raise gathered.page_error
         if gathered.is_lost and gathered.lost is not None:
             raise gathered.lost
-        return True
 
     def _due(self, *, limit: int) -> list[Tracked]:
         followed = self._ledger.state.followed.values()

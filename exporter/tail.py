@@ -15,12 +15,13 @@ Rules:
     aloud: a record without rows is never visible. Time in which nobody looked is no part of it.
 5.  When the total shrinks, records were deleted somewhere: each gap reaches down by as much, and the
     tail is checked again at once. So it is when the first record changes while the total does not grow.
-6.  The re-check reads the newest page again, and goes deeper while the lowest record on it is new. While
-    nothing changes it comes less and less often.
+6.  The re-check reads the newest page again, just one, and goes deeper while the lowest record on it is
+    new. While nothing changes it comes less and less often.
 7.  The order is found by comparing the two ends; while both begin in the same second it is undecided,
     and pages are asked that hold everything, or the newest is taken to be last, as documented nowhere
     but seen.
-8.  Pages are as small as what is to be read, at most 50 records and about 4 MB.
+8.  Pages are as small as what is to be read, at most 50 records and about 4 MB. Few pages that show much
+    come before many that show little: what arrives adds up, and gaps within reach are read together.
 """
 
 from collections.abc import Container
@@ -46,7 +47,8 @@ from exporter.model import Page, PageItem
 from exporter.pages import Order, PageRequest, covered, page_at
 
 IDLE_RECHECKS = 12  # while nothing changes at all, a re-check waits up to so many intervals: an hour
-PATIENCE = 60.0  # seconds that a gap may wait for larger ones
+ADD_UP = 1.0  # seconds that growth told by a page adds up; the next poll's question for the total ends it
+PATIENCE = 30.0  # seconds that a gap may wait for larger ones: two polls
 PAGE_BYTES = 4_000_000  # memory on the platform is about 7 times the body
 
 
@@ -117,7 +119,7 @@ def probed(tail: Tail, page: Page, *, now: float, platform_now: float, recheck_i
     if changed or total != tail.total:
         soon = min(tail.recheck_due, now + recheck_interval)
         tail = replace(tail, recheck_wait=recheck_interval, recheck_due=soon)
-    tail = _resized(tail, total, now, platform_now)
+    tail = _resized(tail, total, now, platform_now, due=now)
     tail = replace(tail, gaps=joined(tail.gaps))
     if first is not None:
         tail = replace(tail, first_id=first.id, first_start=first.start)
@@ -174,7 +176,8 @@ def read(tail: Tail, page: Page, known: Container[str], *, now: float, platform_
     """
     total = page.total if page.total is not None else tail.total or 0
     # Growth that the page itself tells lies above it, and stays a gap apart until the page has been taken in.
-    tail = _ordered(_resized(tail, total, now, platform_now), page)
+    # It adds up for a while: where records arrive all the time, each page would else be followed by another.
+    tail = _ordered(_resized(tail, total, now, platform_now, due=now + ADD_UP), page)
     lo, hi = covered(page, total, tail.order)
     fresh = tuple(item for item in page.items if item.id not in known)
     view = View(lo=lo, hi=hi, page=page, known=known, holes=max(0, hi - lo - len(page.items)))
@@ -229,25 +232,30 @@ def backlog(tail: Tail, now: float) -> int:
 
 
 def _next_gap(tail: Tail, size: int, now: float) -> Gap | None:
-    """The gap of which a page of `size` shows most; those that wait too long, and the newest, come first.
+    """The gap of which a page of `size` shows most, and of these the newest.
 
-    While records arrive between two pages each page could find but those few: they wait and add up.
+    While records arrive between two pages each page could find but those few: they wait and add up. What has
+    waited too long comes first, the longest before all, so that the rest of a gap never starves.
     """
+
+    def waiting(gap: Gap) -> float:
+        return now - gap.due if now - gap.due > PATIENCE else 0.0
+
     return max(
         (gap for gap in tail.gaps if is_due(gap, now)),
-        key=lambda gap: (now - gap.due > PATIENCE, min(gap.at - gap.lo, size), gap.hi),
+        key=lambda gap: (waiting(gap), min(gap.at - gap.lo, size), gap.hi),
         default=None,
     )
 
 
-def _resized(tail: Tail, total: int, now: float, platform_now: float) -> Tail:
-    """Rules 2 and 5: growth opens a gap, shrinking widens the open ones downwards."""
+def _resized(tail: Tail, total: int, now: float, platform_now: float, *, due: float) -> Tail:
+    """Rules 2 and 5: growth opens a gap, to be read when `due`; shrinking widens the open ones downwards."""
     told, tail = tail.told, replace(tail, told=platform_now)
     if tail.total is None or total == tail.total:
         return replace(tail, total=total)
     if total > tail.total:
         anchor = min(1, tail.total)
-        gap = open_gap(tail.total - anchor, total, missing=total - tail.total, now=now)
+        gap = open_gap(tail.total - anchor, total, missing=total - tail.total, now=due)
         return replace(tail, total=total, gaps=(*tail.gaps, replace(gap, anchor=anchor, after=told)))
     gone = tail.total - total
     gaps = tuple(

@@ -145,6 +145,24 @@ def test_a_fast_page_is_waited_for_within_the_poll(tmp_path: Path) -> None:
         assert its.finished == 150
 
 
+def test_the_total_is_told_just_before_a_page_that_had_to_wait(tmp_path: Path) -> None:
+    """The page after the duty's pause shows what came in the pause too; look-ups need not wait for it."""
+    with life(tmp_path, past=100) as its:
+        its.api.tail_page_seconds = 2.0
+        running = its.add(timeout=9000)
+        its.poll()
+        first = its.api.tail_pages[-1].at
+        its.ran()
+        its.forget_requests()
+        began = its.clock.now + 15
+        its.poll()
+        asked = [request for request in its.api.requests if request.endpoint == "page"]
+        assert [request.is_probe for request in asked] == [True, False]
+        assert {request.at for request in asked} == {first + 20}
+        assert its.api.looks(running)[0] == began < first + 20
+        assert its.finished == 1
+
+
 @pytest.mark.parametrize("error", [TooLargeError, DeadlineError])
 def test_a_page_that_is_too_large_is_asked_in_halves(
     error: type[TooLargeError | DeadlineError], tmp_path: Path

@@ -78,6 +78,12 @@ def test_growth_that_meets_is_one_gap() -> None:
     )
 
 
+def test_growth_that_meets_is_due_when_the_first_of_it_is() -> None:
+    """What waited to add up waits no longer once growth is there that is to be read now."""
+    (gap,) = joined([grown(89, 95, due=NOW + 1), grown(94, 100)])
+    assert is_due(gap, NOW)
+
+
 @pytest.mark.parametrize(
     "below",
     [
@@ -155,6 +161,12 @@ def test_a_page_elsewhere_leaves_a_gap_alone() -> None:
     for elsewhere in (view(70, 99), view(100, 120)):
         assert not touches(before, elsewhere)
         assert passed(before, elsewhere) == before
+
+
+def test_a_recheck_ends_where_its_page_does() -> None:
+    """It is one page, however that lies over the newest positions: the rest would cost another."""
+    after = passed(gap(50, 100, is_check=True), view(60, 100, item("a")))
+    assert (after.lo, after.at) == (60, 60)
 
 
 def test_a_first_reading_counts_its_positions() -> None:

@@ -36,12 +36,15 @@ def test_a_page_makes_progress_and_is_bounded(given: tuple[int, int, int], limit
 
 @given(given=wanted(), limit=st.integers(1, LIMIT), order=ORDERS)
 def test_no_other_page_does_better(given: tuple[int, int, int], limit: int, order: Order) -> None:
-    """Of the pages with the topmost position none shows more of what is wanted, none as much with less."""
+    """Of the pages with the topmost position none shows more of what is wanted, none as much with less.
+
+    Less is: fewer records beside them, and half as important, a smaller page.
+    """
     lo, at, total = given
 
     def score(request: PageRequest) -> tuple[int, int]:
         begin, end = span(request, total, order)
-        return min(end, at) - max(begin, lo), begin - end
+        return min(end, at) - max(begin, lo), 2 * (begin - end) - request.size
 
     chosen = page_at(lo, at, total=total, limit=limit, order=order)
     index = total - at if order is Order.DESC else at - 1
@@ -64,6 +67,11 @@ def test_reading_downwards_costs_little_more_than_what_is_wanted(
         read, pages, at = read + end - begin, pages + 1, max(lo, begin)
     assert read < count + LIMIT
     assert pages <= -(-count // LIMIT) + 2
+
+
+def test_a_last_page_is_not_much_wider_than_what_it_shows() -> None:
+    """One of 29 positions would show just the 14 records that are wanted; one of 22 shows 17."""
+    assert page_at(1015, 1029, total=1029, limit=50, order=Order.ASC) == PageRequest(number=47, size=22)
 
 
 @given(given=wanted())

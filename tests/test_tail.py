@@ -15,8 +15,10 @@ from exporter.simulator.fleet import Host
 from exporter.simulator.record import RecordSpec
 from exporter.simulator.world import World
 from exporter.tail import (
+    ADD_UP,
     IDLE_RECHECKS,
     PAGE_BYTES,
+    PATIENCE,
     Reading,
     Tail,
     backlog,
@@ -258,9 +260,8 @@ def test_growth_that_a_page_tells_does_not_keep_it_from_its_gap() -> None:
     reader.probe()
     add(reader.world, start=NOW + 1, count=5)
     reader.take(reader.page(next_page(reader.tail, now=reader.now) or PageRequest(number=0, size=0)))
-    assert backlog(reader.tail, reader.now) == 5
-    assert [(gap.lo, gap.hi) for gap in reader.tail.gaps] == [(219, 225)]
-    reader.run()
+    assert [(gap.missing, gap.lo, gap.hi) for gap in reader.tail.gaps] == [(5, 219, 225)]
+    reader.poll()
     assert not reader.unseen
     assert len(reader.asked) == 1
 
@@ -274,8 +275,8 @@ def test_growth_that_a_page_of_the_first_reading_tells_leaves_nothing_to_look_fo
     request = next_page(reader.tail, now=reader.now) or PageRequest(number=0, size=0)
     add(reader.world, start=NOW + 1, count=3)
     reader.take(reader.page(request))
-    reader.run()
-    assert backlog(reader.tail, reader.now + HOLD) == 0
+    reader.poll()
+    assert sum(gap.missing for gap in reader.tail.gaps) == 0
     assert len(reader.known) == 103
     assert reader.positions <= 100 + 3
 
@@ -285,18 +286,45 @@ def test_a_total_that_a_page_tells_is_taken_in() -> None:
     reader = Reader(world())
     reader.take(page(1, 1, 201, item(min(reader.known))))
     assert reader.tail.total == 201
-    assert backlog(reader.tail, NOW) == 1
+    assert sum(gap.missing for gap in reader.tail.gaps) == 1
     reader.take(page(1, 1, None))
     assert reader.tail.total == 201
 
 
 def test_a_small_gap_does_not_wait_for_ever() -> None:
-    """Larger gaps go first, because their pages show more; but none waits longer than a minute for them."""
+    """Larger gaps go first, because their pages show more; but none waits longer than two polls for them."""
     small = open_gap(100, 102, missing=1, now=NOW)
-    large = open_gap(150, 200, missing=50, now=NOW + 59)
+    large = open_gap(150, 200, missing=50, now=NOW + PATIENCE - 1)
     tail = Tail(total=200, order=Order.ASC, widest=50, gaps=(small, large))
-    assert next_page(tail, now=NOW + 60) == PageRequest(number=4, size=50)
-    assert next_page(tail, now=NOW + 61) == PageRequest(number=51, size=2)
+    assert next_page(tail, now=NOW + PATIENCE) == PageRequest(number=4, size=50)
+    assert next_page(tail, now=NOW + PATIENCE + 1) == PageRequest(number=51, size=2)
+
+
+def test_of_gaps_that_wait_too_long_the_oldest_comes_first() -> None:
+    """Where more arrives than pages may show, the rest of a gap would wait behind wider ones for ever."""
+    rest = open_gap(100, 102, missing=1, now=NOW)
+    wide = open_gap(150, 200, missing=50, now=NOW + 1)
+    tail = Tail(total=200, order=Order.ASC, widest=50, gaps=(rest, wide))
+    assert next_page(tail, now=NOW + 1000) == PageRequest(number=51, size=2)
+
+
+def test_growth_that_pages_tell_adds_up() -> None:
+    """Else each page would be followed by one for the few that came meanwhile; a probe ends the wait."""
+    reader = Reader(world())
+    add(reader.world)
+    reader.probe()
+    add(reader.world, start=NOW + 1, count=2)
+    reader.run()
+    assert len(reader.asked) == 1
+    assert len(reader.unseen) == 2
+    waiting = reader.tail
+    assert next_page(waiting, now=NOW + ADD_UP) is not None
+    add(reader.world, start=NOW + 2)
+    reader.probe()
+    assert next_page(reader.tail, now=NOW) is not None
+    reader.run()
+    assert len(reader.asked) == 2
+    assert not reader.unseen
 
 
 # -- rows that come late
@@ -399,6 +427,16 @@ def test_a_platform_that_was_emptied_is_read_anew() -> None:
 
 
 # -- the re-check
+
+
+@pytest.mark.parametrize("records", range(200, 240, 3))
+def test_a_recheck_is_one_page(records: int) -> None:
+    """However pages lie: what is left over of the newest 50 would cost another, as dear as the first."""
+    reader = Reader(world(records))
+    add(reader.world, count=3)
+    reader.poll(after=RECHECK)
+    assert len(reader.asked) == 1
+    assert not reader.unseen
 
 
 def test_the_recheck_comes_less_often_while_nothing_changes() -> None:
