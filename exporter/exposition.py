@@ -13,7 +13,7 @@ import zlib
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import compress, count
+from itertools import chain, compress, count
 from operator import attrgetter, is_not
 
 from exporter.metrics import MetricsConfig, MetricType, families
@@ -165,15 +165,19 @@ class _Source:
         return changed
 
     def _add(self, samples: Iterable[tuple[Series, Sample, Group | None]], *, everywhere: bool) -> None:
-        new: list[Group] = []
+        new: dict[str, list[Group]] = {}  # by family
         for series, sample, group in samples:
             if group is None:
                 self._places.append(None)
                 continue
             if not group.samples:
-                new.append(group)
+                new.setdefault(group.family.name, []).append(group)
             self._places.append((group, len(group.samples)))
             group.add(series.part, sample)
-        self._newborn += (group for group in new if group.hold())
-        for name in self._sections if everywhere else {group.family.name for group in new}:
-            self._sections[name].arrange()
+        self._newborn += (group for group in chain.from_iterable(new.values()) if group.hold())
+        if everywhere:
+            for section in self._sections.values():
+                section.arrange()
+        else:
+            for name, groups in new.items():
+                self._sections[name].come(groups)

@@ -6,9 +6,9 @@ and compressed. A *section* is a family: its groups in order, in blocks.
 
 import re
 import zlib
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import accumulate, chain, repeat
+from itertools import accumulate, chain, islice, repeat
 from math import isfinite
 from operator import attrgetter
 
@@ -165,7 +165,6 @@ class Section:
         self.family = family
         self.blocks: list[Block] = []
         self._groups: dict[Labels, Group] = {}
-        self._ordered: list[Group] = []
 
     @property
     def head(self) -> str:
@@ -185,21 +184,43 @@ class Section:
             group = self._groups[labels] = Group(self.family, labels)
         return group
 
+    def come(self, groups: Sequence[Group]) -> None:
+        """Show groups that were not shown until now; the blocks that they do not come into stay."""
+        if not self.blocks or len(groups) > BLOCK_GROUPS:
+            self.arrange()
+            return
+        for group in groups:
+            self._insert(group)
+
     def arrange(self) -> None:
         """Show the groups that have samples, and no others; blocks before the first difference stay."""
+        ordered = [group for block in self.blocks for group in block.groups]
         shown = {labels: group for labels, group in self._groups.items() if group.samples}
-        stay = [group for group in self._ordered if group.samples]
-        if len(shown) == len(stay) == len(self._ordered):
+        stay = [group for group in ordered if group.samples]
+        if len(shown) == len(stay) == len(ordered):
             return
         come = shown.keys() - {group.labels for group in stay}
         self._groups = shown
-        self._ordered = sorted([*stay, *(shown[labels] for labels in come)], key=attrgetter("labels"))
-        pieces = [self._ordered[i : i + BLOCK_GROUPS] for i in range(0, len(self._ordered), BLOCK_GROUPS)]
-        heads = chain([_heads(self.family)], repeat(("", "")))
+        ordered = sorted([*stay, *(shown[labels] for labels in come)], key=attrgetter("labels"))
+        pieces = [ordered[i : i + BLOCK_GROUPS] for i in range(0, len(ordered), BLOCK_GROUPS)]
         self.blocks = [
             old if old is not None and old.groups == piece else Block(head, piece)
-            for old, head, piece in zip(chain(self.blocks, repeat(None)), heads, pieces, strict=False)
+            for old, head, piece in zip(chain(self.blocks, repeat(None)), self._heads(), pieces, strict=False)
         ]
+
+    def _insert(self, group: Group) -> None:
+        """Put one more group into its block, which becomes two where it is twice as large as others."""
+        later = bisect_right(self.blocks, group.labels, key=lambda block: block.groups[0].labels)
+        index = max(0, later - 1)
+        groups = sorted([*self.blocks[index].groups, group], key=attrgetter("labels"))
+        half = len(groups) // 2 if len(groups) > 2 * BLOCK_GROUPS else len(groups)
+        heads = islice(self._heads(), index, None)
+        pieces = [piece for piece in (groups[:half], groups[half:]) if piece]
+        self.blocks[index : index + 1] = map(Block, heads, pieces)
+
+    def _heads(self) -> Iterator[tuple[str, str]]:
+        """What stands at the head of each block."""
+        return chain([_heads(self.family)], repeat(("", "")))
 
 
 def showable(value: str) -> str:

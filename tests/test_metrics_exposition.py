@@ -202,6 +202,17 @@ def test_many_series_are_sorted_across_blocks() -> None:
     assert lines == sorted(lines)
 
 
+def test_series_that_come_one_by_one_are_sorted_across_blocks() -> None:
+    """However many come between the same two that were there, and before all of them."""
+    exposition, had = Exposition(zero_hold=0), {}
+    for number in (*range(0, 3000, 3), *range(1, 2400, 3)[::-1], *range(-1, -200, -1)):
+        had[host(f"idc-{number + 1000:04}")] = Sample(value=1.0, born=1.0)
+        if number < 0 or number % 3 or number == 2997:
+            exposition.publish(Snapshot(counters=dict(had)))
+    for encoding in ("", "gzip"):
+        assert show(exposition, encoding=encoding) == shown(Snapshot(counters=had))
+
+
 def test_the_compressed_body_is_one_plain_gzip_member() -> None:
     """Though compressed in pieces, the body is one member, which readers of the simplest kind can read."""
     exposition = Exposition(zero_hold=0)
