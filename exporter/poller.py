@@ -253,7 +253,8 @@ class Poller:
     async def _worked(self, request: PageRequest | None, looks: Iterable[Tracked]) -> None:
         """Ask for a page and for records, and commit what they mean."""
         gathered = await self._gather(request, looks)
-        await self._commit(await self._decided(gathered))
+        # In a thread: a full round takes as long as some scrapes.
+        await self._commit(await asyncio.to_thread(self._decided, gathered))
         if gathered.page_error is not None:
             raise gathered.page_error
         if gathered.is_lost and gathered.lost is not None:
@@ -322,18 +323,16 @@ class Poller:
         had = None if item.record else record
         gathered.looks.append(Look(id=item.id, record=had, results=results, unread=unread))
 
-    async def _decided(self, gathered: Gathered) -> Changes:
+    def _decided(self, gathered: Gathered) -> Changes:
         """What the round means."""
         state, read = self._ledger.state, None
         if state.beginning is None:
             raise LedgerError("the ledger does not say where counting began")
         if gathered.page is not None:
             page, cost = gathered.page
-            known = await asyncio.to_thread(self._ledger.known, [item.id for item in page.items])
+            known = self._ledger.known([item.id for item in page.items])
             read = PageRead(page=page, known=frozenset(known), size=cost.size)
-        # In a thread: a full round takes as long as some scrapes.
-        return await asyncio.to_thread(
-            decide,
+        return decide(
             self._tail,
             state.beginning,
             state.followed,

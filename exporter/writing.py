@@ -189,12 +189,9 @@ def keep_recent(
     """Keep the tallies of the last hours."""
     if not settlements:
         return had
-    moved = {increment.series for item in settlements for increment in item.increments}
-    idcs = {
-        series.labels[0][1]
-        for series in moved
-        if series.family == "job_idc_records_total" and series in samples
-    }
+    moved = (increment.series for item in settlements for increment in item.increments)
+    of_idcs = (series for series in moved if series.family == "job_idc_records_total")
+    idcs = {series.labels[0][1] for series in of_idcs if series in samples}
     new = tallied(settlements, idcs=idcs, now=now)
     kept = merged(had, new, now=now)
     gone = [*new, *(number for number in had if number not in kept)]

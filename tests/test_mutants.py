@@ -81,8 +81,8 @@ MUTANTS = (
     Mutant(
         name="memory moves on before the commit",
         file="poller.py",
-        old="        await self._commit(await self._decided(gathered))\n",
-        new="        changes = await self._decided(gathered)\n        self._tail = changes.tail\n"
+        old="        await self._commit(await asyncio.to_thread(self._decided, gathered))\n",
+        new="        changes = self._decided(gathered)\n        self._tail = changes.tail\n"
         "        await self._commit(changes)\n",
     ),
     Mutant(
