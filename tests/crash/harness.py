@@ -100,7 +100,7 @@ class Program:
         async for _ in attempts(f"{pattern!r} in the log"):
             if match := re.search(pattern, self.log):
                 return match
-            assert self.alive, self.log
+            assert self.alive, f"it ended with status {self._process.returncode}: {self.log}"
         raise AssertionError  # pragma: no cover  (attempts never ends by itself)
 
     async def url(self) -> str:
@@ -232,6 +232,13 @@ async def ran(folder: Path, *arguments: str, env: Mapping[str, str] | None = Non
 def running(base_url: str, *arguments: str) -> tuple[str, ...]:
     """The arguments of a quick exporter of this platform."""
     return ("run", f"--api.base-url={base_url}", *QUICK, *arguments)
+
+
+def preloaded(folder: Path, code: str) -> Mapping[str, str]:
+    """Give the environment of programs that run this code first; what Python finds otherwise stays."""
+    (folder / "sitecustomize.py").write_text(code)
+    paths = (str(folder), os.environ.get("PYTHONPATH"))
+    return {"PYTHONPATH": os.pathsep.join(path for path in paths if path)}
 
 
 def parsed(text: str) -> Scrape:

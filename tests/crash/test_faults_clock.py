@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from exporter.simulator.server import RunningSimulator
-from tests.crash.harness import Program, attempts, ledger_rows, running, started
+from tests.crash.harness import Program, attempts, ledger_rows, preloaded, running, started
 from tests.crash.test_faults_machine import counted, ran
 
 # Python runs this before the program: its clock is the machine's and what the file says. The event loop goes
@@ -40,9 +40,8 @@ def set_ahead(folder: Path, seconds: float) -> None:
 @pytest.fixture
 def clock(tmp_path: Path) -> Mapping[str, str]:
     """Give the environment of a program whose clock can be set."""
-    (tmp_path / "sitecustomize.py").write_text(SET_CLOCK)
     set_ahead(tmp_path, 0.0)
-    return {"PYTHONPATH": str(tmp_path)}
+    return preloaded(tmp_path, SET_CLOCK)
 
 
 async def polls_go_on(program: Program) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from exporter.simulator.server import RunningSimulator
-from tests.crash.harness import PROMISED_STOP, Program, attempts, ledger_rows, running, started
+from tests.crash.harness import PROMISED_STOP, Program, attempts, ledger_rows, preloaded, running, started
 from tests.crash.test_lifecycle import finish, record
 
 # Python runs this before the program: where the disk would be waited for, it waits while a file is there.
@@ -26,8 +26,7 @@ def wait(connection):
 @pytest.fixture
 def disk(tmp_path: Path) -> Mapping[str, str]:
     """Give the environment of a program whose disk is slow while the file `slow` is there."""
-    (tmp_path / "sitecustomize.py").write_text(SLOW_DISK)
-    return {"PYTHONPATH": str(tmp_path)}
+    return preloaded(tmp_path, SLOW_DISK)
 
 
 async def hang(program: Program, platform: RunningSimulator, folder: Path) -> None:
