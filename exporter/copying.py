@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from exporter import schema
-from exporter.database import Database, LedgerBusyError, LedgerError, Lock
+from exporter.database import IN_MEMORY, Database, LedgerBusyError, LedgerError, Lock
 
 ROWS = 1_000  # read and written at once: what is in memory
 PATIENCE = 60.0  # seconds that either server may wait for the other
@@ -168,7 +168,7 @@ def _sqlite_path(url: str) -> Path | None:
         return None  # `Database` says so
     if parsed.get_backend_name() != "sqlite":
         return None
-    if parsed.database in {None, "", ":memory:"}:
+    if parsed.database in IN_MEMORY:
         raise LedgerError("a ledger in memory cannot be copied; name a file")
     return Path(str(parsed.database))
 

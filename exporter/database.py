@@ -34,6 +34,7 @@ POSTGRESQL_CONNECTION: Mapping[str, Any] = {
     "tcp_user_timeout": 10_000,
 }
 STATEMENT_SECONDS = 60.0
+IN_MEMORY = (None, "", ":memory:")  # what SQLite is told instead of a file
 
 
 class LedgerError(Exception):
@@ -135,6 +136,11 @@ def _engine(url: str, patience: float, name: str) -> sa.Engine:
             parsed = parsed.set(drivername="postgresql+psycopg")
         if parsed.drivername == "postgresql+psycopg":
             return _postgresql(parsed, patience, name)
+        if parsed.get_backend_name() == "sqlite" and parsed.database in IN_MEMORY:
+            raise LedgerError(
+                "state.url names no file, and a ledger in memory forgets what was counted; "
+                "write sqlite:///job-exporter.db"
+            )
         engine = sa.create_engine(parsed)
     except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ImportError, ValueError) as error:
         if getattr(error, "name", None) == "psycopg":
@@ -205,14 +211,14 @@ class Lock:
     """The file beside an SQLite ledger that one process holds; the kernel lets go of it when that ends."""
 
     def __init__(self, url: str) -> None:
-        """Take it; there is none for a ledger in memory or on a server. Raises LedgerError."""
+        """Take it; there is none for a ledger on a server. Raises LedgerError."""
         self._file: IO[str] | None = None
         self._is_new = False
         try:
             parsed = sa.make_url(url)
         except (sa.exc.ArgumentError, ValueError):  # ValueError: a port that is no number
             return  # `_engine` says so
-        if parsed.get_backend_name() == "sqlite" and parsed.database not in {None, "", ":memory:"}:
+        if parsed.get_backend_name() == "sqlite" and parsed.database not in IN_MEMORY:
             self._take(str(parsed.database))
 
     def _take(self, database: str) -> None:

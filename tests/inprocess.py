@@ -115,6 +115,11 @@ class Blow(StrEnum):
     DURING = "the process dies while the commit is being written"
     AFTER = "the process dies when the commit is durable, before it is known"
     REFUSED = "the disk is full: the commit fails, the process lives"
+    UNDONE = "the disk fails at the very end: what was written is undone, the process lives"
+
+
+def _undone(_connection: sa.Connection) -> None:
+    raise sa.exc.OperationalError("COMMIT", None, Exception("disk I/O error"))
 
 
 class CrashingLedger(Ledger):
@@ -131,6 +136,9 @@ class CrashingLedger(Ledger):
         if blow is Blow.REFUSED:
             self.blow = None
             raise LedgerError("database or disk is full")
+        if blow is Blow.UNDONE:
+            self.blow = None
+            sa.event.listen(self._database.engine, "commit", _undone, once=True)
         state = super().commit(changes, now=now)
         if blow is Blow.AFTER:
             raise Crash

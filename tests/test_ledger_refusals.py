@@ -162,11 +162,11 @@ def test_a_ledger_is_held_by_one_process(path: Path) -> None:
         pass
 
 
-def test_a_ledger_in_memory_is_nobody_elses() -> None:
-    """It needs no lock: two can be open."""
-    with opened("sqlite://") as one, opened("sqlite:///:memory:") as other:
-        one.commit(CHANGES, now=NOW)
-        assert (one.state.records, other.state.records) == (1, 0)
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///", "sqlite:///:memory:"])
+def test_a_ledger_in_memory_is_refused(url: str) -> None:
+    """It would forget what was counted, as when the name of the file was left out by mistake."""
+    with pytest.raises(LedgerError, match="names no file.*write sqlite:///job-exporter.db"):
+        Ledger(url, platform=PLATFORM, now=NOW, layout=Layout())
 
 
 # -- while running

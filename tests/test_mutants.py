@@ -79,6 +79,12 @@ MUTANTS = (
         new="        writing.settle(connection, settlements, moved, now)\n        connection.commit()\n",
     ),
     Mutant(
+        name="memory is replaced before the commit has ended",
+        file="ledger.py",
+        old="            self._notify(connection)\n        self.state = state\n        return state\n",
+        new="            self._notify(connection)\n            self.state = state\n        return state\n",
+    ),
+    Mutant(
         name="memory moves on before the commit",
         file="poller.py",
         old="        await self._commit(await asyncio.to_thread(self._decided, gathered))\n",
