@@ -165,7 +165,7 @@ def test_a_ledger_is_held_by_one_process(path: Path) -> None:
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///", "sqlite:///:memory:"])
 def test_a_ledger_in_memory_is_refused(url: str) -> None:
     """It would forget what was counted, as when the name of the file was left out by mistake."""
-    with pytest.raises(LedgerError, match="names no file.*write sqlite:///job-exporter.db"):
+    with pytest.raises(LedgerError, match=r"names no file.*write sqlite:///job-exporter\.db"):
         Ledger(url, platform=PLATFORM, now=NOW, layout=Layout())
 
 
