@@ -177,10 +177,10 @@ def found(item: PageItem, *, beginning: Beginning, clock: Clock, rules: Rules) -
 def due(tracked: Iterable[Tracked], *, now: float, rules: Rules, limit: int) -> list[Tracked]:
     """At most `limit` records to look at now, those waiting longest first.
 
-    A quarter of the interval counts as due: else a look that came a little after its poll began would
-    be missed by the next poll and wait for the one after.
+    What is due within half an interval counts as due: of two polls the nearer one looks. Else a look that
+    came a little after its poll began would be missed by the next one and wait for the one after.
     """
-    soon = now + rules.interval / 4
+    soon = now + rules.interval / 2
     # What is due later than any look is ever put off was put off before our clock jumped back.
     never = now + max(MAX_LOOK_INTERVAL, rules.interval, rules.settle_grace) + TIMEOUT_SLACK
     waiting = (item for item in tracked if not soon < item.due <= never)
@@ -327,7 +327,7 @@ def _waited_enough(tracked: Tracked, results: Results, waited: float, rules: Rul
     """Whether a finished record is to be taken with the hosts that have not reported.
 
     Rows blink, or go with their record: what counts is never the only look, and if the last one shows less
-    than an earlier one did, that one counts, a while later. As for `due`, a poll a little early is in time.
+    than an earlier one did, that one counts, a while later. A poll a little early is in time.
     """
     seen_twice = tracked.result_looks > 0 or not rules.settle_grace
     shows_all = _shows_most(tracked, results) or waited >= rules.settle_grace + MAX_LOOK_INTERVAL

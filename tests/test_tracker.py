@@ -217,10 +217,10 @@ def test_no_look_is_due_again_within_its_own_poll(
 
 
 def test_those_that_wait_longest_are_looked_at_first() -> None:
-    """No more than the limit; ties by id, so that a poll can be repeated."""
+    """No more than the limit; ties by id, so that a poll can be repeated. The nearer of two polls looks."""
     waiting = [
         Tracked(id=id_, found=NOW, due=NOW + after)
-        for id_, after in {"d": 0, "b": -60, "c": -5, "a": -5, "later": 4, "soon": 3.7}.items()
+        for id_, after in {"d": 0, "b": -60, "c": -5, "a": -5, "later": 7.6, "soon": 7.4}.items()
     ]
     assert [item.id for item in due(waiting, now=NOW, rules=RULES, limit=9)] == ["b", "a", "c", "d", "soon"]
     assert [item.id for item in due(waiting, now=NOW, rules=RULES, limit=2)] == ["b", "a"]
@@ -321,7 +321,7 @@ def test_hosts_are_not_settled_by_a_look_that_shows_less_than_an_earlier_one() -
 
 @pytest.mark.parametrize(("early", "settled"), [(3.7, True), (3.8, False)])
 def test_a_poll_a_little_early_is_in_time(early: float, settled: bool) -> None:
-    """A quarter of the interval, as for what is due: else the grace would be two polls, not one."""
+    """A quarter of the interval: else the grace would be two polls, not one."""
     first = open_(look(tracked(), done(), rows()))
     assert isinstance(look(first, None, rows(), clock=at(15 - early)), Settlement) is settled
 
