@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from exporter import schema
+from exporter import bulk, schema
 from exporter.database import IN_MEMORY, Database, LedgerBusyError, LedgerError, Lock
 
 ROWS = 1_000  # read and written at once: what is in memory
@@ -130,7 +130,7 @@ def _copied(reading: sa.Connection, writing: sa.Connection, table: sa.Table) -> 
     count = 0
     with contextlib.closing(_rows(reading, table)) as rows:
         for part in rows.partitions(ROWS):
-            writing.execute(sa.insert(table), [dict(row._mapping) for row in part])
+            bulk.insert(writing, table, [dict(row._mapping) for row in part])
             count += len(part)
     return count
 

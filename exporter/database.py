@@ -165,12 +165,19 @@ def _name(url: str) -> str:
 
 
 def _postgresql(url: sa.URL, patience: float, name: str) -> sa.Engine:
+    """Make an engine each of whose statements is one message, with its values written into it.
+
+    The server ends a transaction of which it hears nothing between two statements. Between the messages of
+    one, as psycopg usually sends it, it waits for ever, and a process that is paused there keeps its locks.
+    """
+    import psycopg  # noqa: PLC0415  (an extra: only who has PostgreSQL needs it)
+
     given = {name: value for name, value in POSTGRESQL_CONNECTION.items() if name not in url.query}
     engine = sa.create_engine(
         url,
         pool_size=2,  # one for a commit, one for a heartbeat beside it
         pool_pre_ping=True,  # a server that was restarted costs no commit
-        connect_args={"prepare_threshold": None, "application_name": name, **given},
+        connect_args={"cursor_factory": psycopg.ClientCursor, "application_name": name, **given},
     )
 
     def limit(connection: sa.Connection) -> None:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 import sqlalchemy as sa
 
+from exporter import bulk
 from exporter.model import UNKNOWN, Exemplar, Sample, Series
 
 T = TypeVar("T")
@@ -253,16 +254,14 @@ def _relabel(connection: sa.Connection, record_labels: tuple[str, ...]) -> None:
             sample = Sample(value=before.value + sample.value, born=min(before.born, sample.born))
         merged[series] = sample
     connection.execute(sa.delete(counters).where(of_family))
-    bear_rows(connection, merged)
-
-
-def bear_rows(connection: sa.Connection, samples: Mapping[Series, Sample]) -> None:
-    """Insert rows of `counters`."""
-    if samples:
-        connection.execute(sa.insert(counters), [row_of(*item) for item in samples.items()])
+    bulk.insert(connection, counters, [row_of(*item) for item in merged.items()])
 
 
 def bear(connection: sa.Connection, initial: Iterable[Series], now: float) -> None:
-    """Make the series that exist from the start, at 0, where they are not there yet."""
-    had = {series_of(row) for row in connection.execute(sa.select(counters))}
-    bear_rows(connection, {series: Sample(value=0.0, born=now) for series in {*initial} - had})
+    """Make the series that exist from the start, at 0, where they are not there yet.
+
+    What is there is not asked for: who is paused while it reads much holds its locks as long.
+    """
+    zero = Sample(value=0.0, born=now)
+    rows = [row_of(series, zero) for series in initial]
+    bulk.insert(connection, counters, rows, "ON CONFLICT DO NOTHING")

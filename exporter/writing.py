@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import sqlalchemy as sa
 
-from exporter import moves, schema
+from exporter import bulk, moves, schema
 from exporter.counting import Increment
 from exporter.deciding import Changes
 from exporter.model import Exemplar, FailedRecord, Sample, Series
@@ -24,10 +24,9 @@ _SOME: sa.BindParameter[str] = sa.bindparam("ids", expanding=True)
 _COUNTED = sa.select(settled.c.id).where(settled.c.id.in_(_SOME))
 _REVIVE = sa.delete(settled).where(settled.c.id.in_(_SOME), settled.c.outcome == Outcome.VANISHED)
 _UNFOLLOW = sa.delete(followed).where(followed.c.id.in_(_SOME))
-# As text, which both databases read: SQLAlchemy compiles its own ON CONFLICT anew each time.
-_UPSERT = sa.text(
-    f"INSERT INTO {counters.name} (family, labels, part, value, born, exemplar) "  # noqa: S608  (a constant)
-    "VALUES (:family, :labels, :part, :value, :born, :exemplar) "
+# Where a row is there already.
+_REPLACE = "ON CONFLICT (id) DO UPDATE SET state = excluded.state"
+_ADD = (
     "ON CONFLICT (family, labels, part) DO UPDATE SET "
     f"value = {counters.name}.value + excluded.value, "
     f"exemplar = coalesce(excluded.exemplar, {counters.name}.exemplar)"
@@ -57,16 +56,12 @@ def revive(connection: sa.Connection, ids: list[str]) -> int:
 def follow(connection: sa.Connection, had: Mapping[str, Tracked], changes: Changes) -> Mapping[str, Tracked]:
     """The open set after the changes. A record's own data is not written: it is read again."""
     now = dict(had)
-    if changes.found:
-        rows = [{"id": item.id, "state": _kept(item)} for item in changes.found]
-        connection.execute(sa.insert(followed), rows)
-        now.update((item.id, item) for item in changes.found)
-    written = [item for item in changes.changed if _durable(item) != _durable(had.get(item.id))]
-    if written:
-        connection.execute(
-            sa.update(followed).where(followed.c.id == sa.bindparam("key")),
-            [{"key": item.id, "state": _kept(item)} for item in written],
-        )
+    bulk.insert(connection, followed, [_row(item) for item in changes.found])
+    now.update((item.id, item) for item in changes.found)
+    written = {
+        item.id: _row(item) for item in changes.changed if _durable(item) != _durable(had.get(item.id))
+    }
+    bulk.insert(connection, followed, [*written.values()], _REPLACE)
     now.update((item.id, item) for item in changes.changed)
     for chunk in chunks([item.id for item in changes.settlements]):
         connection.execute(_UNFOLLOW, {"ids": chunk})
@@ -75,8 +70,8 @@ def follow(connection: sa.Connection, had: Mapping[str, Tracked], changes: Chang
     return now
 
 
-def _kept(item: Tracked) -> str:
-    return encode(replace(item, record=None, best=None))
+def _row(item: Tracked) -> dict[str, str]:
+    return {"id": item.id, "state": encode(replace(item, record=None, best=None))}
 
 
 def _durable(item: Tracked | None) -> Tracked | None:
@@ -94,7 +89,7 @@ def number(
     if not new:
         return had
     rows = [{"number": number_, **schema.name_of(series)} for series, number_ in new.items()]
-    connection.execute(sa.insert(moving), rows)
+    bulk.insert(connection, moving, rows)
     return {**had, **new}
 
 
@@ -102,25 +97,22 @@ def settle(
     connection: sa.Connection, settlements: list[Settlement], moved: Iterable[str], now: float
 ) -> None:
     """Write what left the open set, and what each moved: an id a second time, and the whole commit fails."""
-    if settlements:
-        connection.execute(
-            sa.insert(settled),
-            [
-                {
-                    "id": item.id,
-                    "outcome": item.outcome,
-                    "result": item.record.result_status if item.record else None,
-                    "found": item.found,
-                    "settled": now,
-                    "started": item.record.start if item.record else None,
-                    "ended": item.record.end if item.record else None,
-                    "looks": item.looks,
-                    "done": item.done,
-                    "moved": text,
-                }
-                for item, text in zip(settlements, moved, strict=True)
-            ],
-        )
+    rows = [
+        {
+            "id": item.id,
+            "outcome": item.outcome,
+            "result": item.record.result_status if item.record else None,
+            "found": item.found,
+            "settled": now,
+            "started": item.record.start if item.record else None,
+            "ended": item.record.end if item.record else None,
+            "looks": item.looks,
+            "done": item.done,
+            "moved": text,
+        }
+        for item, text in zip(settlements, moved, strict=True)
+    ]
+    bulk.insert(connection, settled, rows)
 
 
 def added(
@@ -147,8 +139,8 @@ def added(
 
 def upsert(connection: sa.Connection, added: Mapping[Series, Sample]) -> None:
     """Add to counters, making those that are not there."""
-    if added:
-        connection.execute(_UPSERT, [schema.row_of(series, added[series]) for series in sorted(added)])
+    rows = [schema.row_of(series, added[series]) for series in sorted(added)]
+    bulk.insert(connection, counters, rows, _ADD)
 
 
 def keep_latest(
@@ -173,7 +165,7 @@ def keep_failures(
     new = [item.failure for item in settlements if item.failure is not None]
     if not new:
         return had
-    connection.execute(sa.insert(failures), [{"state": encode(item)} for item in new[-KEPT_FAILURES:]])
+    bulk.insert(connection, failures, [{"state": encode(item)} for item in new[-KEPT_FAILURES:]])
     newest = sa.select(failures.c.number).order_by(failures.c.number.desc()).limit(KEPT_FAILURES)
     connection.execute(sa.delete(failures).where(failures.c.number.not_in(newest)))
     return (*reversed(new), *had)[:KEPT_FAILURES]
@@ -197,7 +189,6 @@ def keep_recent(
     gone = [*new, *(number for number in had if number not in kept)]
     for chunk in range(0, len(gone), CHUNK):
         connection.execute(sa.delete(recent).where(recent.c.number.in_(gone[chunk : chunk + CHUNK])))
-    if new:
-        rows = [{"number": number, "state": encode(kept[number])} for number in new]
-        connection.execute(sa.insert(recent), rows)
+    rows = [{"number": number, "state": encode(kept[number])} for number in new]
+    bulk.insert(connection, recent, rows)
     return kept

@@ -18,6 +18,7 @@ class Cable:
         self._whole = asyncio.Event()
         self._whole.set()
         self._refuses = False
+        self._serving: set[asyncio.Task[None]] = set()
         self.port = 0
 
     def cut(self, how: Literal["silent", "reset"]) -> None:
@@ -25,15 +26,32 @@ class Cable:
         self._whole.clear()
         if how == "reset":
             self._refuses = True
-            for writer in [*self._writers]:
-                writer.transport.abort()
+            self._abort()
 
     def mend(self) -> None:
         """Carry again, new connections and those that are still there."""
         self._refuses = False
         self._whole.set()
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def end(self) -> None:
+        """Break all connections, and wait until nothing is left of them."""
+        self._refuses = True
+        self._whole.set()
+        while self._serving:
+            self._abort()
+            await asyncio.wait(self._serving, timeout=0.01)
+
+    def _abort(self) -> None:
+        for writer in [*self._writers]:
+            writer.transport.abort()
+
+    def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Begin to carry a connection."""
+        task = asyncio.create_task(self._serve(reader, writer))
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Carry one connection until either end closes it."""
         if self._refuses:
             writer.transport.abort()
@@ -46,13 +64,17 @@ class Cable:
             return
         self._writers |= {writer, there_writer}
         await asyncio.gather(
-            self._carry(reader, there_writer, lambda data: data),
+            self._carry(reader, there_writer, self.sent),
             self._carry(there_reader, writer, self.carried),
         )
         self._writers -= {writer, there_writer}
 
     def carried(self, data: bytes) -> bytes:
         """What becomes of the bytes that the server sends."""
+        return data
+
+    def sent(self, data: bytes) -> bytes:
+        """What becomes of the bytes that the server gets."""
         return data
 
     async def _carry(
@@ -76,8 +98,7 @@ async def cable(socket: Path, kind: type[Cable] = Cable) -> AsyncIterator[Cable]
         yield line
     finally:
         server.close()
-        line.cut("reset")
-        line.mend()
+        await line.end()
         await server.wait_closed()
 
 

@@ -9,31 +9,32 @@ import asyncio
 import random
 import statistics
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from signal import SIGCONT, SIGINT, SIGQUIT, SIGSTOP
+from signal import SIGCONT, SIGINT, SIGQUIT
 
+import psycopg
 import pytest
 
 from exporter.ledger import Layout, Ledger
 from exporter.simulator.config import SimulatorConfig
 from exporter.simulator.server import RunningSimulator, serve
-from tests.crash.cable import Cable, cable, through
+from tests.crash.cable import cable, through
 from tests.crash.compare import fallen, of_ledger, untruths
-from tests.crash.harness import Key, LedgerRows, Program, attempts, rows_of, running, spawn
+from tests.crash.harness import Key, LedgerRows, attempts, rows_of
+from tests.crash.replicas import INTERVAL, TROUBLES, Member
 from tests.crash.test_kills import CALM, FAULTS, HISTORY, drain
 from tests.postgres_support import Postgres, server
 
-INTERVAL = 1.0  # seconds between polls, and the shortest lease there is
 RATE = 6.0  # jobs a second
 RESTARTS = 5  # a restart of the database comes with every so many failovers
-FLAGS = (
-    f"--poll.interval={INTERVAL:g}s",
-    "--poll.recheck-interval=3s",
-    "--poll.settle-grace=4s",
-    "--api.duty=1",
+TOLD = 15  # lines of each log that are told where something fails
+TELLING = (  # what is asked of the database then
+    "SELECT term, holder, until - extract(epoch FROM clock_timestamp()) FROM job_exporter_leader",
+    """SELECT application_name, state, wait_event, now() - state_change, left(query, 80)
+    FROM pg_stat_activity WHERE application_name LIKE 'job-exporter%'""",
 )
 # Every commit writes where the tail is: whoever does it holds the row of the leader by then.
 WITNESS = (
@@ -45,31 +46,6 @@ WITNESS = (
     """CREATE TRIGGER witness BEFORE INSERT OR UPDATE ON job_exporter_meta
     FOR EACH ROW WHEN (NEW.key = 'tail') EXECUTE FUNCTION witness()""",
 )
-
-
-@dataclass(kw_only=True)
-class Member:
-    """One replica: its folder, its cable to the database, its process."""
-
-    folder: Path
-    line: Cable
-    url: str
-    program: Program | None = None
-
-    @property
-    def running(self) -> Program:
-        """Its process."""
-        assert self.program is not None
-        return self.program
-
-    async def start(self, platform: str) -> None:
-        """Start it, and wait until it serves."""
-        self.program = await spawn(self.folder, *running(platform, *FLAGS, f"--state.url={self.url}"))
-        await self.program.url()
-
-    async def leads(self) -> bool:
-        """Whether it says that it polls."""
-        return await self.running.value("job_exporter_leader") == 1
 
 
 @dataclass(kw_only=True)
@@ -85,11 +61,11 @@ class Service:
     seconds: dict[str, list[float]] = field(default_factory=dict)
 
     async def leader(self, among: list[Member] | None = None) -> Member:
-        """Wait for one that leads."""
-        async for _ in attempts("a leader"):
-            for member in among or self.members:
-                if await member.leads():
-                    return member
+        """Wait until one of them says that it leads: one that was replaced may say so for another moment."""
+        async for _ in attempts("one leader"):
+            leaders = [member for member in among or self.members if await member.leads()]
+            if len(leaders) == 1:
+                return leaders[0]
         raise AssertionError  # pragma: no cover  (attempts never ends by itself)
 
     async def fail_over(self) -> None:
@@ -98,7 +74,7 @@ class Service:
         others = [member for member in self.members if member is not leader]
         trouble = self.rng.choice([*TROUBLES])
         began = time.monotonic()
-        async with TROUBLES[trouble](self, leader):
+        async with TROUBLES[trouble](leader, self.platform.url):
             successor = await self.leader(others)
             self.seconds.setdefault(trouble, []).append(time.monotonic() - began)
             await self.look(successor)
@@ -130,6 +106,16 @@ class Service:
         found = self.postgres.query(self.url, "SELECT term, holder, by FROM witness ORDER BY number")
         return [(int(term), str(holder), str(by)) for term, holder, by in found]
 
+    def told(self) -> str:
+        """What the replicas and the database have to say of a failure."""
+        parts = [f"{name}: {[round(second, 2) for second in some]}" for name, some in self.seconds.items()]
+        for index, member in enumerate(self.members):
+            log = (member.folder / "stderr").read_text().splitlines()
+            parts += [f"-- the end of the log of replica {index}", *log[-TOLD:]]
+        with suppress(psycopg.Error):  # it may be down
+            parts += [str(row) for query in TELLING for row in self.postgres.query(self.url, query)]
+        return "\n".join(parts)
+
     def report(self, commits: int) -> str:
         """How long failovers took."""
         every = [seconds for some in self.seconds.values() for seconds in some]
@@ -142,63 +128,6 @@ class Service:
             f"p50 {statistics.median(every):.2f} s, worst {max(every):.2f} s; "
             f"{'; '.join(parts)}; {commits} commits"
         )
-
-
-@asynccontextmanager
-async def killed(service: Service, leader: Member) -> AsyncIterator[None]:
-    """SIGKILL, and another start."""
-    await leader.running.kill()
-    yield
-    await leader.start(service.platform.url)
-
-
-@asynccontextmanager
-async def paused(service: Service, leader: Member) -> AsyncIterator[None]:
-    """SIGSTOP; when it goes on, it believes for a moment to lead."""
-    leader.running.signal(SIGSTOP)
-    try:
-        yield
-    finally:
-        leader.running.signal(SIGCONT)
-
-
-@asynccontextmanager
-async def cut_off(service: Service, leader: Member) -> AsyncIterator[None]:
-    """Nothing gets through to the database, and nobody says so."""
-    leader.line.cut("silent")
-    try:
-        yield
-    finally:
-        leader.line.mend()
-
-
-@asynccontextmanager
-async def disconnected(service: Service, leader: Member) -> AsyncIterator[None]:
-    """Connections to the database break, and new ones are refused."""
-    leader.line.cut("reset")
-    try:
-        yield
-    finally:
-        leader.line.mend()
-
-
-@asynccontextmanager
-async def stopped(service: Service, leader: Member) -> AsyncIterator[None]:
-    """SIGTERM, as in a rolling restart."""
-    ended = await leader.running.stop()
-    assert ended.status == 0, ended.stderr
-    yield
-    await leader.start(service.platform.url)
-
-
-Trouble = Callable[[Service, Member], AbstractAsyncContextManager[None]]
-TROUBLES: Mapping[str, Trouble] = {
-    "killed": killed,
-    "paused": paused,
-    "cut off": cut_off,
-    "disconnected": disconnected,
-    "stopped": stopped,
-}
 
 
 @pytest.fixture
@@ -230,6 +159,9 @@ async def replicas(postgres: Postgres, folder: Path, number: int, seed: int) -> 
         )
         try:
             yield service
+        except BaseException as error:
+            error.add_note(service.told())
+            raise
         finally:
             for member in members:
                 if member.program is not None:
