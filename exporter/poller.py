@@ -18,7 +18,7 @@ from exporter import tail as tails
 from exporter.api import ApiError, PageCost, RecordNotFound, TooLargeError
 from exporter.deciding import Changes, PageRead, begin, decide
 from exporter.gaps import MAX_PAGE_SIZE
-from exporter.ledger import Ledger, LedgerError
+from exporter.ledger import Ledger, LedgerError, LostLeadershipError
 from exporter.metrics import ProcessMetrics
 from exporter.model import Page, Pulse, Record, Results, Series, Snapshot
 from exporter.overview import pending_results, platform_gauges
@@ -129,7 +129,7 @@ class Poller:
             while self._monotonic() >= self._not_before and self._ledger.leads and await self._polled():
                 pass
         except asyncio.CancelledError:
-            if not self._stopping:
+            if not self._stopping and not self._ledger.follows:
                 raise
         finally:
             self._idle.set()
@@ -141,6 +141,9 @@ class Poller:
         more = False
         try:
             more = await self._rounds(began)
+        except LostLeadershipError as caught:
+            error = caught
+            log.warning("another replica leads now")
         except (ApiError, LedgerError) as caught:
             error = caught
             log.warning("poll failed", reason=getattr(caught, "reason", "ledger"), error=str(caught))
@@ -148,7 +151,7 @@ class Poller:
             error = caught
             log.error("poll failed by a fault of the exporter", exc_info=True)
         self._finished(error, began)
-        await self._tell()
+        await self._tell(error)
         return more
 
     @property
@@ -163,6 +166,10 @@ class Poller:
     def stop(self) -> None:
         """Ask for nothing more; the poll in flight commits what it has in hand and ends."""
         self._stopping = True
+        self.break_off()
+
+    def break_off(self) -> None:
+        """Wait for no more answers: another replica leads, and nothing of this poll can be committed."""
         for task in self._tasks:
             task.cancel()
 
@@ -439,7 +446,7 @@ class Poller:
         self._caught_up = not said.get(Series("job_exporter_catching_up"))
         return self._process.follow(said)
 
-    async def _tell(self) -> None:
+    async def _tell(self, failed: Exception | None) -> None:
         """Tell the other replicas how the poll ended."""
         if not self._ledger.shared or not self._ledger.leads:
             return
@@ -449,4 +456,5 @@ class Poller:
         try:
             await asyncio.shield(asyncio.to_thread(self._ledger.tell, pulse))
         except LedgerError as error:
-            log.warning("the other replicas were not told of a poll", error=str(error))
+            if not isinstance(failed, LedgerError):  # else it has been said
+                log.warning("the other replicas were not told of a poll", error=str(error))

@@ -3,7 +3,8 @@
 A beat comes three times a lease. Who leads renews the lease, however long a poll takes. Who follows takes
 over as soon as that is possible, and polls at once; else it loads the counters anew, when it is told of a
 commit, and by the clock each poll interval, for where nothing is told (behind some poolers). While a poll is
-in flight memory is that poll's: what must change it waits, so that a poll knows of one term only.
+in flight memory is that poll's: what must change it waits, so that a poll knows of one term only; who has
+lost the lead breaks its poll off. Nothing that goes wrong here ends it: the next beat may be a good one.
 """
 
 import asyncio
@@ -19,6 +20,9 @@ from exporter.poller import Poller
 
 BEATS = 3  # a lease: two may be late before another takes over
 GIVE_UP = 0.4  # seconds that handing over may take at a stop: what is left of the two that are promised
+SILENT = (
+    "its database does not answer: see that the server runs and can be reached; nothing is lost meanwhile"
+)
 
 T = TypeVar("T")
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -67,25 +71,37 @@ class Replica:
             await asyncio.wait_for(asyncio.to_thread(self._ledger.give_up_lead), GIVE_UP)
 
     async def _turn(self) -> None:
-        """One beat; trouble with the database is told once, and lasts until a beat is good."""
+        """One beat; trouble is told once, and lasts until a beat is good."""
         try:
             if not self._ledger.follows:
                 await self._in_thread(self._ledger.keep_lead)
-            elif not self._poller.busy:
+            elif self._poller.busy:
+                self._poller.break_off()
+                return
+            else:
                 await self._follow()
+            self._is_well()
         except LostLeadershipError:
             log.warning("another replica leads now")
+            self._poller.break_off()
             self._news.set()
         except LedgerError as error:
+            self._is_troubled(str(error))
+        except Exception as error:
             if self.trouble is None:
-                log.warning("the ledger can't be reached", error=str(error))
-            self.trouble = str(error)
-            self._show_loss()
-            return
+                log.error("a replica's beat failed by a fault of the exporter", exc_info=True)
+            self.trouble = type(error).__name__
+        self._show_lead()
+
+    def _is_troubled(self, said: str) -> None:
+        if self.trouble is None:
+            log.warning("the ledger can't be reached", error=said)
+        self.trouble = said
+
+    def _is_well(self) -> None:
         if self.trouble is not None:
             log.info("the ledger is back")
-            self.trouble = None
-        self._show_loss()
+        self.trouble = None
 
     async def _follow(self) -> None:
         """Take over, or load what the leader has committed."""
@@ -108,7 +124,7 @@ class Replica:
 
     async def _pause(self) -> None:
         """Wait for the next beat, or for news; as long as loading took: half of the time is enough for it."""
-        if not self._ledger.follows:
+        if not self._ledger.follows or self.trouble is not None:
             await asyncio.sleep(self._beat)
             return
         await asyncio.sleep(min(self._took, self._beat))
@@ -116,24 +132,32 @@ class Replica:
             await asyncio.wait_for(self._news.wait(), self._beat)
 
     async def _in_thread(self, job: Callable[[], T]) -> T:
-        """Run it in a thread; if it takes long, see meanwhile whether the lease has run out."""
+        """Run it in a thread; see meanwhile whether the lease has run out, and say so if it takes as long."""
         task = asyncio.ensure_future(asyncio.to_thread(job))
+        beats = 0
         while True:
             done, _ = await asyncio.wait({task}, timeout=self._beat)
             if done:
                 return task.result()
-            self._show_loss()
+            beats += 1
+            if beats == BEATS:
+                self._is_troubled(SILENT)
+            self._show_lead()
 
-    def _show_loss(self) -> None:
-        if self._led and not self._ledger.leads:
-            self._led = False
+    def _show_lead(self) -> None:
+        """Show at once that the lead is lost, or had again; of one that was taken the first poll tells."""
+        if self._led != self._ledger.leads:
+            self._led = self._ledger.leads
             self._poller.publish()
-        self._led = self._ledger.leads
 
     async def _listen(self) -> None:
         """Be told of commits; where that fails, try again: the clock does instead meanwhile."""
         while True:
-            with contextlib.suppress(LedgerError):
+            try:
                 async for _ in self._ledger.news():
                     self._news.set()
+            except LedgerError:
+                pass  # a beat tells of it
+            except Exception:
+                log.error("listening for commits failed by a fault of the exporter", exc_info=True)
             await asyncio.sleep(self._interval)

@@ -1,6 +1,6 @@
 """A leader that falls silent is replaced within its lease, at whichever byte of a commit it does.
 
-The server must not wait for the rest while it holds the leader's row: of what psycopg sends by default it does.
+The server must not wait for the rest while it holds the leader's row: that it does if psycopg sends as usual.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Replicas as processes, each with a cable of its own to the database, and what may happen to one that leads."""
+"""Replicas as processes, each with its own cable to the database, and what may happen to one that leads."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
