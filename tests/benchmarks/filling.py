@@ -22,8 +22,8 @@ from exporter.metrics import ProcessMetrics
 from exporter.model import ExecuteStatus, HostResult, HostStatus, Record, Results, ResultStatus
 from exporter.tail import Tail
 from exporter.tracker import Beginning, Outcome, Settlement
+from tests.benchmarks.asking import api_config
 from tests.benchmarks.measuring import quiet, resident
-from tests.benchmarks.settling import api_config
 from tests.benchmarks.simulated import METRICS, RULES
 
 BATCH = 400  # the poller's round

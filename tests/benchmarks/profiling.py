@@ -49,9 +49,9 @@ class Profile:
 
 
 @contextmanager
-def profiled() -> Iterator[Profile]:
+def profiled(profile: Profile) -> Iterator[None]:
     """Profile the block."""
-    profile, ended = Profile(), threading.Event()
+    ended = threading.Event()
 
     def sample() -> None:
         while not ended.wait(INTERVAL):
@@ -62,7 +62,7 @@ def profiled() -> Iterator[Profile]:
     sampler = threading.Thread(target=sample)
     sampler.start()
     try:
-        yield profile
+        yield
     finally:
         ended.set()
         sampler.join()

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import prometheus_client
 
 from exporter.api import JobApi
-from exporter.app import tune_for_latency
+from exporter.app import keep_freed_memory, tune_for_latency
 from exporter.deciding import Changes
 from exporter.exposition import Exposition
 from exporter.metrics import ProcessMetrics
@@ -29,9 +29,10 @@ from exporter.poller import Poller
 from exporter.tail import Tail
 from exporter.tracker import Beginning
 from exporter.web import Web, WebConfig
+from tests.benchmarks.asking import Question, api_config, fetch_all, own_client
 from tests.benchmarks.measuring import quiet
 from tests.benchmarks.rendering import client_registry, idc_series, increments
-from tests.benchmarks.settling import CONFIG, Question, api_config, fetch_all, open_ledger
+from tests.benchmarks.settling import CONFIG, open_ledger
 
 
 def say(port: int) -> None:
@@ -58,6 +59,7 @@ async def exporter(series: int, url: str) -> None:
         )
         poller.publish()
         tune_for_latency()
+        keep_freed_memory()
         await web.start()
         say(web.ports[0])
         await asyncio.to_thread(sys.stdin.readline)
@@ -77,7 +79,8 @@ async def control(series: int, url: str) -> None:
     say(web.ports[0])
     await asyncio.to_thread(sys.stdin.readline)
     page: Question = ("page", {"pageNo": "1", "pageSize": "1"})
-    await fetch_all(url, repeat(page))  # by one client: making another holds up the loop by itself
+    opened = own_client(api_config(url))
+    await fetch_all(opened, url, repeat(page))  # by one client: making another holds up the loop by itself
 
 
 def client(series: int) -> None:

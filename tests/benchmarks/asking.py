@@ -1,0 +1,128 @@
+"""Requests without a poll: what one asked, asked again by the clients that a poll is compared with."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC
+
+import httpx
+from httpx_aiohttp import AiohttpTransport
+
+from exporter.api import PATHS, ApiConfig, Endpoint, JobApi, PageCost
+from exporter.connection import Authenticator, Requests, aiohttp_transport, http_client
+from exporter.metrics import ProcessMetrics
+from exporter.model import Page, Record, Results
+
+IN_FLIGHT = 8
+Question = tuple[Endpoint, Mapping[str, str]]
+Ask = Callable[[str, Mapping[str, str]], AbstractAsyncContextManager[httpx.Response]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """How long a run took: wall and CPU seconds."""
+
+    wall: float
+    cpu: float
+
+
+class NotingApi(JobApi):
+    """Notes what was asked, for the floor to ask the same."""
+
+    asked: list[Question]
+
+    async def page(self, number: int, size: int) -> tuple[Page, PageCost]:
+        """Note, and ask."""
+        self.asked.append(("page", {"pageNo": str(number), "pageSize": str(size)}))
+        return await super().page(number, size)
+
+    async def record(self, record_id: str) -> Record:
+        """Note, and ask."""
+        self.asked.append(("record", {"id": record_id}))
+        return await super().record(record_id)
+
+    async def results(self, record_id: str) -> Results:
+        """Note, and ask."""
+        self.asked.append(("result", {"id": record_id}))
+        return await super().results(record_id)
+
+
+def api_config(url: str) -> ApiConfig:
+    """The client's defaults."""
+    return ApiConfig(
+        base_url=url,
+        timeout=60.0,
+        concurrency=IN_FLIGHT,
+        max_response_bytes=64 << 20,
+        retries=0,
+        zone=UTC,
+    )
+
+
+@asynccontextmanager
+async def plain_httpx() -> AsyncIterator[Ask]:
+    """Open httpx on httpx-aiohttp, both as they come."""
+    transport = AiohttpTransport(trust_env=False)
+    async with httpx.AsyncClient(transport=transport, trust_env=False, timeout=None) as client:
+        yield lambda url, query: client.stream("GET", url, params=query)
+
+
+@asynccontextmanager
+async def own_client(config: ApiConfig) -> AsyncIterator[Ask]:
+    """Open what the exporter has made of them."""
+    async with http_client(aiohttp_transport(config)) as client:
+        requests = Requests(Authenticator(config), client.headers)
+
+        @asynccontextmanager
+        async def ask(url: str, query: Mapping[str, str]) -> AsyncIterator[httpx.Response]:
+            sent = await client.send(requests.get(url, query), stream=True)
+            async with aclosing(sent) as response:
+                yield response
+
+        yield ask
+
+
+async def fetch_all(opened: AbstractAsyncContextManager[Ask], url: str, asked: Iterable[Question]) -> Run:
+    """Fetch all that is asked, as many at once as the exporter, and drop it."""
+    questions = iter(asked)
+    async with opened as ask:
+
+        async def fetch() -> None:
+            for endpoint, query in questions:
+                async with ask(url + PATHS[endpoint], query) as response:
+                    async for _ in response.aiter_bytes():
+                        pass
+
+        watch = started()
+        await asyncio.gather(*(fetch() for _ in range(IN_FLIGHT)))
+        return watch()
+
+
+async def decode_all(url: str, asked: list[Question]) -> Run:
+    """Ask the same by the exporter's API client, which decodes the answers, and do nothing with them."""
+    api = JobApi(api_config(url), ProcessMetrics(version="0", python="3"))
+    questions = iter(asked)
+
+    async def ask() -> None:
+        for endpoint, query in questions:
+            match endpoint:
+                case "page":
+                    await api.page(int(query["pageNo"]), int(query["pageSize"]))
+                case "record":
+                    await api.record(query["id"])
+                case "result":
+                    await api.results(query["id"])
+
+    watch = started()
+    await asyncio.gather(*(ask() for _ in range(IN_FLIGHT)))
+    took = watch()
+    await api.aclose()
+    return took
+
+
+def started() -> Callable[[], Run]:
+    """Start a watch; what it shows when asked."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    return lambda: Run(wall=time.perf_counter() - wall, cpu=time.process_time() - cpu)
