@@ -10,8 +10,11 @@ Rules of counting (the numbers are those of `tracker`):
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from exporter.model import (
     UNKNOWN,
@@ -52,8 +55,7 @@ class Buckets:
     lag: tuple[float, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Increment:
+class Increment(Struct, frozen=True, kw_only=True, gc=False):
     """What one record adds to one series."""
 
     series: Series

@@ -257,9 +257,9 @@ class Ledger:
         merged = dict(had)
         for series, sample in added.items():
             before = had.get(series)
-            merged[series] = replace(
-                sample,
+            merged[series] = Sample(
                 value=sample.value + (before.value if before else 0.0),
+                born=sample.born,
                 exemplar=sample.exemplar or (before.exemplar if before else None),
             )
         return merged

@@ -60,7 +60,7 @@ def counted(connection: sa.Connection, had: State) -> State:
     return State(
         counters=_in_place(had.counters, samples),
         latest={
-            replace(series, part=""): sample.value
+            Series(series.family, series.labels): sample.value
             for series, sample in found.items()
             if series.part == "latest"
         },

@@ -6,7 +6,7 @@ The names, types and labels are the public interface: dashboards, rules and user
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
 from itertools import product
@@ -246,7 +246,7 @@ class ProcessMetrics:
         # Every bucket too: a series that is born would move all that come after it in a snapshot.
         bounds = (*REQUEST_BUCKETS, float("inf"))
         parts = [
-            replace(series, part=bucket_part(bound, REQUEST_BUCKETS))
+            Series(series.family, series.labels, bucket_part(bound, REQUEST_BUCKETS))
             for series in known
             if series.part
             for bound in bounds

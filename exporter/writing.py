@@ -151,7 +151,9 @@ def keep_latest(
     upsert(
         connection,
         {
-            replace(series, part="latest"): Sample(value=value - had.get(series, 0.0), born=0.0)
+            Series(series.family, series.labels, "latest"): Sample(
+                value=value - had.get(series, 0.0), born=0.0
+            )
             for series, value in greater.items()
         },
     )

@@ -5,10 +5,10 @@ After a wanted change of names, HELP or buckets, write the golden files anew by
 """
 
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from exporter.metrics import FAMILIES, MetricsConfig, ProcessMetrics, initial_series, siblings
 from exporter.model import Exemplar, Sample, Series, Snapshot

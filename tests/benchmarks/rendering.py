@@ -1,10 +1,10 @@
 """CPU of a scrape, beside prometheus-client rendering the same families."""
 
 import time
-from dataclasses import replace
 from itertools import cycle
 
 import prometheus_client
+from msgspec.structs import replace
 
 from exporter.counting import Increment
 from exporter.exposition import Exposition
