@@ -83,12 +83,30 @@ class HostResult(Struct, frozen=True, kw_only=True, gc=False):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Results:
+    """One answer of `/api/v1/job/record/result`."""
+
+    rows: tuple[HostResult, ...]
+    bad_rows: int = 0  # rows that could not be read
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """What host rows on a page tell of a record that had ended when the page was read."""
+
+    start: float
+    end: float  # later than the start: while a record runs its rows repeat that here
+    results: Results
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PageItem:
     """A record as a page shows it: its id, and all of it where the page holds whole records."""
 
     id: str
     start: float | None = None
     record: Record | None = None
+    ended: Ended | None = None  # where the page holds host rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,14 +121,6 @@ class Page:
     total: int | None  # records on the platform, visible or not; None: the platform did not say
     items: tuple[PageItem, ...]  # one a record, doubles folded, in no order
     bad_items: int = 0  # items of the list that could not be read
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Results:
-    """One answer of `/api/v1/job/record/result`."""
-
-    rows: tuple[HostResult, ...]
-    bad_rows: int = 0  # rows that could not be read
 
 
 class Exemplar(Struct, frozen=True, kw_only=True, gc=False):

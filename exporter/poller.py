@@ -24,7 +24,17 @@ from exporter.model import Page, Pulse, Record, Results, Series, Snapshot
 from exporter.overview import pending_results, platform_gauges
 from exporter.pages import PROBE, PageRequest
 from exporter.tail import Tail
-from exporter.tracker import UNREADABLE_LOOKS, Clock, Look, Outcome, Rules, Tracked, due, wants_results
+from exporter.tracker import (
+    UNREADABLE_LOOKS,
+    Clock,
+    Look,
+    Outcome,
+    Rules,
+    Tracked,
+    due,
+    shown_results,
+    wants_results,
+)
 
 ROUND = 400  # look-ups a round: a second or two between commits, and little to ask again after a crash
 MAX_BACKOFF = 60.0  # seconds between polls while the platform is down
@@ -317,7 +327,7 @@ class Poller:
             record = item.record or await self._api.record(item.id)
             gathered.answers += 1
             if wants_results(item, record, clock=self._clock()):
-                results = await self._api.results(item.id)
+                results = shown_results(item, record) or await self._api.results(item.id)
             gathered.failed = 0
         except RecordNotFound:
             gathered.answers += 1

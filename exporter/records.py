@@ -8,18 +8,20 @@ What the API document leaves open of them is decided here, once:
 - The same host id may not be given while the address is: then the address tells hosts apart.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import tzinfo
 from functools import partial
 from typing import Any, TypeVar
 
 from exporter import fields, shapes
 from exporter.model import (
+    Ended,
     ExecuteStatus,
     HostResult,
     HostStatus,
     PageItem,
     Record,
+    Results,
     ResultStatus,
 )
 
@@ -31,10 +33,10 @@ def id_of(item: shapes.Item) -> str | None:
     return fields.record_id(item.record_id or item.id)
 
 
-def bare_item(item: shapes.Item) -> shapes.Item | None:
+def bare_item(item: shapes.PageRow) -> shapes.PageRow | None:
     """Keep the id alone: the record is looked up by it, where each field is read for itself."""
     record_id = id_of(item)
-    return None if record_id is None else shapes.Item(id=record_id)
+    return None if record_id is None else shapes.PageRow(id=record_id)
 
 
 def known_host(row: shapes.Row) -> shapes.Row | None:
@@ -42,33 +44,49 @@ def known_host(row: shapes.Row) -> shapes.Row | None:
     return row if row.host_id or row.host_ip else None
 
 
-def page_items(items: Iterable[shapes.Item], zone: tzinfo) -> tuple[tuple[PageItem, ...], int]:
+def page_items(items: Iterable[shapes.PageRow], zone: tzinfo) -> tuple[tuple[PageItem, ...], int]:
     """Give one item a record, from its first row; the number of items without a readable id."""
-    folded: dict[str, PageItem] = {}
-    nameless = 0
+    rows: dict[str | None, list[shapes.PageRow]] = {}
     for item in items:
-        if (item.record_id or item.id) in folded:
-            continue
-        record_id = id_of(item)
+        rows.setdefault(item.record_id or item.id, []).append(item)
+    folded: list[PageItem] = []
+    nameless = 0
+    for of_record in rows.values():
+        record_id = id_of(of_record[0])
         if record_id is None:
-            nameless += 1
+            nameless += len(of_record)
         else:
-            folded[record_id] = _page_item(item, record_id, zone)
-    return tuple(folded.values()), nameless
+            folded.append(_page_item(of_record, record_id, zone))
+    return tuple(folded), nameless
 
 
-def _page_item(item: shapes.Item, record_id: str, zone: tzinfo) -> PageItem:
+def _page_item(rows: Sequence[shapes.PageRow], record_id: str, zone: tzinfo) -> PageItem:
+    item = rows[0]
     if not (item.execute_status or item.execute_status_camel):
-        try:
-            start = fields.time(shapes.first(item.start_time, item.start_time_camel), zone)
-        except ValueError:
-            start = None
-        return PageItem(id=record_id, start=start)
+        start = _time_of(shapes.first(item.start_time, item.start_time_camel), zone)
+        return PageItem(id=record_id, start=start, ended=_ended(rows, start, zone))
     read = record(item, record_id, zone, [])
     result = shapes.first(item.result_status, item.result_status_camel)
     end = shapes.first(item.end_time, item.end_time_camel)
     whole = read.execute_status is not ExecuteStatus.DONE or None not in {result, end}
     return PageItem(id=record_id, start=read.start, record=read if whole else None)
+
+
+def _ended(rows: Sequence[shapes.PageRow], start: float | None, zone: tzinfo) -> Ended | None:
+    """What the rows tell of a record that had ended; None: it runs, they differ, or are no host rows."""
+    told = {shapes.first(row.end_time, row.end_time_camel) for row in rows}
+    end = _time_of(told.pop(), zone, since=start) if len(told) == 1 else None
+    if start is None or end is None or end <= start:
+        return None
+    results, nameless = host_results(rows)
+    return None if nameless else Ended(start=start, end=end, results=Results(rows=results))
+
+
+def _time_of(text: str | None, zone: tzinfo, *, since: float | None = None) -> float | None:
+    try:
+        return fields.time(text, zone, since=since)
+    except ValueError:
+        return None
 
 
 def record(item: shapes.Item, record_id: str, zone: tzinfo, wrong: list[str]) -> Record:
@@ -118,7 +136,7 @@ def record(item: shapes.Item, record_id: str, zone: tzinfo, wrong: list[str]) ->
     )
 
 
-def host_results(rows: Iterable[shapes.Row]) -> tuple[tuple[HostResult, ...], int]:
+def host_results(rows: Iterable[shapes.Row | shapes.PageRow]) -> tuple[tuple[HostResult, ...], int]:
     """Read host rows; the number of those that name no host."""
     results: list[HostResult] = []
     nameless = 0

@@ -47,6 +47,15 @@ class Item(Struct, gc=False):
     timeout: int | None = None
 
 
+class PageRow(Item, gc=False):
+    """An item of a page: where it is a host row, what that tells of its host."""
+
+    host_id: str | None = field(default=None, name="hostId")
+    host_ip: str | None = field(default=None, name="hostIp")
+    status: str | None = None
+    idc: str | None = field(default=None, name="idcName")
+
+
 class Row(Struct, gc=False):
     """A host row of the results."""
 
@@ -69,11 +78,11 @@ class PageBody(Struct, Generic[T]):
     size_capital: int | None = field(default=None, name="PageSize")
 
 
-class UsualPage(PageBody[Item]):
+class UsualPage(PageBody[PageRow]):
     """The usual page of either dialect, read in a single pass: its fields, or those within an envelope."""
 
     status: Literal["success"] | UnsetType = UNSET
-    content: PageBody[Item] | UnsetType = UNSET
+    content: PageBody[PageRow] | UnsetType = UNSET
 
 
 class Success(Struct):
@@ -86,7 +95,7 @@ class Success(Struct):
 # The fields that are read. A message only of an error, whose body is never large: rows have one, too.
 NEEDED = frozenset(
     field.encode_name
-    for schema in (Envelope, Item, Row, PageBody, Success)
+    for schema in (Envelope, PageRow, Row, PageBody, Success)
     for field in msgspec.structs.fields(schema)
 ) - {"message"}
 
@@ -96,6 +105,7 @@ RAW = msgspec.json.Decoder(Raw)
 RAWS = msgspec.json.Decoder(list[Raw])
 _OBJECT = msgspec.json.Decoder(dict[str, Raw])
 ITEM = msgspec.json.Decoder(Item)
+PAGE_ROW = msgspec.json.Decoder(PageRow)
 ROW = msgspec.json.Decoder(Row)
 USUAL_PAGE = msgspec.json.Decoder(UsualPage)
 USUAL_RESULTS = msgspec.json.Decoder(Success | list[Row])

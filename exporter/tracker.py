@@ -27,7 +27,7 @@ from enum import StrEnum
 from typing import Any
 
 from exporter.counting import Buckets, Counting, Increment, failure, is_complete
-from exporter.model import ExecuteStatus, FailedRecord, PageItem, Record, Results, Series
+from exporter.model import Ended, ExecuteStatus, FailedRecord, PageItem, Record, Results, Series
 
 MAX_LOOK_INTERVAL = 60.0  # seconds: an end is never told later than this
 AGE_SHARE = 0.1  # a job that ran an hour is looked at each minute, one of five minutes each 30 s
@@ -132,6 +132,7 @@ class Tracked:
     unread: int = 0  # looks in a row whose answer could not be read
     result_looks: int = 0
     record: Record | None = None  # once done; not kept in the ledger, it is read again after a restart
+    ended: Ended | None = None  # what its page told, where it had ended by then; not kept in the ledger
     best: Results | None = None  # of the looks at its hosts, the one that showed most; not kept either
 
 
@@ -169,6 +170,7 @@ def found(item: PageItem, *, beginning: Beginning, clock: Clock, rules: Rules) -
         due=clock.now,
         start=item.start,
         horizon=beginning.horizon if doubtful else None,
+        ended=item.ended,
     )
     # A page of whole records spares the look.
     return _seen(tracked, item.record, clock, rules) if item.record and not doubtful else tracked
@@ -210,6 +212,18 @@ def wants_results(tracked: Tracked, record: Record, *, clock: Clock) -> bool:
     """Whether a look at a record that shows this must ask for its results too."""
     done = tracked.stage is Stage.DONE or record.execute_status is ExecuteStatus.DONE
     return done and not _is_baseline(tracked, record, clock)
+
+
+def shown_results(tracked: Tracked, record: Record) -> Results | None:
+    """The results that the page of a finished record has told; None: they must be asked for.
+
+    Its rows are those of the results. They count if they are complete, and the record had ended when the page
+    was read. No clock is needed for that: they bear the very end that the record does.
+    """
+    ended = tracked.ended
+    if ended is None or (ended.start, ended.end) != (record.start, record.end):
+        return None
+    return ended.results if is_complete(record, ended.results) else None
 
 
 def is_overdue(tracked: Tracked, *, clock: Clock, rules: Rules) -> bool:
@@ -254,6 +268,7 @@ def _seen(tracked: Tracked, record: Record, clock: Clock, rules: Rules) -> Track
         timeout=record.timeout,
         done=(tracked.done if tracked.done is not None else clock.now) if done else None,
         record=record if done else None,
+        ended=tracked.ended if done else None,
     )
     return replace(tracked, due=clock.now if done else next_look(tracked, clock, rules))
 

@@ -25,7 +25,7 @@ from exporter.model import Page, Record, Results
 MAX_MESSAGE = 200  # characters of a platform's message: the cause, not the SQL behind it
 
 S = TypeVar("S", bound=msgspec.Struct)
-_PageRead = tuple[shapes.PageBody[Any], Iterable[shapes.Item], int]  # its items; how many were odd
+_PageRead = tuple[shapes.PageBody[Any], Iterable[shapes.PageRow], int]  # its items; how many were odd
 
 
 class DecodeError(ValueError):
@@ -157,7 +157,7 @@ def _odd_page(content: memoryview) -> _PageRead:
     if wrong:
         raise DecodeError(f"a page with a field of the wrong type: {', '.join(wrong)}")
     raws = page.items or page.items_capital or ()
-    items, bad = shapes.salvage(raws, shapes.ITEM, shapes.Item, records.bare_item)
+    items, bad = shapes.salvage(raws, shapes.PAGE_ROW, shapes.PageRow, records.bare_item)
     return page, items, bad
 
 

@@ -71,14 +71,14 @@ def follow(connection: sa.Connection, had: Mapping[str, Tracked], changes: Chang
 
 
 def _row(item: Tracked) -> dict[str, str]:
-    return {"id": item.id, "state": encode(replace(item, record=None, best=None))}
+    return {"id": item.id, "state": encode(replace(item, record=None, ended=None, best=None))}
 
 
 def _durable(item: Tracked | None) -> Tracked | None:
     """What a restart must find of a record; when to look next is found anew."""
     if item is None:
         return None
-    return replace(item, due=0.0, record=None, looks=0, unread=0, result_looks=0, best=None)
+    return replace(item, due=0.0, record=None, ended=None, looks=0, unread=0, result_looks=0, best=None)
 
 
 def number(

@@ -145,6 +145,21 @@ def test_a_fast_page_is_waited_for_within_the_poll(tmp_path: Path) -> None:
         assert its.finished == 150
 
 
+def test_a_page_of_host_rows_spares_the_results(tmp_path: Path) -> None:
+    """A record that had ended when its page was read costs one look-up; one that ran then costs more."""
+    with life(tmp_path, past=100) as its:
+        ended, running = its.add(start=its.clock.now - 9), its.add()
+        its.end(ended, "fail")
+        its.poll()
+        its.end(running)
+        its.poll()
+        assert its.daemon.settled() == {ended, running}
+        assert its.is_true()
+        assert len(its.api.looks(ended)) == 1
+        assert its.api.looks(ended, "result") == []
+        assert len(its.api.looks(running, "result")) == 1
+
+
 def test_the_total_is_told_just_before_a_page_that_had_to_wait(tmp_path: Path) -> None:
     """The page after the duty's pause shows what came in the pause too; look-ups need not wait for it."""
     with life(tmp_path, past=100) as its:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.counting import Buckets
-from exporter.model import ExecuteStatus, HostStatus, PageItem, Record, Results, ResultStatus
+from exporter.model import Ended, ExecuteStatus, HostStatus, PageItem, Record, Results, ResultStatus
 from exporter.tracker import (
     MAX_LOOK_INTERVAL,
     RESULTS_LIMIT,
@@ -28,6 +28,7 @@ from exporter.tracker import (
     found,
     is_overdue,
     looked,
+    shown_results,
     wants_results,
 )
 from tests.core_support import NOW, done, item, row, rows, series
@@ -106,6 +107,27 @@ def test_a_page_of_whole_records_spares_the_look() -> None:
     assert first_seen(NOW, record=done()).stage is Stage.DONE
     assert first_seen(NOW, record=running()).due == NOW + 15
     assert first_seen(NOW - 9000, record=done()).stage is Stage.FOUND
+
+
+@pytest.mark.parametrize(
+    ("record", "results", "tells"),
+    [
+        (done(), COMPLETE, True),
+        (done(end=NOW + 1), COMPLETE, False),
+        (done(start=NOW - 11), COMPLETE, False),
+        (done(expected_hosts=frozenset({"a", "z"})), COMPLETE, False),
+        (done(), rows(row("a", None)), False),
+        (done(), rows(), False),
+    ],
+    ids=["ended", "ended later", "began earlier", "a host without a row", "without a status", "no rows"],
+)
+def test_a_page_of_host_rows_spares_the_results(record: Record, results: Results, tells: bool) -> None:
+    """Of a record that had ended when its page was read, and if they are complete."""
+    seen = PageItem(id="r", start=NOW - 10, ended=Ended(start=NOW - 10, end=NOW, results=results))
+    new = found(seen, beginning=BEGAN, clock=at(), rules=RULES)
+    assert (shown_results(new, record) is results) is tells
+    assert shown_results(tracked(), record) is None
+    assert shown_results(open_(look(new, running())), record) is None
 
 
 @pytest.mark.parametrize(

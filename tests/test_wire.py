@@ -9,6 +9,7 @@ import pytest
 
 from exporter import wire
 from exporter.model import (
+    Ended,
     ExecuteStatus,
     HostResult,
     HostStatus,
@@ -272,6 +273,47 @@ def test_a_page_of_host_rows_is_folded_to_its_records() -> None:
     )
     items = (PageItem(id="r1", start=START), PageItem(id="r2"), PageItem(id="r3"))
     assert told == Page(number=3, size=20, total=44, items=items)
+
+
+def host_row(host: str | None = "a", **changes: Any) -> dict[str, Any]:
+    usual = {
+        "recordId": "r1",
+        "hostId": host,
+        "idcName": "hz",
+        "status": "success",
+        "startTime": "2026-11-23T16:00:00+08:00",
+        "endTime": "2026-11-23T16:01:30+08:00",
+    }
+    return {**usual, **changes}
+
+
+def test_host_rows_on_a_page_tell_the_results_of_a_record_that_had_ended() -> None:
+    """They are those of the results, and bear the record's end."""
+    told = page({"list": [host_row(), host_row("b", status="error")]}).items[0].ended
+    shown = (
+        HostResult(host_id="a", idc="hz", status=HostStatus.SUCCESS),
+        HostResult(host_id="b", idc="hz", status=HostStatus.FAIL),
+    )
+    assert told == Ended(start=START, end=START + 90, results=Results(rows=shown))
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [host_row(endTime="2026-11-23T16:00:00+08:00")],
+        [host_row(endTime="0001-01-01T00:00:00Z")],
+        [host_row(endTime="2026-11-23T15:00:00+08:00")],
+        [host_row(startTime=None)],
+        [host_row(endTime="soon")],
+        [host_row(), host_row("b", endTime="2026-11-23T16:01:31+08:00")],
+        [host_row(), host_row(None)],
+        [host_row(), host_row("b", status=3)],
+    ],
+    ids=["runs", "no end", "ends before", "no start", "odd end", "two ends", "no host", "odd row"],
+)
+def test_rows_that_may_not_be_the_last_word_tell_no_results(rows: list[dict[str, Any]]) -> None:
+    """While a record runs its rows repeat the start as the end: the results are asked for."""
+    assert page({"list": rows}).items[0].ended is None
 
 
 def test_a_page_of_whole_records_carries_them() -> None:

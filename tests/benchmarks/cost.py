@@ -43,8 +43,8 @@ def measure() -> Section:
             (
                 "a mix up to ten minutes: look-ups /record",
                 (
-                    "A job of ten minutes is looked at each 15 s, then each minute: that is rule 4, about 15 "
-                    "look-ups, and it is one job in ten here."
+                    "A job of ten minutes is looked at each 15 s for two and a half minutes, then after a "
+                    "tenth of its age: that is rule 4, about 25 look-ups, and it is one job in ten here."
                 ),
             ),
         ),
