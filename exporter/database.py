@@ -294,13 +294,19 @@ def explained(name: str) -> Iterator[None]:
 # What PostgreSQL's codes and words (where there is no code: while connecting), and SQLite's words ask for.
 _BY_CODE: Mapping[str, str] = {
     "25006": "that server only reads; name the one that writes in state.url",
-    "42501": "let this user use and create tables in its schema (GRANT USAGE, CREATE ON SCHEMA …), "
-    "or give it a schema of its own",
+    "42501": "let this user make tables in its schema (GRANT USAGE, CREATE ON SCHEMA …) and own those of the "
+    "ledger (ALTER TABLE … OWNER TO …), or give it a schema of its own",
     "3F000": "there is no schema to write to; make one that this user may use",
     "53100": "make room on its disk; nothing is lost meanwhile",
+    "25P03": "this process was paused, or has too little of the CPU; nothing is lost meanwhile",
+    "55P03": "another connection holds its rows; if that lasts, end that one on the server",
 }
+_REACH = "see that the server runs and can be reached from here; nothing is lost meanwhile"
 _DAMAGED = "it is damaged; restore it from a backup, or move it away to start anew"
 _BY_WORDS: Mapping[str, str] = {
+    "invalid connection option": "correct it in state.url",
+    "invalid sslmode": "correct it in state.url",
+    "invalid port": "correct it in state.url",
     "not a database": "it is not a ledger; name another file in state.url, or move this one away",
     "malformed": _DAMAGED,
     "decode to UTF-8": _DAMAGED,
@@ -315,9 +321,13 @@ _BY_WORDS: Mapping[str, str] = {
     "pg_hba.conf": "let this user in from here, in the server's pg_hba.conf",
     "does not exist": "make it on the server, or name another in state.url",
     "too many": "raise max_connections of the server, or put a pooler before it",
-    "connection failed": "see that the server runs and can be reached from here; nothing is lost meanwhile",
-    "connection is bad": "see that the server runs and can be reached from here; nothing is lost meanwhile",
-    "connection timeout": "see that the server runs and can be reached from here; nothing is lost meanwhile",
+    "connection failed": _REACH,
+    "connection is bad": _REACH,
+    "connection timeout": _REACH,
+    "server closed the connection": _REACH,
+    "terminating connection": _REACH,
+    "connection socket closed": _REACH,
+    "another command is already in progress": _REACH,  # a statement was cut short, so the ROLLBACK failed
     "failed to resolve": "name the server in state.url as it can be found from here",
 }
 

@@ -82,6 +82,7 @@ class Replica:
                 await self._follow()
             self._is_well()
         except LostLeadershipError:
+            self._is_well()
             log.warning("another replica leads now")
             self._poller.break_off()
             self._news.set()

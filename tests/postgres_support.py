@@ -8,11 +8,12 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 import pytest
 import sqlalchemy as sa
@@ -73,9 +74,12 @@ class Postgres:
             self._process = None
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal to the server and all of its children."""
+        """Send a signal to the server and all of its children, each of which is a session of its own."""
         assert self._process is not None
-        os.killpg(self._process.pid, number)
+        main = psutil.Process(self._process.pid)
+        for process in (main, *main.children()):
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
 
     def query(self, url: str, *statements: str) -> list[tuple[Any, ...]]:
         """Run statements in the database of a ledger, as the superuser."""

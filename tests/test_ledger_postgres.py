@@ -1,34 +1,39 @@
 """A ledger on PostgreSQL that cannot be used is refused: one line says what is wrong and what to do."""
 
 import asyncio
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
+from exporter import writing
 from exporter.counting import Increment
 from exporter.deciding import Changes
 from exporter.ledger import Layout, Ledger, LedgerError
+from exporter.model import Pulse
 from exporter.schema import MIGRATIONS
 from exporter.tail import Tail
-from exporter.tracker import Beginning
+from exporter.tracker import Beginning, Outcome, Settlement
 from tests.core_support import NOW, series
 from tests.crash.cable import Cable, cable, through
 from tests.postgres_support import Postgres
 
 PLATFORM = "http://platform.test"
 CANARY = "canary-Zq7"
+DISCOVERED = series("job_records_discovered_total")
 COUNTED = Changes(
     tail=Tail(),
     beginning=Beginning(horizon=NOW, floor=None),
-    increments=(Increment(series=series("job_records_discovered_total")),),
+    increments=(Increment(series=DISCOVERED),),
 )
 
 
-def opened(url: str, *, platform: str = PLATFORM) -> Ledger:
+def opened(url: str, *, platform: str = PLATFORM, layout: Layout | None = None) -> Ledger:
     """Open a ledger, as the program does at its start."""
-    return Ledger(url, platform=platform, now=NOW, layout=Layout(), lease=1.0)
+    return Ledger(url, platform=platform, now=NOW, layout=layout or Layout(), lease=1.0)
 
 
 def refusal(url: str, **given: Any) -> str:
@@ -60,6 +65,19 @@ def as_user(url: str, user: str, password: str | None = None) -> str:
 def test_a_server_that_is_away_is_said_without_the_password(url: str) -> None:
     """Wherever in the address the password stands."""
     assert "see that the server runs and can be reached from here" in refusal(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://me@127.0.0.1:9/ledger?sslmode=bogus",
+        "postgresql://me@127.0.0.1:99999/ledger",
+        "postgresql://me@127.0.0.1:9/ledger?nonsense=1",
+    ],
+)
+def test_an_address_with_nonsense_in_it_is_told_so(url: str) -> None:
+    """The server has nothing to do with it."""
+    assert "correct it in state.url" in refusal(url)
 
 
 def test_a_server_that_has_no_address_is_named() -> None:
@@ -115,14 +133,19 @@ def test_a_user_who_may_make_no_tables_is_told_the_right_that_is_missing(
     assert "GRANT USAGE, CREATE ON SCHEMA" in said
 
 
-def test_a_user_who_may_not_write_is_told(postgres: Postgres, postgres_url: str) -> None:
-    """The tables are another user's."""
+@pytest.mark.parametrize("rights", ["SELECT", "SELECT, UPDATE, DELETE"])
+def test_a_user_who_may_not_write_is_told(postgres: Postgres, postgres_url: str, rights: str) -> None:
+    """The tables are another user's; nothing is half-written by one who may not insert."""
     opened(postgres_url).close()
+    user = f"reader{len(rights)}"
     postgres.query(
-        postgres_url, "CREATE ROLE reader LOGIN", "GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader"
+        postgres_url, f"CREATE ROLE {user} LOGIN", f"GRANT {rights} ON ALL TABLES IN SCHEMA public TO {user}"
     )
-    said = refusal(as_user(postgres_url, "reader"))
+    postgres.query(postgres_url, "UPDATE job_exporter_leader SET until = 0, holder = 'nobody'")
+    said = refusal(as_user(postgres_url, user), layout=Layout(initial=(DISCOVERED,)))
     assert "permission denied for table job_exporter" in said
+    assert "own those of the ledger" in said
+    assert postgres.query(postgres_url, "SELECT term, holder FROM job_exporter_leader") == [(1, "nobody")]
 
 
 def test_a_server_that_only_reads_is_told(postgres: Postgres, postgres_url: str) -> None:
@@ -204,3 +227,90 @@ def test_without_psycopg_the_package_is_named(monkeypatch: pytest.MonkeyPatch, t
     """PostgreSQL is an extra."""
     monkeypatch.setitem(__import__("sys").modules, "psycopg", None)
     assert "install job-exporter[postgresql]" in refusal("postgresql+psycopg://me@127.0.0.1:9/ledger")
+
+
+# -- what goes wrong later
+
+
+def commit_refused(ledger: Ledger) -> str:
+    """Try to commit; what is said."""
+    with pytest.raises(LedgerError) as caught:
+        ledger.commit(COUNTED, now=NOW)
+    return str(caught.value)
+
+
+def test_a_full_disk_of_the_server_is_told_and_lived_through(postgres: Postgres, postgres_url: str) -> None:
+    """By a trigger that says what a full disk does: nothing of the commit is there, the next one is good."""
+    with closing(opened(postgres_url)) as ledger:
+        postgres.query(
+            postgres_url,
+            """CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full'; END $$""",
+            """CREATE TRIGGER no_room BEFORE UPDATE ON job_exporter_meta
+            FOR EACH ROW WHEN (NEW.key = 'tail') EXECUTE FUNCTION no_room()""",
+            """INSERT INTO job_exporter_meta VALUES ('tail', '{}')""",
+        )
+        assert "make room on its disk; nothing is lost meanwhile" in commit_refused(ledger)
+        assert postgres.query(postgres_url, "SELECT count(*) FROM job_exporter_counters") == [(0,)]
+        postgres.query(postgres_url, "DROP TRIGGER no_room ON job_exporter_meta")
+        ledger.refresh()
+        ledger.commit(COUNTED, now=NOW)
+        assert postgres.query(postgres_url, "SELECT value FROM job_exporter_counters") == [(1.0,)]
+
+
+def test_a_connection_that_the_server_ends_is_told_with_what_to_do(
+    postgres: Postgres, postgres_url: str
+) -> None:
+    """As a restart does, or an administrator."""
+    with closing(opened(postgres_url)) as ledger:
+
+        def end(*_: object) -> None:
+            ours = "pid <> pg_backend_pid() AND datname = current_database()"
+            postgres.query(
+                postgres_url, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {ours}"
+            )
+
+        sa.event.listen(ledger._database.engine, "commit", end)
+        assert "see that the server runs and can be reached" in commit_refused(ledger)
+
+
+async def test_each_commit_and_each_end_of_a_lead_is_told(postgres_url: str) -> None:
+    """Whoever listens hears of it at once, and once at its beginning."""
+    with closing(opened(postgres_url)) as ledger:
+        news = ledger.news()
+        await anext(news)
+        for happening in (
+            lambda: ledger.commit(COUNTED, now=NOW),
+            lambda: ledger.tell(Pulse(gauges=(), error=None)),
+            ledger.give_up_lead,
+        ):
+            await asyncio.to_thread(happening)
+            async with asyncio.timeout(30):
+                await anext(news)
+        await news.aclose()  # type: ignore[attr-defined]
+
+
+async def test_listening_ends_with_its_connection(postgres: Postgres, postgres_url: str) -> None:
+    """An error of ours says so, whatever ended it."""
+    with closing(opened(postgres_url)) as ledger:
+        news = ledger.news()
+        await anext(news)
+        listening = "query LIKE 'LISTEN%' AND datname = current_database()"
+        postgres.query(
+            postgres_url, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {listening}"
+        )
+        with pytest.raises(LedgerError):
+            await anext(news)
+
+
+def test_an_id_that_is_there_already_is_refused_by_the_database(
+    postgres: Postgres, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last guard behind all others: were they wrong, the whole commit would fail."""
+    with closing(opened(postgres_url)) as ledger:
+        monkeypatch.setattr(writing, "counted", lambda *_: ())
+        settled = replace(COUNTED, settlements=(Settlement(id="a", outcome=Outcome.SETTLED, found=NOW),))
+        ledger.commit(settled, now=NOW)
+        with pytest.raises(LedgerError, match="duplicate key"):
+            ledger.commit(settled, now=NOW)
+        assert postgres.query(postgres_url, "SELECT value FROM job_exporter_counters") == [(1.0,)]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from signal import SIGCONT, SIGSTOP
 
 import pytest
 
@@ -107,3 +108,34 @@ async def test_the_database_goes_away_and_comes_back(
             await other.ready()
             await counted(other, 2)
             assert await other.value("job_exporter_leader") == 1
+
+
+async def test_a_database_that_hangs_is_told(
+    still: RunningSimulator, own_postgres: Postgres, tmp_path: Path
+) -> None:
+    """No error comes of a server that says nothing: nobody leads all the same, and readiness says why."""
+    state = f"--state.url={own_postgres.url()}"
+    first, second = folders(tmp_path)
+    async with (
+        started(first, *running(still.url, *FLAGS, state)) as one,
+        started(second, *running(still.url, *FLAGS, state)) as other,
+    ):
+        for program in (one, other):
+            await program.ready()
+        own_postgres.signal(SIGSTOP)
+        try:
+            for program in (one, other):
+                async for _ in attempts("readiness that says why"):
+                    answer = await program.get("/-/ready")
+                    if answer.status_code == 503 and "does not answer" in answer.text:
+                        break
+                async for _ in attempts("nobody who leads"):
+                    if not await program.value("job_exporter_leader"):
+                        break
+        finally:
+            own_postgres.signal(SIGCONT)
+        finish_one(still)
+        for program in (one, other):
+            await program.ready()
+            await counted(program, 1)
+            assert "Traceback" not in program.log
