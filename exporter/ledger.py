@@ -25,7 +25,6 @@ from exporter.leadership import Leadership, NotLeadingError
 from exporter.loading import State
 from exporter.model import Pulse, Sample, Series
 from exporter.schema import settled
-from exporter.tracker import Outcome
 
 __all__ = ["Layout", "Ledger", "LedgerBusyError", "LedgerError", "LostLeadershipError", "State"]
 
@@ -169,10 +168,7 @@ class Ledger:
         known = {id_ for id_ in ids if id_ in self.state.followed}
         with self._database.reading() as connection:
             for chunk in writing.chunks([id_ for id_ in ids if id_ not in known]):
-                rows = sa.select(settled.c.id).where(
-                    settled.c.id.in_(chunk), settled.c.outcome != Outcome.VANISHED
-                )
-                known.update(connection.scalars(rows))
+                known.update(connection.scalars(writing.KNOWN, {"ids": chunk}))
         return known
 
     # -- what is written

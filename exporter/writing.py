@@ -21,6 +21,7 @@ CHUNK = 500  # ids asked for at once: SQLite takes 999 parameters at least
 
 # Made once: to make a statement takes longer than to run it on a few rows.
 _SOME: sa.BindParameter[str] = sa.bindparam("ids", expanding=True)
+KNOWN = sa.select(settled.c.id).where(settled.c.id.in_(_SOME), settled.c.outcome != Outcome.VANISHED)
 _COUNTED = sa.select(settled.c.id).where(settled.c.id.in_(_SOME))
 _REVIVE = sa.delete(settled).where(settled.c.id.in_(_SOME), settled.c.outcome == Outcome.VANISHED)
 _UNFOLLOW = sa.delete(followed).where(followed.c.id.in_(_SOME))

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC
 
 import httpx
@@ -26,6 +26,7 @@ class Run:
 
     wall: float
     cpu: float
+    parts: Mapping[str, float] = field(default_factory=dict)  # CPU seconds of these parts of it
 
 
 class NotingApi(JobApi):
