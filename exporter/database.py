@@ -11,6 +11,7 @@ of a transaction, and nothing is prepared: so any connection pooler may stand in
 import contextlib
 import fcntl
 import os
+import re
 import socket
 import weakref
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -61,8 +62,9 @@ class Database:
         """
         self.name = _name(url)
         self.lock = Lock(url)
+        self._caller = f"job-exporter {caller}".rstrip()
         try:
-            self.engine = _engine(url, patience, f"job-exporter {caller}".rstrip())
+            self.engine = _engine(url, patience, self._caller)
             self.lock.refuse_damaged()
         except BaseException:
             self.lock.forget()  # nothing is left beside what is no ledger
@@ -90,7 +92,7 @@ class Database:
         _, given = self.engine.dialect.create_connect_args(self.engine.url)
         try:
             async with await psycopg.AsyncConnection.connect(
-                **{**POSTGRESQL_CONNECTION, **given}, autocommit=True
+                **{"application_name": self._caller, **POSTGRESQL_CONNECTION, **given}, autocommit=True
             ) as connection:
                 await connection.execute(psycopg.sql.SQL("LISTEN {}").format(psycopg.sql.Identifier(channel)))
                 yield
@@ -320,6 +322,7 @@ _BY_WORDS: Mapping[str, str] = {
     "no password supplied": "give a password in state.url, or a PGPASSFILE",
     "pg_hba.conf": "let this user in from here, in the server's pg_hba.conf",
     "does not exist": "make it on the server, or name another in state.url",
+    "statement pooling": "let the pooler pool sessions or transactions",
     "too many": "raise max_connections of the server, or put a pooler before it",
     "connection failed": _REACH,
     "connection is bad": _REACH,
@@ -332,9 +335,13 @@ _BY_WORDS: Mapping[str, str] = {
 }
 
 
+# What libpq adds to an error: guesses, where the advice says what to do.
+_GUESSES = re.compile(r" (?:Is the server running|This probably means) .*")
+
+
 def _advice(said: str, code: str | None = None) -> str:
     """What a database said, and what to do about it."""
-    said = " ".join(said.split())[:200]
+    said = _GUESSES.sub("", " ".join(said.split()))[:200]
     advice = _BY_CODE.get(code or "") or next(
         (advice for words, advice in _BY_WORDS.items() if words in said), None
     )
