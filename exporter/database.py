@@ -104,6 +104,7 @@ class Database:
     @contextlib.contextmanager
     def writing(self) -> Iterator[sa.Connection]:
         """Run a transaction, which is committed if the block ends well."""
+        self.lock.refuse_moved()
         with explained(self.name), self.engine.begin() as connection:
             yield connection
 
@@ -223,6 +224,8 @@ class Lock:
         """Take it; there is none for a ledger on a server. Raises LedgerError."""
         self._file: IO[str] | None = None
         self._is_new = False
+        self._ledger = Path()  # the file that it is for
+        self._held: object = None  # which files these are; None: not known yet
         try:
             parsed = sa.make_url(url)
         except (sa.exc.ArgumentError, ValueError):  # ValueError: a port that is no number
@@ -231,6 +234,7 @@ class Lock:
             self._take(str(parsed.database))
 
     def _take(self, database: str) -> None:
+        self._ledger = Path(database)
         path = Path(f"{database}.lock")
         self._is_new = not path.exists()
         try:
@@ -254,16 +258,32 @@ class Lock:
         """Look at the whole file, before anything is written to it. Raises LedgerError."""
         if self._file is None:
             return
-        path = Path(self._file.name)
-        ledger = path.with_suffix("")
-        if said := integrity.damage(ledger, is_used=path.stat().st_size > 0):
-            raise LedgerError(f"ledger {ledger}: {_advice(said)}")
+        if said := integrity.damage(self._ledger, is_used=Path(self._file.name).stat().st_size > 0):
+            raise LedgerError(f"ledger {self._ledger}: {_advice(said)}")
+
+    def refuse_moved(self) -> None:
+        """See that what is written can be found again, and that nobody else can take the lock.
+
+        SQLite writes on to a file without a name. Raises LedgerError.
+        """
+        if self._held is not None and self._held != self._identities():
+            raise LedgerError(
+                f"ledger {self._ledger}: it, or its lock file, was removed, moved or replaced while in use; "
+                "put it back, or restart the exporter, which goes on with what is there then; "
+                "nothing is counted meanwhile"
+            )
 
     def mark(self) -> None:
         """Note that there is a ledger beside it: by this is told an emptied file from a new one."""
-        if self._file is not None and not Path(self._file.name).stat().st_size:
+        if self._file is None:
+            return
+        self._held = self._identities()
+        if not Path(self._file.name).stat().st_size:
             self._file.write("A ledger was made beside this file.\n")
             self._file.flush()
+
+    def _identities(self) -> object:
+        return None if self._file is None else (_identity(self._ledger), _identity(Path(self._file.name)))
 
     def forget(self) -> None:
         """Remove a file that this process made: nothing is left beside what is no ledger."""
@@ -274,6 +294,15 @@ class Lock:
         """Let another process have it."""
         if self._file is not None:
             self._file.close()
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Tell which file this is now, whatever its name; None: there is none."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_dev, stat.st_ino
 
 
 @contextlib.contextmanager

@@ -192,6 +192,32 @@ def test_a_ledger_damaged_while_it_is_used(tmp_path: Path) -> None:
             its.daemon.start()
 
 
+@pytest.mark.parametrize("name", ["ledger.db", "ledger.db.lock"])
+@pytest.mark.parametrize("replaced", [False, True], ids=["removed", "replaced"])
+def test_a_ledger_moved_while_it_is_used(name: str, replaced: bool, tmp_path: Path) -> None:
+    """Nothing is counted that no start would find; once it is back, what ended meanwhile is."""
+    with life(tmp_path, past=10) as its:
+        new = {its.ran() for _ in range(5)}
+        its.poll(3)
+        path, away = tmp_path / name, tmp_path / "moved"
+        path.rename(away)
+        if replaced:
+            path.write_bytes(away.read_bytes())
+        new |= {its.ran() for _ in range(5)}
+        with capture_logs() as lines:
+            its.poll(8)
+        failed = [line["error"] for line in lines if line["event"] == "poll failed"]
+        assert failed
+        assert all("removed, moved or replaced while in use; put it back" in said for said in failed)
+        assert its.finished == 5
+        away.rename(path)
+        its.poll(8)
+        its.daemon.restart()
+        its.poll(3)
+        assert its.daemon.settled() == new
+        assert its.is_true()
+
+
 def overwrite_tree(path: Path, table: str) -> None:
     """Make every root page of a table and its indices unreadable, as a disk does."""
     with closing(sqlite3.connect(path)) as connection:
