@@ -27,6 +27,7 @@ _REVIVE = sa.delete(settled).where(settled.c.id.in_(_SOME), settled.c.outcome ==
 _UNFOLLOW = sa.delete(followed).where(followed.c.id.in_(_SOME))
 # Where a row is there already.
 _REPLACE = "ON CONFLICT (id) DO UPDATE SET state = excluded.state"
+_REPLACE_NUMBER = "ON CONFLICT (number) DO UPDATE SET state = excluded.state"
 _ADD = (
     "ON CONFLICT (family, labels, part) DO UPDATE SET "
     f"value = {counters.name}.value + excluded.value, "
@@ -189,9 +190,9 @@ def keep_recent(
     idcs = {series.labels[0][1] for series in of_idcs if series in samples}
     new = tallied(settlements, idcs=idcs, now=now)
     kept = merged(had, new, now=now)
-    gone = [*new, *(number for number in had if number not in kept)]
+    gone = [number for number in had if number not in kept]
     for chunk in range(0, len(gone), CHUNK):
         connection.execute(sa.delete(recent).where(recent.c.number.in_(gone[chunk : chunk + CHUNK])))
     rows = [{"number": number, "state": encode(kept[number])} for number in new]
-    bulk.insert(connection, recent, rows)
+    bulk.insert(connection, recent, rows, _REPLACE_NUMBER)
     return kept

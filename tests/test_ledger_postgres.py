@@ -16,7 +16,7 @@ from exporter.ledger import Layout, Ledger, LedgerError
 from exporter.model import Pulse
 from exporter.schema import MIGRATIONS
 from exporter.tail import Tail
-from exporter.tracker import Beginning, Outcome, Settlement
+from exporter.tracker import Beginning, Outcome, Settlement, Tracked
 from tests.core_support import NOW, series
 from tests.crash.cable import Cable, cable, through
 from tests.postgres_support import Postgres
@@ -227,6 +227,37 @@ def test_without_psycopg_the_package_is_named(monkeypatch: pytest.MonkeyPatch, t
     """PostgreSQL is an extra."""
     monkeypatch.setitem(__import__("sys").modules, "psycopg", None)
     assert "install job-exporter[postgresql]" in refusal("postgresql+psycopg://me@127.0.0.1:9/ledger")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "'; DROP TABLE x; --",
+        "a\\\\b'\\",
+        "%s %(rows)s :rows",
+        '{"a": [1]}\n\r\t\x01',
+        "杭州 \U0001f4a9 \ufffd",
+    ],
+)
+@pytest.mark.parametrize("conforming", ["on", "off"])
+def test_any_text_is_kept_as_it_is(postgres: Postgres, postgres_url: str, text: str, conforming: str) -> None:
+    """Values are written into statements: whatever they hold, and however the server reads backslashes."""
+    name = sa.make_url(postgres_url).database
+    postgres.execute(f"ALTER DATABASE {name} SET standard_conforming_strings = {conforming}")
+    odd = series("job_idc_records_total", idc=text, outcome="failed")
+    with closing(opened(postgres_url)) as ledger:
+        changes = replace(
+            COUNTED,
+            found=(Tracked(id="open" + text, found=NOW, due=NOW),),
+            settlements=(
+                Settlement(id=text, outcome=Outcome.SETTLED, found=NOW, increments=(Increment(series=odd),)),
+            ),
+        )
+        state = ledger.commit(changes, now=NOW)
+        assert ledger.known([text, "open" + text, "other"]) == {text, "open" + text}
+        ledger.refresh()
+        assert ledger.state == state
+        assert ledger.state.counters[odd].value == 1
 
 
 # -- what goes wrong later
