@@ -16,10 +16,11 @@ from typing import TypeVar
 
 from exporter.api import ApiError, DeadlineError, PageCost, RecordNotFound, TooLargeError
 from exporter.auditing import FINDINGS, Kind, Known, Seen, Standing, Terms, Verdict, judge
+from exporter.gathering import GONE, LOST_AFTER, Platform
 from exporter.inspection import Inspection
 from exporter.model import ExecuteStatus, Page, PageItem, Record
 from exporter.pages import PROBE, PageRequest
-from exporter.poller import GONE, LOST_AFTER, Platform, PollConfig
+from exporter.poller import PollConfig
 from exporter.tracker import Clock
 from exporter.walk import Walk, heavy, next_page, read, share, skipped
 from exporter.window import Window

@@ -8,55 +8,31 @@ memory knows of the tail moves on only after the commit did.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
 
 import structlog
 
 from exporter import tail as tails
-from exporter.api import ApiError, PageCost, RecordNotFound, TooLargeError
+from exporter.api import ApiError
 from exporter.deciding import Changes, PageRead, begin, decide
 from exporter.gaps import MAX_PAGE_SIZE
+from exporter.gathering import Gathered, Gatherer, Platform
 from exporter.ledger import Ledger, LedgerError, LostLeadershipError
 from exporter.metrics import ProcessMetrics
-from exporter.model import Page, Pulse, Record, Results, Series, Snapshot
+from exporter.model import Page, Pulse, Series, Snapshot
 from exporter.overview import pending_results, platform_gauges
 from exporter.pages import PROBE, PageRequest
 from exporter.tail import Tail
-from exporter.tracker import (
-    UNREADABLE_LOOKS,
-    Clock,
-    Look,
-    Outcome,
-    Rules,
-    Tracked,
-    due,
-    shown_results,
-    wants_results,
-)
+from exporter.tracker import Clock, Outcome, Rules, Tracked, due
 
 ROUND = 400  # look-ups a round: a second or two between commits, and little to ask again after a crash
 MAX_BACKOFF = 60.0  # seconds between polls while the platform is down
 PRUNE_INTERVAL = 3600.0  # seconds between two prunings of the ledger
 PUBLISH_SHARE = 0.1  # of the time of a poll: gauges are a walk over all open records
-LOST_AFTER = 20  # look-ups that fail in a row: the platform is gone, the rest of the round is not asked
-GONE = ("connect", "auth")  # reasons that are never one record's fault
-UNREAD = ("decode", "api", "too_large")  # reasons that may be one record's fault, for ever
 MUCH = 2 * MAX_PAGE_SIZE  # records missing at once that no ordinary poll brings: catching up
 
-T = TypeVar("T")
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
-
-
-class Platform(Protocol):
-    """What a poll asks of the job API; all may raise ApiError."""
-
-    clock_skew: float | None
-
-    async def page(self, number: int, size: int) -> tuple[Page, PageCost]: ...  # noqa: D102
-    async def record(self, record_id: str) -> Record: ...  # noqa: D102
-    async def results(self, record_id: str) -> Results: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,24 +46,6 @@ class PollConfig:
     duty: float = 0.1  # share of the wall time that tail pages may take
     page_size: int = MAX_PAGE_SIZE
     retention: float = 30 * 86400.0
-
-
-@dataclass(slots=True)
-class Gathered:
-    """What a round brought so far."""
-
-    page: tuple[Page, PageCost] | None = None
-    page_error: ApiError | None = None
-    looks: list[Look] = field(default_factory=list)
-    answers: int = 0  # look-ups that were answered
-    lost: ApiError | None = None  # the last failure
-    failed: int = 0  # in a row
-
-    @property
-    def is_lost(self) -> bool:
-        """Whether the platform is gone, as far as the look-ups tell: a few failures may be their records'."""
-        gone = self.lost is not None and self.lost.reason in GONE and not self.answers
-        return self.failed >= LOST_AFTER or gone
 
 
 class Poller:
@@ -108,8 +66,8 @@ class Poller:
         self._api, self._ledger, self._config = api, ledger, config
         self._process, self._show = process, publish
         self._wall, self._monotonic, self._sleep = wall, monotonic, sleep
+        self._gatherer = Gatherer(api, duty=config.duty, clock=self._clock, monotonic=monotonic)
         self._tail: Tail = ledger.state.tail
-        self._page_due = 0.0  # when the duty allows the next tail page; monotonic
         self._not_before = 0.0  # backing off until then; monotonic
         self._prune_due = 0.0  # monotonic
         self._publish_due = 0.0  # when a round may be shown; monotonic
@@ -118,7 +76,6 @@ class Poller:
         self._term = ledger.term  # in which polls were made last
         self._caught_up = False
         self._reached = False
-        self._tasks: set[asyncio.Task[Any]] = set()  # what `stop` cancels
         self._stopping = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -180,8 +137,7 @@ class Poller:
 
     def break_off(self) -> None:
         """Wait for no more answers: another replica leads, and nothing of this poll can be committed."""
-        for task in self._tasks:
-            task.cancel()
+        self._gatherer.cancel()
 
     async def _rounds(self, began: float) -> bool:
         """Ask for the total, then go round until nothing is due, or the interval is over (True)."""
@@ -206,18 +162,18 @@ class Poller:
         So the total is told just before the page that follows, which then shows what came in the pause too.
         """
         end = began + self._config.rules.interval
-        while not self._stopping and self._monotonic() < self._page_due < end:
+        while not self._stopping and self._monotonic() < self._gatherer.page_due < end:
             looks = self._due(limit=ROUND)
             if len(looks) == ROUND:  # the pause passes while these are made, and the total need not wait
                 return
             if looks:
                 await self._worked(None, looks)
             else:
-                await self._cancellable(self._sleep(self._page_due - self._monotonic()))
+                await self._gatherer.waited(self._sleep(self._gatherer.page_due - self._monotonic()))
 
     async def _probe(self) -> None:
         """Ask how many records there are."""
-        page, cost = await self._cancellable(self._api.page(PROBE.number, PROBE.size))
+        page, cost = await self._gatherer.waited(self._api.page(PROBE.number, PROBE.size))
         self._reached = True
         # The first record is always the same one: its lightness says nothing of those on the tail.
         tail = self._tail if self._tail.widest else tails.weighed(self._tail, len(page.items), cost.size)
@@ -256,12 +212,12 @@ class Poller:
         """One round; False when there is nothing to do until the next poll."""
         request = tails.next_page(self._tail, now=self._wall(), limit=self._config.page_size)
         looks = self._due(limit=ROUND)
-        wait = self._page_due - self._monotonic()
+        wait = self._gatherer.page_due - self._monotonic()
         if request is not None and wait > 0:
             if looks or self._monotonic() + wait >= began + self._config.rules.interval:
                 request = None  # look-ups go on meanwhile; the page is the next poll's
             else:
-                await self._cancellable(self._sleep(wait))
+                await self._gatherer.waited(self._sleep(wait))
         if request is None and not looks:
             return False
         await self._worked(request, looks)
@@ -269,7 +225,9 @@ class Poller:
 
     async def _worked(self, request: PageRequest | None, looks: Iterable[Tracked]) -> None:
         """Ask for a page and for records, and commit what they mean."""
-        gathered = await self._gather(request, looks)
+        gathered = await self._gatherer.gather(request, looks)
+        if gathered.too_heavy is not None:
+            self._tail = tails.too_heavy(self._tail, gathered.too_heavy)
         # In a thread: a full round takes as long as some scrapes.
         await self._commit(await asyncio.to_thread(self._decided, gathered))
         if gathered.page_error is not None:
@@ -280,65 +238,6 @@ class Poller:
     def _due(self, *, limit: int) -> list[Tracked]:
         followed = self._ledger.state.followed.values()
         return due(followed, now=self._wall(), rules=self._config.rules, limit=limit)
-
-    async def _gather(self, request: PageRequest | None, looks: Iterable[Tracked]) -> Gathered:
-        """Ask for the page and the records, all at once; the API client bounds how many in flight."""
-        gathered = Gathered()
-        jobs: list[Coroutine[Any, Any, None]] = [self._look(item, gathered) for item in looks]
-        if request is not None:
-            jobs.append(self._read_page(request, gathered))
-        self._tasks.update(asyncio.create_task(job) for job in jobs)
-        try:
-            outcomes = await asyncio.gather(*self._tasks, return_exceptions=True)
-        finally:
-            for task in self._tasks:
-                task.cancel()
-            self._tasks.clear()
-        for outcome in outcomes:
-            if isinstance(outcome, BaseException) and not isinstance(outcome, asyncio.CancelledError):
-                raise outcome
-        return gathered
-
-    async def _read_page(self, request: PageRequest, gathered: Gathered) -> None:
-        began = self._monotonic()
-        try:
-            gathered.page = await self._api.page(request.number, request.size)
-        except ApiError as error:
-            if error.reason in {"timeout", "too_large"}:
-                self._tail = tails.too_heavy(self._tail, request)
-            if not isinstance(error, TooLargeError):
-                gathered.page_error = error
-            elif request.size > 1:
-                log.info("a page is too large: half of it is asked", records=request.size)
-            else:
-                # Nothing smaller can be asked: the position counts as empty, and is looked at again.
-                log.warning("the page of a single record is too large", position=request.number)
-                empty = Page(number=request.number, size=1, total=None, items=())
-                gathered.page = (empty, PageCost(seconds=0.0, size=0))
-        finally:
-            self._page_due = began + (self._monotonic() - began) / self._config.duty
-
-    async def _look(self, item: Tracked, gathered: Gathered) -> None:
-        """Look at one record, and at its results once it is done."""
-        if gathered.failed >= LOST_AFTER:
-            return
-        record, results, unread = None, None, False
-        try:
-            record = item.record or await self._api.record(item.id)
-            gathered.answers += 1
-            if wants_results(item, record, clock=self._clock()):
-                results = shown_results(item, record) or await self._api.results(item.id)
-            gathered.failed = 0
-        except RecordNotFound:
-            gathered.answers += 1
-            gathered.looks.append(Look(id=item.id, not_found=True))
-            return
-        except ApiError as error:
-            gathered.lost = error
-            gathered.failed += item.unread < UNREADABLE_LOOKS  # what could not be read for long tells nothing
-            unread = error.reason in UNREAD
-        had = None if item.record else record
-        gathered.looks.append(Look(id=item.id, record=had, results=results, unread=unread))
 
     def _decided(self, gathered: Gathered) -> Changes:
         """What the round means."""
@@ -389,15 +288,6 @@ class Poller:
         gone = await asyncio.to_thread(self._ledger.prune, before=before)
         if gone:
             log.info("ledger pruned", records=gone)
-
-    async def _cancellable(self, job: Awaitable[T]) -> T:
-        """Wait for a job that `stop` may cut short."""
-        task = asyncio.ensure_future(job)
-        self._tasks.add(task)
-        try:
-            return await task
-        finally:
-            self._tasks.discard(task)
 
     def _clock(self) -> Clock:
         return Clock(now=self._wall(), skew=self._api.clock_skew or 0.0)

@@ -16,8 +16,9 @@ from exporter.api import (
     NotUnderstoodError,
     PlatformFailure,
 )
+from exporter.gathering import LOST_AFTER
 from exporter.model import Page
-from exporter.poller import LOST_AFTER, MAX_BACKOFF, Poller
+from exporter.poller import MAX_BACKOFF, Poller
 from tests.core_support import Asked, Life, life, series
 from tests.inprocess import RULES
 
