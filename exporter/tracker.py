@@ -22,9 +22,12 @@ Rules of counting (5, 6, 7 and 10: see `counting` too; 3 and 11 are the tail's a
 
 import heapq
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from exporter.counting import Buckets, Counting, Increment, failure, is_complete
 from exporter.model import Ended, ExecuteStatus, FailedRecord, PageItem, Record, Results, Series
@@ -106,16 +109,16 @@ class Beginning:
         """After the ledger forgot records: the latest end, and the latest start of these."""
         if self.floor is None:
             return self
-        return replace(
-            self,
+        return Beginning(
             horizon=max(self.horizon, ended),
             floor=max(self.floor, started),
+            lowest=self.lowest,
+            read=self.read,
             first_horizon=self.began,
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tracked:
+class Tracked(Struct, frozen=True, kw_only=True, gc=False):
     """A record of the open set; our clock, but for `start` and `horizon`."""
 
     id: str

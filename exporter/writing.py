@@ -4,9 +4,9 @@ Each writes its part of the changes, and answers what memory is to hold of it on
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
 
 import sqlalchemy as sa
+from msgspec.structs import replace
 
 from exporter import bulk, moves, schema
 from exporter.counting import Increment

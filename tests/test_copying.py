@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from msgspec import structs
 
 from exporter import bulk, cli, schema
 from exporter.copying import copy
@@ -42,7 +43,9 @@ def source(tmp_path: Path) -> str:
         odd = ["Ü-1", "ü-1", "杭州", "a'b\"c\\d", "Z", "a", "_", "0.1"]
         found = (*(Tracked(id=f"open {id_}", found=NOW, due=NOW, start=NOW / 3) for id_ in odd),)
         ledger.commit(changes(*odd, found=found), now=NOW + 0.1)
-        ledger.commit(changes(changed=(replace(found[0], stage=Stage.DONE, done=NOW),)), now=NOW + 0.2)
+        ledger.commit(
+            changes(changed=(structs.replace(found[0], stage=Stage.DONE, done=NOW),)), now=NOW + 0.2
+        )
         gone = replace(settlement("gone"), outcome=Outcome.VANISHED, increments=(), record=None)
         ledger.commit(changes(settlements=(gone,)), now=NOW)
         settle(ledger, *(f"r{number}" for number in range(2_300)))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from exporter.counting import Increment
 from exporter.deciding import Changes
@@ -131,7 +132,9 @@ def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
         before = ledger.commit(changes(changed=(done_a,)), now=NOW)
     with opened(tmp_path, now=NOW + 9) as ledger:
         after = ledger.state
-        assert after == replace(before, followed={**before.followed, "a": replace(done_a, record=None)})
+        assert after == replace(
+            before, followed={**before.followed, "a": structs.replace(done_a, record=None)}
+        )
         assert after.latest == latest
         assert after.failures == (failed,)
         assert set(after.followed) == {"a", "b"}

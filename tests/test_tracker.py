@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from exporter.counting import Buckets
 from exporter.model import Ended, ExecuteStatus, HostStatus, PageItem, Record, Results, ResultStatus
@@ -252,7 +253,7 @@ def test_a_record_does_not_wait_out_a_clock_that_jumped_back() -> None:
     """What is due later than any look is ever put off is due now."""
     ahead = tracked(due=NOW + MAX_LOOK_INTERVAL + 1.1)
     assert due([ahead], now=NOW, rules=RULES, limit=1) == [ahead]
-    assert due([replace(ahead, due=NOW + MAX_LOOK_INTERVAL + 1)], now=NOW, rules=RULES, limit=1) == []
+    assert due([structs.replace(ahead, due=NOW + MAX_LOOK_INTERVAL + 1)], now=NOW, rules=RULES, limit=1) == []
 
 
 def test_a_record_that_could_not_be_asked_for_is_asked_for_at_the_next_poll() -> None:
@@ -284,7 +285,7 @@ def test_a_record_is_overdue_past_its_timeout_and_the_grace() -> None:
     assert not is_overdue(item_, clock=at(-10), rules=RULES)
     assert is_overdue(item_, clock=at(-10, skew=1), rules=RULES)
     for other in ({"stage": Stage.DONE}, {"start": None}, {"timeout": None}):
-        assert not is_overdue(replace(item_, **other), clock=at(), rules=RULES)
+        assert not is_overdue(structs.replace(item_, **other), clock=at(), rules=RULES)
 
 
 # -- rule 5: settling
