@@ -104,6 +104,18 @@ MUTANTS = (
         new="settled = True",
     ),
     Mutant(
+        name="rows of a page are the results though the record ended later",
+        file="tracker.py",
+        old="    if ended is None or (ended.start, ended.end) != (record.start, record.end):",
+        new="    if ended is None:",
+    ),
+    Mutant(
+        name="the rest of a gap starves behind wider ones",
+        file="tail.py",
+        old="return now - gap.due if now - gap.due > PATIENCE else 0.0",
+        new="return 0.0",
+    ),
+    Mutant(
         name="the baseline counts",
         file="tracker.py",
         old="    return record.end is None or not tracked.horizon < record.end <= clock.platform",

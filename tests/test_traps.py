@@ -141,6 +141,26 @@ def test_trap_5_a_record_is_done_before_its_hosts(tmp_path: Path) -> None:
         assert its.daemon.value("job_host_results_total", status="unreported") == 1
 
 
+def test_trap_5_a_record_ends_between_its_page_and_the_look(tmp_path: Path) -> None:
+    """All its hosts had reported on the page, then one changed: what counts is asked for after the end.
+
+    Though its master's clock is behind, so that the end seems to be before the page.
+    """
+    with life(tmp_path, past=10) as its:
+        record = its.add(hosts=2, start=its.clock.now - 60)
+        its.world.report_hosts(record, {host.id: "success" for host in HOSTS[:2]})
+
+        def watch() -> None:
+            if its.api.requests[-1].endpoint == "record" and not its.world.record(record).done:
+                its.end(record, "fail", statuses={HOSTS[0].id: "fail"}, end=its.clock.now - 30)
+
+        its.api.watch = watch
+        its.poll()
+        assert its.daemon.settled() == {record}
+        assert its.is_true()
+        assert its.daemon.value("job_host_results_total", status="fail") == 1
+
+
 def test_trap_5_hosts_and_record_each_tell_their_own_truth(tmp_path: Path) -> None:
     """A timeout record can hold hosts that all succeeded."""
     with life(tmp_path, past=10) as its:
