@@ -52,9 +52,9 @@ REASONS = (
         (
             "The difference to the floor is CPU. A record's rows are 3.2 MB. msgspec reads them in a single "
             "pass at some 3 GB/s, but they come faster than that: the client with decoding, without any "
-            "poll, has less than half of the floor's speed. On top come counting and a transaction for each record, "
-            "since a page of 4 MB holds one. Not to be reached without pages that leave outputs out, which "
-            "the platform does not offer."
+            "poll, has less than half of the floor's speed. On top come counting and a transaction for each "
+            "record, since a page of 4 MB holds one. Not to be reached without pages that leave outputs out, "
+            "which the platform does not offer."
         ),
     ),
 )
