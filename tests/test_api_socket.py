@@ -238,7 +238,7 @@ async def test_waiting_for_a_slot_does_not_count() -> None:
             await hang.wait()
         return await rows(request)
 
-    async with serving(handler) as url, client(url, concurrency=1, timeout=0.1) as api:
+    async with serving(handler) as url, client(url, concurrency=1, timeout=1.0) as api:
         first, second = await asyncio.gather(api.results("slow"), api.results("r1"), return_exceptions=True)
         hang.set()
     assert isinstance(first, DeadlineError)
@@ -368,7 +368,7 @@ async def test_after_failures_the_client_still_works() -> None:
             return web.Response(body=b" " * (LIMIT + 1))
         return await rows(request) if kind == "fine" else web.Response(status=500)
 
-    async with serving(handler) as url, client(url, concurrency=1, timeout=0.2) as api:
+    async with serving(handler) as url, client(url, concurrency=1, timeout=1.0) as api:
         for expected in (DeadlineError, TooLargeError, HttpError) * 2:
             with pytest.raises(expected):
                 await api.results("r1")

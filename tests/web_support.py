@@ -15,7 +15,7 @@ from exporter.exposition import Scrape
 from exporter.web import Web, WebConfig
 from exporter.webauth import Logins
 
-PATIENCE = 10.0  # seconds until a test that hangs fails
+PATIENCE = 30.0  # seconds until a test that hangs fails
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,7 @@ from tests.crash.harness import Program, attempts, running, started, total
 
 HOSTS = make_fleet({"杭州": 3})["杭州"]
 FAILURES = "job_exporter_api_request_failures_total"
+POLLS = "job_exporter_polls_total"
 OBSERVED_RECORD = (
     '{"status":"success","message":"","content":'
     '{"id":"%s","executeStatus":%s,"resultStatus":"success","hosts":"[]","timeout":60,'
@@ -187,11 +188,13 @@ async def test_a_record_that_cannot_be_read_spoils_nothing_else(bad: str, tmp_pa
             async for _ in attempts("the good one is counted"):
                 if await program.value("job_records_finished_total", result_status="success") >= 1:
                     break
-            polls = await program.value("job_exporter_polls_total")
-            async for _ in attempts("polls go on without backing off", patience=10):
-                if await program.value("job_exporter_polls_total") > polls + 5:
+            before = await program.scrape()
+            async for _ in attempts("polls go on"):
+                scrape = await program.scrape()
+                if total(scrape, POLLS) > total(before, POLLS) + 5:
                     break
-            scrape = await program.scrape()
+            failed = "job_exporter_poll_failures_total"
+            assert total(scrape, failed) == total(before, failed)  # so that none of them waits for longer
             seen = total(scrape, FAILURES) + total(scrape, "job_exporter_unknown_values_total")
             assert seen >= 1
             assert total(scrape, "job_exporter_platform_up") == 1
