@@ -104,7 +104,7 @@ class Exporter:
     async def stop(self) -> bool:
         """End the poll, keeping what it has in hand; then everything else.
 
-        False: it did not end in time. Only a commit can be so slow, and its thread can't be ended.
+        False: it did not end in time. Only the ledger's database can be so slow, and a thread can't be ended.
         """
         self._timer.stop()
         self._poller.stop()
@@ -116,6 +116,7 @@ class Exporter:
             if self._replica is not None:
                 await self._replica.hand_over()
             self._ledger.close()
+            ended = self._replica is None or await self._replica.ended()
         await self._api.aclose()
         return ended
 
@@ -195,7 +196,7 @@ async def run(settings: Settings, *, started: Callable[[Exporter], Awaitable[Non
     finally:
         ended = await exporter.stop()
     if not ended:
-        log.warning("the ledger was still being written: the next start does again what was not")
+        log.warning("the ledger was still being written or asked: the next start does again what was not")
         os._exit(0)  # the interpreter would wait for the thread; a commit cut short is as if it never began
     log.info("stopped")  # what never started has one line to say: why
 

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 
@@ -19,7 +19,8 @@ from exporter.ledger import Ledger, LedgerError, LostLeadershipError
 from exporter.poller import Poller
 
 BEATS = 3  # a lease: two may be late before another takes over
-GIVE_UP = 0.4  # seconds that handing over may take at a stop: what is left of the two that are promised
+# Seconds at a stop for handing over, and for what waits in vain: what is left of the two that are promised.
+GIVE_UP, BREAK_OFF = 0.4, 0.1
 SILENT = (
     "its database does not answer: see that the server runs and can be reached; nothing is lost meanwhile"
 )
@@ -55,6 +56,7 @@ class Replica:
         self._loaded = 0.0  # when the counters were loaded; by the loop's clock
         self._took = 0.0  # seconds that it took
         self._polls: set[asyncio.Task[None]] = set()
+        self._threads: set[asyncio.Task[Any]] = set()
         self.trouble: str | None = None  # with the database
 
     async def run(self) -> None:
@@ -68,7 +70,13 @@ class Replica:
     async def hand_over(self) -> None:
         """Give the lead up; without an answer of the database it ends by itself."""
         with contextlib.suppress(TimeoutError, LedgerError):
-            await asyncio.wait_for(asyncio.to_thread(self._ledger.give_up_lead), GIVE_UP)
+            await asyncio.wait_for(asyncio.shield(self._begun(self._ledger.give_up_lead)), GIVE_UP)
+
+    async def ended(self) -> bool:
+        """Whether no thread waits for the database any more, now that the ledger is closed: it may hang."""
+        if self._threads:
+            await asyncio.wait(self._threads, timeout=BREAK_OFF)
+        return not self._threads
 
     async def _turn(self) -> None:
         """One beat; trouble is told once, and lasts until a beat is good."""
@@ -134,7 +142,7 @@ class Replica:
 
     async def _in_thread(self, job: Callable[[], T]) -> T:
         """Run it in a thread; see meanwhile whether the lease has run out, and say so if it takes as long."""
-        task = asyncio.ensure_future(asyncio.to_thread(job))
+        task = self._begun(job)
         beats = 0
         while True:
             done, _ = await asyncio.wait({task}, timeout=self._beat)
@@ -144,6 +152,17 @@ class Replica:
             if beats == BEATS:
                 self._is_troubled(SILENT)
             self._show_lead()
+
+    def _begun(self, job: Callable[[], T]) -> asyncio.Task[T]:
+        task = asyncio.create_task(asyncio.to_thread(job))
+        self._threads.add(task)
+        task.add_done_callback(self._is_done)
+        return task
+
+    def _is_done(self, task: asyncio.Task[Any]) -> None:
+        self._threads.discard(task)
+        if not task.cancelled():
+            task.exception()  # who has stopped waiting for it does not want to know
 
     def _show_lead(self) -> None:
         """Show at once that the lead is lost, or had again; of one that was taken the first poll tells."""

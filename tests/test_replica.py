@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from exporter.ledger import LedgerError, LostLeadershipError
-from exporter.replica import BEATS, Replica, lease_of
+from exporter.replica import BEATS, BREAK_OFF, GIVE_UP, Replica, lease_of
 
 T = TypeVar("T")
 LATENCY = 0.05  # seconds that the database takes for anything, unless a test says else
@@ -100,6 +100,10 @@ class Shared:
     def refresh(self) -> None:
         self._ask()
         self.refreshed.append(now())
+
+    def give_up_lead(self) -> None:
+        self._ask()
+        self.term = None
 
     async def news(self) -> AsyncIterator[None]:
         yield
@@ -294,6 +298,25 @@ def test_who_lost_the_lead_breaks_its_poll_off() -> None:
         leader.task.cancel()
 
     at_once(story())
+
+
+@pytest.mark.parametrize("latency", [LATENCY, 60.0], ids=["healthy", "hangs"])
+def test_a_stop_waits_for_no_database_that_hangs(latency: float) -> None:
+    """What is told of it lets the process end without its threads."""
+
+    async def story() -> tuple[bool, float]:
+        leader = begun(Row(), 15.0)
+        await asyncio.sleep(20)
+        leader.ledger.latency = latency
+        await asyncio.sleep(5)
+        leader.task.cancel()
+        began = now()
+        await leader.replica.hand_over()
+        return await leader.replica.ended(), now() - began
+
+    ended, took = at_once(story())
+    assert ended == (latency == LATENCY)
+    assert took <= GIVE_UP + BREAK_OFF + LATENCY
 
 
 # -- what followers load
