@@ -186,9 +186,10 @@ class Program:
         return Ended(status=await self._process.wait(), stdout=self.stdout, stderr=self.log, seconds=seconds)
 
     def _starved(self) -> float:
-        """Seconds that it was ready to run, and others had the cores; 0 where the kernel does not tell."""
+        """Seconds that its threads were ready to run, and others had the cores; 0 where no kernel tells."""
+        tasks = Path(f"/proc/{self._process.pid}/task")
         try:
-            return int(Path(f"/proc/{self._process.pid}/schedstat").read_text().split()[1]) / 1e9
+            return sum(int(told.read_text().split()[1]) for told in tasks.glob("*/schedstat")) / 1e9
         except (OSError, IndexError):
             return 0.0
 

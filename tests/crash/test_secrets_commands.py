@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from pathlib import Path
-from signal import SIGINT
 
 import pytest
 
@@ -22,7 +21,7 @@ WINDOW = ("audit", "--since=1h")
 
 @pytest.mark.parametrize("given", GIVEN.values(), ids=GIVEN)
 async def test_a_backfill_puts_out_no_secret(given: Given, tmp_path: Path) -> None:
-    """Interrupted, with its work file; to its end, with its output; and where the credentials are refused."""
+    """Killed, with its work file; to its end, with its output; and where the credentials are refused."""
     prepare(tmp_path, given)
     config = replace(given.config(), history=400, traffic=False)
     async with await serve(config) as platform:
@@ -31,7 +30,7 @@ async def test_a_backfill_puts_out_no_secret(given: Given, tmp_path: Path) -> No
             async for _ in attempts("some requests"):
                 if platform.platform.stats.requests.total() >= SOME:
                     break
-            assert (await program.stop(SIGINT)).status == 2
+            await program.kill()
         assert (tmp_path / "out.txt.partial").exists()
         assert not found(tmp_path)
         platform.platform.faults.change({"reject_credentials": True})
