@@ -7,7 +7,6 @@ the process (HTTP would take most of the time and hold nothing), and writes the 
 
 import asyncio
 import json
-import resource
 import sys
 import time
 from pathlib import Path
@@ -30,7 +29,7 @@ from exporter.model import (
 )
 from exporter.pages import Order, covered
 from exporter.window import Window
-from tests.benchmarks.measuring import resident
+from tests.benchmarks.measuring import peak, resident
 from tests.benchmarks.simulated import METRICS, RULES
 
 MONTH = 30 * 86_400.0
@@ -84,7 +83,7 @@ def command(url: str, folder: str) -> dict[str, float]:
     flags = (f"--api.base-url={url}", "--api.duty=1", f"--state.url=sqlite:///{folder}/none.db")
     began = time.perf_counter()
     backfill((*flags, "--from=2023-11-01", "--to=2023-12-01", f"--output={folder}/command.txt"), {})
-    return {"seconds": time.perf_counter() - began, "peak": _peak()}
+    return {"seconds": time.perf_counter() - began, "peak": peak()}
 
 
 def memory(folder: str, records: int) -> dict[str, float]:
@@ -121,14 +120,10 @@ def memory(folder: str, records: int) -> dict[str, float]:
         "reading": read - began,
         "writing": written - read,
         "early": early[0],
-        "peak": _peak(),
+        "peak": peak(),
         "work": kept,
         "text": path.stat().st_size / 1e6,
     }
-
-
-def _peak() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
 
 
 if __name__ == "__main__":

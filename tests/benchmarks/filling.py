@@ -8,7 +8,6 @@ ledger.
 
 import asyncio
 import json
-import resource
 import sys
 import time
 from pathlib import Path
@@ -23,7 +22,7 @@ from exporter.model import ExecuteStatus, HostResult, HostStatus, Record, Result
 from exporter.tail import Tail
 from exporter.tracker import Beginning, Outcome, Settlement
 from tests.benchmarks.asking import api_config
-from tests.benchmarks.measuring import quiet, resident
+from tests.benchmarks.measuring import peak, quiet, resident
 from tests.benchmarks.simulated import METRICS, RULES
 
 BATCH = 400  # the poller's round
@@ -108,13 +107,9 @@ def body(url: str) -> dict[str, float]:
         await api.aclose()
         return float(len(results.rows))
 
-    before, began = _peak(), time.perf_counter()
+    before, began = peak(), time.perf_counter()
     hosts = asyncio.run(run())
-    return {"grown": _peak() - before, "hosts": hosts, "seconds": time.perf_counter() - began}
-
-
-def _peak() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    return {"grown": peak() - before, "hosts": hosts, "seconds": time.perf_counter() - began}
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import psutil
 import structlog
@@ -35,6 +36,15 @@ def cpu_seconds(work: Callable[[], object], *, times: int, repeat: int = 5) -> f
 def resident() -> float:
     """Resident memory of this process, MB."""
     return float(psutil.Process().memory_info().rss) / 1e6
+
+
+def peak() -> float:
+    """The highest that resident memory of this process has been, MB.
+
+    Not `ru_maxrss`: a process begins that with what its parent had.
+    """
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1e3
 
 
 def quiet() -> None:
