@@ -78,7 +78,9 @@ def measure() -> Section:
             (
                 "The exporter looks at each record it counts: once if it had ended when its page was read, "
                 "whose rows are its results; else twice or more, and it asks for the results. The naive "
-                "poller's requests are few because it looks at no more than 20 records, however many came."
+                "poller's requests are few because it looks at no more than 20 records, however many came. "
+                "Fewer are possible by leaving records out, or where pages hold whole records, as documented "
+                "ones may."
             ),
             "At 50 jobs/s both are far behind: the exporter is held back by api.duty (see Freshness).",
         ),
