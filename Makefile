@@ -17,7 +17,7 @@ lint: venv  ## style, types, layers
 	$(BIN)/lint-imports
 
 bench: venv  ## figures of cost and speed, as ratios measured in one run
-	$(BIN)/python -m tests.benchmarks
+	$(BIN)/python -m tests.benchmarks $(ARGS)
 
 soak: venv  ## the long runs: kills, fuzzing (guided by coverage where there is a wheel for it)
 	-$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements-fuzz.lock

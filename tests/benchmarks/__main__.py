@@ -69,7 +69,7 @@ def main() -> int:
 def _head(full: bool, seconds: float, load: tuple[float, float]) -> str:
     memory = psutil.virtual_memory().total / 2**30
     return (
-        f"# Figures\n\nWritten by `make bench{' with --full' if full else ''}` in {seconds:.0f} s on "
+        f"# Figures\n\nWritten by `make bench{' ARGS=--full' if full else ''}` in {seconds:.0f} s on "
         f"{datetime.now(UTC):%Y-%m-%d}: {psutil.cpu_count()} virtual cores of {platform.machine()}, "
         f"{memory:.0f} GB, Linux, Python {platform.python_version()}. "
         "Compare only within a section: its figures were measured in turns, medians are shown. "
