@@ -13,7 +13,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from exporter import bulk, schema
-from exporter.database import IN_MEMORY, Database, LedgerBusyError, LedgerError, Lock
+from exporter.advice import LedgerBusyError, LedgerError
+from exporter.database import Database
+from exporter.lockfile import IN_MEMORY, Lock
 
 ROWS = 1_000  # read and written at once: what is in memory
 PATIENCE = 60.0  # seconds that either server may wait for the other

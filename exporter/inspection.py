@@ -14,8 +14,9 @@ import msgspec
 import sqlalchemy as sa
 
 from exporter import moves, schema
+from exporter.advice import LedgerError, explained
 from exporter.auditing import Known, Standing
-from exporter.database import Database, LedgerError, explained
+from exporter.database import Database
 from exporter.model import Series
 from exporter.schema import SchemaError, counters, followed, moving, settled
 from exporter.tail import Tail

@@ -18,8 +18,9 @@ from itertools import chain
 import sqlalchemy as sa
 
 from exporter import leadership, loading, moves, schema, writing
+from exporter.advice import LedgerBusyError, LedgerError, LostLeadershipError
 from exporter.counting import Increment, fold_all
-from exporter.database import Database, LedgerBusyError, LedgerError, LostLeadershipError
+from exporter.database import Database
 from exporter.deciding import Changes
 from exporter.leadership import Leadership, NotLeadingError
 from exporter.loading import State

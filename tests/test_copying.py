@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from msgspec import structs
 
 from exporter import bulk, cli, schema
+from exporter.advice import LedgerBusyError, LedgerError
 from exporter.copying import copy
-from exporter.database import LedgerBusyError, LedgerError
 from exporter.ledger import Ledger
 from exporter.model import Pulse
 from exporter.tracker import Outcome, Stage, Tracked
