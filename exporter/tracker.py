@@ -20,6 +20,7 @@ Rules of counting (5, 6, 7 and 10: see `counting` too; 3 and 11 are the tail's a
     counts without hosts.
 """
 
+import dataclasses
 import heapq
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -109,11 +110,10 @@ class Beginning:
         """After the ledger forgot records: the latest end, and the latest start of these."""
         if self.floor is None:
             return self
-        return Beginning(
+        return dataclasses.replace(
+            self,
             horizon=max(self.horizon, ended),
             floor=max(self.floor, started),
-            lowest=self.lowest,
-            read=self.read,
             first_horizon=self.began,
         )
 

@@ -94,10 +94,10 @@ def api_of(world: World, **changes: Any) -> BusyApi:
     return BusyApi(world, clock=Clock(NOW), **changes)
 
 
-def now_of(api: BusyApi) -> None:
+def answered(api: BusyApi) -> None:
     assert api.clock
     api.left = 10
-    assert asyncio.run(reading.platform_now(api, wall=api.clock, sleep=api.clock.sleep)) == api.clock.now
+    asyncio.run(reading.answered(api, sleep=api.clock.sleep))
 
 
 def backfilled(world: World, window: Window, api: BusyApi | None = None, **config: Any) -> Tally:
@@ -325,7 +325,7 @@ def test_a_few_bad_answers_at_first_end_nothing(bad: int, tmp_path: Path) -> Non
     """One of many answers is bad on some platforms; what never gives a good one is none."""
     world = filled(20)
     error = NotUnderstoodError("a web page", endpoint="page")
-    for job in (lambda api: read(tmp_path, api, Window(begin=NOW - HOUR, end=NOW)), now_of):
+    for job in (lambda api: read(tmp_path, api, Window(begin=NOW - HOUR, end=NOW)), answered):
         api = api_of(world, happens=failing("page", error, bad))
         if bad < reading.BEGINNINGS:
             job(api)

@@ -16,7 +16,7 @@ from exporter.api import JobApi, Silent
 from exporter.backfill.grid import BackfillError, Grid, grid
 from exporter.backfill.partial import Partial, opened
 from exporter.backfill.progress import Shown
-from exporter.backfill.reading import Reader, ReadingConfig, platform_now
+from exporter.backfill.reading import Reader, ReadingConfig, answered
 from exporter.backfill.seam import Live, live
 from exporter.backfill.sums import filled_families
 from exporter.backfill.writing import Labels, Text, output, refuse_existing, summed
@@ -130,12 +130,12 @@ class _Work:
 
     async def _now(self, api: JobApi) -> float:
         """The time by which records end: ours, unless the platform's clock differs."""
-        now = await platform_now(api)
+        await answered(api)
         skew = api.clock_skew or 0.0
         if abs(skew) <= AHEAD:
-            return now - skew
+            return time.time()
         self._say(f"the platform's clock differs by {skew:+.0f} s: times are the platform's")
-        return now
+        return time.time() + skew
 
     def _window(self, now: float) -> Window:
         return window(("--from", self._wanted.begin), ("--to", self._wanted.end), now=now)

@@ -8,13 +8,14 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from exporter.api import ApiError, CredentialsError, DeadlineError, PageCost, RecordNotFound, TooLargeError
 from exporter.backfill.grid import BackfillError, ended
 from exporter.backfill.partial import Finished, Partial
 from exporter.backfill.sums import LAG
 from exporter.counting import Buckets, Counting, is_complete
+from exporter.gathering import GONE, Platform
 from exporter.model import ExecuteStatus, Page, PageItem, Record, Results
 from exporter.pages import PROBE, Order, PageRequest, covered, page_at
 from exporter.walk import Walk, heavy, next_page, read, share, skipped
@@ -22,7 +23,6 @@ from exporter.window import Window
 
 PATIENCE = 600.0  # seconds for which a platform that went away is waited for: a restart takes less
 MAX_PAUSE = 60.0  # seconds between two tries then
-GONE = frozenset({"connect", "auth"})  # reasons that tell of the platform as a whole
 BEGINNINGS = 4  # bad answers before the first good one, after which it is no job platform
 TRIES = 8  # of a look-up that fails though the platform is there; by then half a minute has passed
 FIRST_PAUSE = 0.25  # seconds before the second of them; each next one twice as long
@@ -31,16 +31,6 @@ FRESH = 3600.0  # seconds after a record's end in which its rows may still be wr
 ENDS = (1, 10, 50)  # positions looked at for a visible record at one place, until there is one
 
 T = TypeVar("T")
-
-
-class Platform(Protocol):
-    """What a backfill asks of the job API; all may raise ApiError."""
-
-    clock_skew: float | None
-
-    async def page(self, number: int, size: int) -> tuple[Page, PageCost]: ...  # noqa: D102
-    async def record(self, record_id: str) -> Record: ...  # noqa: D102
-    async def results(self, record_id: str) -> Results: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,13 +53,8 @@ class _Seen:
     total: int
 
 
-async def platform_now(
-    api: Platform,
-    *,
-    wall: Callable[[], float] = time.time,
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-) -> float:
-    """The platform's time, by which records end. Raises BackfillError."""
+async def answered(api: Platform, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+    """Ask until a platform has answered well once: then its clock is known. Raises BackfillError."""
     failures = 0
     while True:
         try:
@@ -80,7 +65,7 @@ async def platform_now(
                 raise BackfillError(str(error)) from None
             await sleep(2.0**failures)
         else:
-            return wall() + (api.clock_skew or 0.0)
+            return
 
 
 def _is_hopeless(error: ApiError, failures: int) -> bool:
