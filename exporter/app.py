@@ -17,15 +17,12 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from exporter import __version__
-from exporter.api import ApiConfig, JobApi
-from exporter.counting import Buckets
-from exporter.exposition import Exposition, Scrape
-from exporter.landing.live import Landing
-from exporter.landing.reference import reference
-from exporter.landing.routes import routes
-from exporter.landing.sections import Site
-from exporter.ledger import Layout, Ledger
-from exporter.metrics import (
+from exporter.jobapi.client import JobApi
+from exporter.jobapi.json_filter import WHOLE
+from exporter.jobapi.transport import ApiConfig
+from exporter.ledger.ledger import Layout, Ledger
+from exporter.metrics.exposition import Exposition, Scrape
+from exporter.metrics.families import (
     HOST_BUCKETS,
     LAG_BUCKETS,
     MetricsConfig,
@@ -35,13 +32,17 @@ from exporter.metrics import (
     siblings,
 )
 from exporter.model import Snapshot
-from exporter.poller import PollConfig, Poller
-from exporter.replica import Replica, lease_of
+from exporter.page.handlers import Landing
+from exporter.page.reference import reference
+from exporter.page.routes import routes
+from exporter.page.sections import Site
+from exporter.polling.poller import PollConfig, Poller
+from exporter.polling.replica import Replica, lease_of
+from exporter.polling.schedule import Timer
 from exporter.settings import Settings
-from exporter.sieve import WHOLE
-from exporter.timer import Timer
-from exporter.tracker import Rules
-from exporter.web import Web, WebConfig
+from exporter.tracking.counting import Buckets
+from exporter.tracking.tracker import Rules
+from exporter.web.server import Web, WebConfig
 
 STOP_GRACE = 1.5  # seconds that the poll in flight has to commit: within the two that are promised
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from exporter.backfill.grid import Grid, grid
-from exporter.backfill.partial import Finished, Partial
-from exporter.backfill.reading import Reader, ReadingConfig
-from exporter.backfill.writing import Labels, Text, summed
-from exporter.metrics import MetricsConfig
+from exporter.backfill.reader import Reader, ReadingConfig
+from exporter.backfill.workfile import Finished, Partial
+from exporter.backfill.writer import Labels, Text, summed
+from exporter.discovery.scan import Walk
+from exporter.metrics.families import MetricsConfig
+from exporter.settings.time_range import Window
 from exporter.simulator.truth import Tally
-from exporter.walk import Walk
-from exporter.window import Window
 from tests.inprocess import METRICS, RULES, Clock, WorldApi
 
 MINUTE = 60.0

@@ -9,8 +9,8 @@ from typing import Any
 
 import structlog
 
-from exporter.api import ApiError, PageCost
-from exporter.ledger import State
+from exporter.jobapi.client import PageCost
+from exporter.jobapi.errors import ApiError
 from exporter.model import (
     ExecuteStatus,
     HostResult,
@@ -22,12 +22,13 @@ from exporter.model import (
     ResultStatus,
     Series,
 )
-from exporter.poller import PollConfig, Poller
+from exporter.polling.poller import PollConfig, Poller
 from exporter.simulator.dialect import Dialect
 from exporter.simulator.fleet import make_fleet
 from exporter.simulator.observed import ObservedDialect
 from exporter.simulator.record import RecordSpec
 from exporter.simulator.world import Order, World
+from exporter.tracking.state import State
 from tests.inprocess import RULES, Clock, Daemon, WorldApi, truth_of
 
 NOW = 1_800_000_000.0

@@ -7,7 +7,7 @@ as replicas on one ledger do. So every figure that counts replicas once is the s
 from collections.abc import Iterator
 from itertools import product
 
-from exporter.metrics import FAMILIES, Family, MetricType, number
+from exporter.metrics.families import FAMILIES, Family, MetricType, number
 
 START = 1_767_225_600  # 2026-01-01 00:00 UTC: at the edge of a block of two hours
 END = START + 3600

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from exporter.metrics import FAMILIES, Family
+from exporter.metrics.families import FAMILIES, Family
 from exporter.settings import catalog
 from tests import docs_zh
 

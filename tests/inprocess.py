@@ -1,6 +1,6 @@
 """The real poller and ledger against the simulated world, without sockets and with a clock of its own.
 
-Bytes go through a dialect of the simulator and through `exporter.wire`: only HTTP is left out.
+Bytes go through a dialect of the simulator and through `exporter.jobapi.decoder`: only HTTP is left out.
 """
 
 import asyncio
@@ -13,20 +13,24 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from exporter import moves, wire
-from exporter.api import HttpError, NotUnderstoodError, PageCost, PlatformFailure, RecordNotFound
 from exporter.app import layout
-from exporter.counting import Buckets, Increment
-from exporter.deciding import Changes
-from exporter.ledger import Layout, Ledger, LedgerError, State
-from exporter.metrics import HOST_BUCKETS, LAG_BUCKETS, MetricsConfig, ProcessMetrics
+from exporter.jobapi import decoder
+from exporter.jobapi.client import PageCost
+from exporter.jobapi.errors import HttpError, NotUnderstoodError, PlatformFailure, RecordNotFound
+from exporter.ledger.errors import LedgerError
+from exporter.ledger.ledger import Layout, Ledger
+from exporter.metrics.families import HOST_BUCKETS, LAG_BUCKETS, MetricsConfig, ProcessMetrics
 from exporter.model import Page, Record, Results, Sample, Series, Snapshot
-from exporter.poller import PollConfig, Poller
+from exporter.polling.poller import PollConfig, Poller
 from exporter.simulator.dialect import Dialect
 from exporter.simulator.observed import ObservedDialect
 from exporter.simulator.truth import Tally, tally
 from exporter.simulator.world import World
-from exporter.tracker import Rules
+from exporter.tracking import effects
+from exporter.tracking.counting import Buckets, Increment
+from exporter.tracking.decision import Changes
+from exporter.tracking.state import State
+from exporter.tracking.tracker import Rules
 
 METRICS = MetricsConfig()
 RULES = Rules(
@@ -89,23 +93,23 @@ class WorldApi:
         body, length = self._answer("page", pageNo=str(number), pageSize=str(size))
         if self.clock is not None:
             self.clock.now += self.page_seconds
-        page = wire.decode_page(body, number=number, size=size, zone=UTC)
+        page = decoder.decode_page(body, number=number, size=size, zone=UTC)
         return page, PageCost(seconds=self.page_seconds, size=length)
 
     async def record(self, record_id: str) -> Record:
         body, _ = self._answer("record", id=record_id)
         try:
-            return wire.decode_record(body, zone=UTC)
-        except wire.NotFound as error:
+            return decoder.decode_record(body, zone=UTC)
+        except decoder.NotFound as error:
             raise RecordNotFound(error.message, endpoint="record") from None
-        except wire.PlatformError as error:
+        except decoder.PlatformError as error:
             raise PlatformFailure(error.message, endpoint="record") from None
-        except wire.DecodeError as error:
+        except decoder.DecodeError as error:
             raise NotUnderstoodError(str(error), endpoint="record") from None
 
     async def results(self, record_id: str) -> Results:
         body, _ = self._answer("result", id=record_id)
-        return wire.decode_results(body, zone=UTC)
+        return decoder.decode_results(body, zone=UTC)
 
 
 class Blow(StrEnum):
@@ -251,7 +255,7 @@ class Daemon:
         with self.ledger._database.engine.connect() as connection:
             rows = connection.exec_driver_sql("SELECT moved FROM job_exporter_settled")
             for text in rows.scalars():
-                for series, value in moves.read(text, names).items():
+                for series, value in effects.read(text, names).items():
                     sums[series] = sums.get(series, 0.0) + value
         return sums
 

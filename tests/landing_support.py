@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
-from exporter.landing.facts import Facts, gathered
-from exporter.landing.live import page
-from exporter.landing.sections import Site
 from exporter.model import FailedRecord, IdcFailure, ResultStatus, Sample, Series, Snapshot
-from exporter.recent import WIDTH, Recent, Tally
+from exporter.page.data import Facts, gathered
+from exporter.page.handlers import page
+from exporter.page.sections import Site
+from exporter.tracking.tallies import WIDTH, Recent, Tally
 
 NOW = 1_800_000_000.0  # 2027-01-15 08:00:00 UTC, the beginning of a stretch
 SITE = Site(

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics import parser as openmetrics_parser
 
-from exporter.exposition import Exposition
-from exporter.metrics import FAMILIES
+from exporter.metrics.exposition import Exposition
+from exporter.metrics.families import FAMILIES
 from exporter.model import Exemplar, Sample, Series, Snapshot
 
 OPENMETRICS = "application/openmetrics-text;version=1.0.0"

@@ -8,7 +8,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 
-from exporter.api import ApiConfig, Endpoint, JobApi
+from exporter.jobapi.client import JobApi
+from exporter.jobapi.errors import Endpoint
+from exporter.jobapi.transport import ApiConfig
 
 FOLDER = Path(__file__).parent / "recorded"
 ENDPOINTS: dict[str, Endpoint] = {"page": "page", "page.json": "page", "record": "record", "result": "result"}

@@ -13,19 +13,19 @@ import pytest
 import structlog
 from pydantic import SecretStr
 
-from exporter.api import (
+from exporter.jobapi.client import JobApi
+from exporter.jobapi.errors import (
     ApiError,
-    ConfigError,
     ConnectError,
     CredentialsError,
     DeadlineError,
     HttpError,
-    JobApi,
     NotUnderstoodError,
     PlatformFailure,
     RecordNotFound,
     TooLargeError,
 )
+from exporter.jobapi.transport import ConfigError
 from exporter.model import Results
 from tests.recorded_http import Deaf, config
 

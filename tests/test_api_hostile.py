@@ -12,16 +12,16 @@ import pytest
 from aiohttp import web
 from pydantic import SecretStr
 
-from exporter.api import (
-    ConfigError,
+from exporter.jobapi.client import JobApi
+from exporter.jobapi.errors import (
     ConnectError,
     CredentialsError,
     DeadlineError,
     HttpError,
-    JobApi,
     NotUnderstoodError,
     TooLargeError,
 )
+from exporter.jobapi.transport import ConfigError
 from tests.recorded_http import Deaf, config
 from tests.test_api_socket import (
     CHUNKED,

@@ -15,16 +15,16 @@ import trustme
 from aiohttp import web
 from pydantic import SecretStr
 
-from exporter.api import (
+from exporter.jobapi.client import JobApi
+from exporter.jobapi.errors import (
     ApiError,
-    ConfigError,
     ConnectError,
     DeadlineError,
     HttpError,
-    JobApi,
     NotUnderstoodError,
     TooLargeError,
 )
+from exporter.jobapi.transport import ConfigError
 from exporter.model import HostResult, HostStatus, Results
 from tests.recorded_http import Deaf, config
 

@@ -7,21 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.auditing import (
-    FINDINGS,
-    Difference,
-    Kind,
-    Known,
-    Seen,
-    Standing,
-    Terms,
-    Verdict,
-    differences,
-    judge,
-)
-from exporter.counting import Buckets, Counting, fold_all
+from exporter.audit.verdict import FINDINGS, Difference, Kind, Seen, Terms, Verdict, differences, judge
 from exporter.model import ExecuteStatus, HostStatus, Record, Results, ResultStatus, Series
-from exporter.tracker import Beginning, Clock, Rules, Stage, Tracked
+from exporter.tracking.counting import Buckets, Counting, fold_all
+from exporter.tracking.known import Known, Standing
+from exporter.tracking.tracker import Beginning, Clock, Rules, Stage, Tracked
 from tests.core_support import NOW, done, row, rows, series
 
 BUCKETS = Buckets(duration=(1.0, 60.0), hosts=(1.0, 10.0), lag=(5.0,))

@@ -11,20 +11,20 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from exporter import schema
-from exporter.api import ApiError, ConnectError, DeadlineError, HttpError, TooLargeError
-from exporter.auditing import Kind
-from exporter.auditor import LISTED, AuditError, Auditor, Tally
-from exporter.auditreport import window_json
-from exporter.inspection import Inspection
+from exporter.audit.auditor import LISTED, AuditError, Auditor, Tally
+from exporter.audit.report import window_json
+from exporter.audit.verdict import Kind
+from exporter.discovery.tail import Tail
+from exporter.jobapi.errors import ApiError, ConnectError, DeadlineError, HttpError, TooLargeError
+from exporter.ledger import tables
+from exporter.ledger.reader import Inspection
 from exporter.model import Series
+from exporter.settings.time_range import Window
 from exporter.simulator.dialect import Dialect
 from exporter.simulator.documented import DocumentedDialect
 from exporter.simulator.observed import ObservedDialect
 from exporter.simulator.world import Order
-from exporter.tail import Tail
-from exporter.tracker import Outcome
-from exporter.window import Window
+from exporter.tracking.tracker import Outcome
 from tests.core_support import NOW, Asked, Life, life
 from tests.inprocess import PLATFORM
 
@@ -330,9 +330,9 @@ def test_while_the_order_of_pages_is_not_known_all_are_read(tmp_path: Path) -> N
         ids = live(it, 30)
         forget(it, *ids)
         with it.daemon.ledger._database.writing() as connection:
-            tail = schema.get(connection, "tail", Tail)
+            tail = tables.get(connection, "tail", Tail)
             assert tail is not None
-            schema.put(connection, "tail", replace(tail, order=None))
+            tables.put(connection, "tail", replace(tail, order=None))
         assert found(audit(it)).keys() == {*ids}
 
 

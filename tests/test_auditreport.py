@@ -7,13 +7,14 @@ from typing import Any
 
 from rich.console import Console
 
-from exporter.auditing import Kind, Known, Seen, Standing, Terms, judge
-from exporter.auditor import Audited, Tally
-from exporter.auditreport import put
-from exporter.counting import Buckets, Counting
+from exporter.audit.auditor import Audited, Tally
+from exporter.audit.report import put
+from exporter.audit.verdict import Kind, Seen, Terms, judge
 from exporter.model import HostStatus, Record, Results
-from exporter.tracker import Beginning, Clock, Rules, Stage, Tracked
-from exporter.window import Window
+from exporter.settings.time_range import Window
+from exporter.tracking.counting import Buckets, Counting
+from exporter.tracking.known import Known, Standing
+from exporter.tracking.tracker import Beginning, Clock, Rules, Stage, Tracked
 from tests.core_support import NOW, done, row, rows
 
 TERMS = Terms(clock=Clock(now=NOW), rules=Rules(), beginning=Beginning(horizon=NOW, floor=NOW))

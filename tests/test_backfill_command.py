@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from exporter.advice import LedgerError
+from exporter.backfill.boundary import Live, live
 from exporter.backfill.grid import BackfillError
 from exporter.backfill.progress import described
-from exporter.backfill.seam import Live, live
-from exporter.cli import main
+from exporter.cli.main import main
+from exporter.ledger.errors import LedgerError
 from exporter.simulator.config import SimulatorConfig
 from exporter.simulator.server import RunningSimulator, serve
 from tests.backfill_support import last_tally, samples

@@ -13,18 +13,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.api import (
+from exporter.backfill import reader
+from exporter.backfill.grid import BackfillError
+from exporter.jobapi.client import PageCost
+from exporter.jobapi.errors import (
     ApiError,
     ConnectError,
     CredentialsError,
     DeadlineError,
     NotUnderstoodError,
-    PageCost,
     TooLargeError,
 )
-from exporter.backfill import reading
-from exporter.backfill.grid import BackfillError
 from exporter.model import Page
+from exporter.settings.time_range import Window
 from exporter.simulator.dialect import Dialect
 from exporter.simulator.documented import DocumentedDialect
 from exporter.simulator.observed import ObservedDialect
@@ -34,7 +35,6 @@ from exporter.simulator.traffic import Traffic
 from exporter.simulator.truth import RecordTruth, Tally, tally
 from exporter.simulator.world import Order as WorldOrder
 from exporter.simulator.world import World
-from exporter.window import Window
 from tests.backfill_support import last_tally, read, samples, walk_of, written
 from tests.core_support import HOSTS
 from tests.inprocess import Clock, EndlessError, WorldApi
@@ -97,7 +97,7 @@ def api_of(world: World, **changes: Any) -> BusyApi:
 def answered(api: BusyApi) -> None:
     assert api.clock
     api.left = 10
-    asyncio.run(reading.answered(api, sleep=api.clock.sleep))
+    asyncio.run(reader.answered(api, sleep=api.clock.sleep))
 
 
 def backfilled(world: World, window: Window, api: BusyApi | None = None, **config: Any) -> Tally:
@@ -302,7 +302,7 @@ def test_a_platform_that_stays_away_ends_it_and_what_was_read_is_kept(tmp_path: 
     with pytest.raises(BackfillError, match="cannot reach it"):
         read(tmp_path, api, window)
     assert api.clock
-    assert reading.PATIENCE <= api.clock.now - NOW < reading.PATIENCE + 400
+    assert reader.PATIENCE <= api.clock.now - NOW < reader.PATIENCE + 400
     assert walk_of(tmp_path).records > 0
     read(tmp_path, api_of(world), window)
     assert last_tally(samples(written(tmp_path, window))) == expected(world, window)
@@ -320,14 +320,14 @@ def test_a_platform_that_never_answered_is_not_waited_for(error: ApiError, tmp_p
     assert api.clock.now == NOW
 
 
-@pytest.mark.parametrize("bad", [reading.BEGINNINGS - 1, reading.BEGINNINGS])
+@pytest.mark.parametrize("bad", [reader.BEGINNINGS - 1, reader.BEGINNINGS])
 def test_a_few_bad_answers_at_first_end_nothing(bad: int, tmp_path: Path) -> None:
     """One of many answers is bad on some platforms; what never gives a good one is none."""
     world = filled(20)
     error = NotUnderstoodError("a web page", endpoint="page")
     for job in (lambda api: read(tmp_path, api, Window(begin=NOW - HOUR, end=NOW)), answered):
         api = api_of(world, happens=failing("page", error, bad))
-        if bad < reading.BEGINNINGS:
+        if bad < reader.BEGINNINGS:
             job(api)
         else:
             with pytest.raises(BackfillError, match="a web page"):
@@ -353,7 +353,7 @@ def test_results_that_never_come_leave_the_record_counted_without_hosts(tmp_path
     world = World()
     world.finish(world.add(RecordSpec(hosts=HOSTS[:2]), NOW - 50), "success", NOW - 30)
     window = Window(begin=NOW - HOUR, end=NOW)
-    api = api_of(world, happens=failing("result", NotUnderstoodError("?", endpoint="result"), reading.TRIES))
+    api = api_of(world, happens=failing("result", NotUnderstoodError("?", endpoint="result"), reader.TRIES))
     read(tmp_path, api, window)
     found = samples(written(tmp_path, window))
     assert last_tally(found).results == {"success": 1}

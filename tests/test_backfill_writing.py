@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from exporter.backfill.grid import BackfillError, ended, grid
-from exporter.backfill.partial import Finished
 from exporter.backfill.sums import filled_families
-from exporter.backfill.writing import STAMPS, output
-from exporter.counting import Counting
-from exporter.metrics import MetricType
+from exporter.backfill.workfile import Finished
+from exporter.backfill.writer import STAMPS, output
+from exporter.metrics.families import MetricType
 from exporter.model import HostStatus, Record, Results, ResultStatus
-from exporter.window import Window
+from exporter.settings.time_range import Window
+from exporter.tracking.counting import Counting
 from tests.backfill_support import MINUTE, kept, samples, written
 from tests.core_support import done, row, rows
 from tests.inprocess import METRICS, RULES

@@ -13,14 +13,14 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 from rich.console import Console
 
-from exporter.api import PageCost
-from exporter.check import Finding, Verdict, _cost, check
+from exporter.cli.check import Finding, Verdict, _cost, check
+from exporter.discovery.tail import PAGE_BYTES
+from exporter.jobapi.client import PageCost
 from exporter.simulator.dialect import Dialect
 from exporter.simulator.documented import DocumentedDialect
 from exporter.simulator.observed import ObservedDialect
 from exporter.simulator.record import RecordSpec
 from exporter.simulator.world import Order, World
-from exporter.tail import PAGE_BYTES
 from tests.core_support import HOSTS, NOW, page
 from tests.recorded_http import config
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from exporter import __version__
-from exporter.cli import COMMANDS, main
-from exporter.ledger import Layout, Ledger
-from exporter.metrics import MetricsConfig, families
+from exporter.cli.main import COMMANDS, main
+from exporter.ledger.ledger import Layout, Ledger
+from exporter.metrics.families import MetricsConfig, families
 from tests.core_support import logging_kept
 
 NOBODY = "--api.base-url=http://127.0.0.1:9"

@@ -12,12 +12,13 @@ import pytest
 import sqlalchemy as sa
 from msgspec import structs
 
-from exporter import bulk, cli, schema
-from exporter.advice import LedgerBusyError, LedgerError
-from exporter.copying import copy
-from exporter.ledger import Ledger
+from exporter.cli import main
+from exporter.ledger import bulk, tables
+from exporter.ledger.copy import copy
+from exporter.ledger.errors import LedgerBusyError, LedgerError
+from exporter.ledger.ledger import Ledger
 from exporter.model import Pulse
-from exporter.tracker import Outcome, Stage, Tracked
+from exporter.tracking.tracker import Outcome, Stage, Tracked
 from tests.core_support import NOW
 from tests.test_leadership import LAYOUT, PLATFORM, changes, settle, settlement
 
@@ -72,7 +73,7 @@ def rows(url: str) -> dict[str, list[tuple[Any, ...]]]:
     with engine.connect() as connection:
         found = {
             table.name: sorted((tuple(row) for row in connection.execute(sa.select(table))), key=repr)
-            for table in schema.TABLES
+            for table in tables.TABLES
         }
     engine.dispose()
     return found
@@ -122,7 +123,7 @@ def test_a_copy_that_is_not_the_same_is_none(
     insert = bulk.insert
 
     def meddle(connection: sa.Connection, table: sa.Table, rows: Any) -> None:
-        if table is schema.counters:
+        if table is tables.counters:
             if trouble == "failed":
                 raise sa.exc.OperationalError("INSERT", None, Exception("database or disk is full"))
             rows = rows[:-1] if trouble == "lost" else [*rows[:-1], _altered(rows[-1])]
@@ -218,7 +219,7 @@ def test_what_cannot_be_copied_is_said(
     (tmp_path / "empty.db").touch()
     before = {path.name for path in tmp_path.iterdir() if path.suffix != ".lock"}
     with pytest.raises(SystemExit) as ended:
-        cli.main(["ledger", "copy", of.format(tmp_path), to.format(tmp_path)], {})
+        main(["ledger", "copy", of.format(tmp_path), to.format(tmp_path)], {})
     said = capsys.readouterr()
     assert ended.value.code == 2
     assert says in said.err
@@ -232,7 +233,7 @@ def test_the_command_says_what_it_copied(
 ) -> None:
     """A line for each table."""
     with pytest.raises(SystemExit) as ended:
-        cli.main(["ledger", "copy", source, f"sqlite:///{tmp_path / 'target.db'}"], {})
+        main(["ledger", "copy", source, f"sqlite:///{tmp_path / 'target.db'}"], {})
     assert ended.value.code == 0
     assert "job_exporter_settled: 2309 rows, all the same\n" in capsys.readouterr().out
 
@@ -251,7 +252,7 @@ def test_the_command_says_what_it_copied(
 def test_half_a_command_is_refused(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """The line shows the whole one, and repeats nothing of what was given: an address may hold a password."""
     with pytest.raises(SystemExit) as ended:
-        cli.main(argv, {})
+        main(argv, {})
     assert ended.value.code == 2
     said = capsys.readouterr().err
     assert "write: job-exporter ledger copy FROM TO" in said

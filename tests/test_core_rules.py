@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from exporter.api import HttpError
-from exporter.ledger import KEPT_SETTLED
+from exporter.jobapi.errors import HttpError
+from exporter.ledger.ledger import KEPT_SETTLED
 from exporter.simulator.record import RecordSpec
 from exporter.simulator.world import World
 from tests.core_support import HOSTS, NOW, Asked, life

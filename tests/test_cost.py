@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from exporter.api import DeadlineError, TooLargeError
-from exporter.deciding import ADOPT_BYTES
+from exporter.jobapi.errors import DeadlineError, TooLargeError
 from exporter.simulator.observed import ObservedDialect
 from exporter.simulator.world import Order
+from exporter.tracking.decision import ADOPT_BYTES
 from tests.core_support import Asked, Life, life
 
 ORDERS = pytest.mark.parametrize("order", ["asc", "desc"])

@@ -8,7 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.counting import (
+from exporter.model import (
+    ExecuteStatus,
+    HostResult,
+    HostStatus,
+    IdcFailure,
+    Record,
+    Results,
+    ResultStatus,
+    Series,
+)
+from exporter.simulator.truth import SEVERITY
+from exporter.tracking.counting import (
     OTHER,
     WORST_FIRST,
     Buckets,
@@ -23,17 +34,6 @@ from exporter.counting import (
     missing_hosts,
     result_of,
 )
-from exporter.model import (
-    ExecuteStatus,
-    HostResult,
-    HostStatus,
-    IdcFailure,
-    Record,
-    Results,
-    ResultStatus,
-    Series,
-)
-from exporter.simulator.truth import SEVERITY
 from tests.core_support import NOW, done, row, rows, series
 
 BUCKETS = Buckets(duration=(1.0, 10.0, 60.0), hosts=(1.0, 10.0), lag=(5.0, 60.0))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from exporter.metrics import FAMILIES, Family, MetricType
+from exporter.metrics.families import FAMILIES, Family, MetricType
 from tests.dashboard_promql import Selector, selectors
 from tests.dashboard_queries import Target, annotations, label_queries, substitute, targets
 from tests.rules.tools import MAJORS, ROOT, program

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from exporter.deciding import ADOPT_BYTES, DISCOVERED, Changes, PageRead, begin, decide
-from exporter.gaps import MAX_PAGE_SIZE
+from exporter.discovery.gaps import MAX_PAGE_SIZE
+from exporter.discovery.pages import Order
+from exporter.discovery.tail import Tail, first_reading, is_first_reading, next_page
 from exporter.model import ExecuteStatus, Page, PageItem, Record, ResultStatus
-from exporter.pages import Order
-from exporter.tail import Tail, first_reading, is_first_reading, next_page
-from exporter.tracker import Beginning, Clock, Look, Outcome, Rules, Tracked
+from exporter.tracking.decision import ADOPT_BYTES, DISCOVERED, Changes, PageRead, begin, decide
+from exporter.tracking.tracker import Beginning, Clock, Look, Outcome, Rules, Tracked
 from tests.core_support import NOW, done, item, page, row, rows, series
 
 CLOCK = Clock(now=NOW, skew=100.0)

@@ -10,13 +10,17 @@ from pathlib import Path
 import pytest
 import yaml
 
-from exporter import app, ledger, poller, tracker
-from exporter.gaps import HOLD, MAX_PAGE_SIZE
-from exporter.metrics import MetricsConfig
-from exporter.pages import PROBE
+from exporter import app
+from exporter.discovery.gaps import HOLD, MAX_PAGE_SIZE
+from exporter.discovery.pages import PROBE
+from exporter.discovery.tail import IDLE_RECHECKS, PAGE_BYTES
+from exporter.ledger.errors import LedgerError
+from exporter.ledger.ledger import KEPT_SETTLED, Ledger
+from exporter.metrics.families import MetricsConfig
+from exporter.polling import poller
 from exporter.settings import Settings, SettingsError, catalog, load
-from exporter.tail import IDLE_RECHECKS, PAGE_BYTES
-from exporter.webconfig import parse
+from exporter.tracking import tracker
+from exporter.web.config import parse
 from tests.docs_support import READMES, ROOT, document, shell_lines
 
 ENGLISH, CHINESE = (document(name) for name in READMES)
@@ -95,7 +99,7 @@ def test_the_scrape_configuration_is_that_of_the_rules(name: str) -> None:
 def test_a_ledger_can_be_told_the_platforms_new_address(name: str, tmp_path: Path) -> None:
     """After the statement that is shown the ledger opens for the new address, and for no other."""
     url, layout = f"sqlite:///{tmp_path / 'job-exporter.db'}", app.layout(MetricsConfig(), label_limit=500)
-    ledger.Ledger(url, platform="http://old.example:6868", now=0.0, layout=layout).close()
+    Ledger(url, platform="http://old.example:6868", now=0.0, layout=layout).close()
     (line,) = [line for line in shell_lines(document(name)) if "UPDATE" in line]
     program, file, statement = shlex.split(line)
     assert (program, file) == ("sqlite3", "job-exporter.db")
@@ -103,9 +107,9 @@ def test_a_ledger_can_be_told_the_platforms_new_address(name: str, tmp_path: Pat
     with connection:
         connection.execute(statement)
     connection.close()
-    ledger.Ledger(url, platform="http://new.example:6868", now=0.0, layout=layout).close()
-    with pytest.raises(ledger.LedgerError, match="belongs to the platform"):
-        ledger.Ledger(url, platform="http://old.example:6868", now=0.0, layout=layout)
+    Ledger(url, platform="http://new.example:6868", now=0.0, layout=layout).close()
+    with pytest.raises(LedgerError, match="belongs to the platform"):
+        Ledger(url, platform="http://old.example:6868", now=0.0, layout=layout)
 
 
 def test_the_statement_names_a_platform_as_the_settings_spell_it() -> None:
@@ -142,7 +146,7 @@ FACTS = [
     ("at most {} values (`metrics", "最多有 {} 个取值（`metrics", DEFAULTS["metrics.label-limit"]),
     ("`api.timezone` (`{}`)", "`api.timezone`（`{}`）", DEFAULTS["api.timezone"]),
     ("pruned after {}", "在 {} 之后清理", DEFAULTS["state.retention"]),
-    ("the newest {} never", "最新的 {} 个永远保留", ledger.KEPT_SETTLED),
+    ("the newest {} never", "最新的 {} 个永远保留", KEPT_SETTLED),
 ]  # fmt: skip
 
 

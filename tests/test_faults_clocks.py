@@ -6,12 +6,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from exporter import wire
-from exporter.api import PageCost
-from exporter.exposition import Exposition
-from exporter.ledger import KEPT_SETTLED
+from exporter.jobapi import decoder
+from exporter.jobapi.client import PageCost
+from exporter.ledger.ledger import KEPT_SETTLED
+from exporter.metrics.exposition import Exposition
 from exporter.model import Page, Record
-from exporter.poller import PollConfig
+from exporter.polling.poller import PollConfig
 from exporter.simulator.documented import DocumentedDialect
 from exporter.simulator.record import RecordSpec
 from exporter.simulator.world import Order, World
@@ -144,12 +144,12 @@ class BerlinApi(MoodyApi):
 
     async def page(self, number: int, size: int) -> tuple[Page, PageCost]:
         body, length = self._answer("page", pageNo=str(number), pageSize=str(size))
-        page = wire.decode_page(body, number=number, size=size, zone=self.zone)
+        page = decoder.decode_page(body, number=number, size=size, zone=self.zone)
         return page, PageCost(seconds=0.0, size=length)
 
     async def record(self, record_id: str) -> Record:
         body, _ = self._answer("record", id=record_id)
-        return wire.decode_record(body, zone=self.zone)
+        return decoder.decode_record(body, zone=self.zone)
 
 
 def told(start: float, end: float) -> float:

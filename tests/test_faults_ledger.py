@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from exporter.ledger import Ledger, LedgerError, State
+from exporter.ledger.errors import LedgerError
+from exporter.ledger.ledger import Ledger
+from exporter.tracking.state import State
 from tests.core_support import NOW, Life, life
 from tests.inprocess import PLATFORM
 

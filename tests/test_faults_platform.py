@@ -12,24 +12,18 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 
-from exporter.api import (
-    ApiConfig,
-    ApiError,
-    ConnectError,
-    DeadlineError,
-    JobApi,
-    NotUnderstoodError,
-    PageCost,
-)
-from exporter.gaps import HOLD
-from exporter.metrics import ProcessMetrics
+from exporter.discovery.gaps import HOLD
+from exporter.jobapi.client import JobApi, PageCost
+from exporter.jobapi.errors import ApiError, ConnectError, DeadlineError, NotUnderstoodError
+from exporter.jobapi.transport import ApiConfig
+from exporter.metrics.families import ProcessMetrics
 from exporter.model import Page, Record, Results
 from exporter.simulator.dialect import Dialect
 from exporter.simulator.documented import DocumentedDialect
 from exporter.simulator.observed import ObservedDialect
 from exporter.simulator.record import RecordSpec
 from exporter.simulator.world import Order, World
-from exporter.tracker import MAX_LOOK_INTERVAL, UNREADABLE_LOOKS
+from exporter.tracking.tracker import MAX_LOOK_INTERVAL, UNREADABLE_LOOKS
 from tests.core_support import HOSTS, NOW, Asked, Life, life
 from tests.inprocess import truth_of
 

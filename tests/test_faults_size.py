@@ -9,16 +9,16 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
-from exporter.deciding import Changes
-from exporter.exposition import Exposition
-from exporter.landing.live import Landing
-from exporter.landing.sections import Site
-from exporter.poller import ROUND
+from exporter.metrics.exposition import Exposition
+from exporter.page.handlers import Landing
+from exporter.page.sections import Site
+from exporter.polling.poller import ROUND
 from exporter.simulator.fleet import make_fleet
 from exporter.simulator.observed import ObservedDialect
 from exporter.simulator.record import RecordSpec
 from exporter.simulator.world import World
-from exporter.tracker import MAX_LOOK_INTERVAL, Stage, Tracked, due
+from exporter.tracking.decision import Changes
+from exporter.tracking.tracker import MAX_LOOK_INTERVAL, Stage, Tracked, due
 from tests.core_support import HOSTS, NOW, Life, life
 from tests.inprocess import RULES, truth_of
 

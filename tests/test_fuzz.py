@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from exporter import wire
+from exporter.jobapi import decoder as wire
 from tests.fuzz.examine import DECODERS, FoundError, examine
 from tests.fuzz.mutating import Mutator
 

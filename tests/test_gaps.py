@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from exporter.gaps import (
+from exporter.discovery.gaps import (
     FIRST_STEP,
     HOLD,
     MAX_STEP,

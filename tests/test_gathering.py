@@ -7,20 +7,20 @@ from typing import Any
 
 import pytest
 
-from exporter.api import (
+from exporter.discovery.pages import PageRequest
+from exporter.jobapi.client import PageCost
+from exporter.jobapi.errors import (
     ApiError,
     ConnectError,
     DeadlineError,
     HttpError,
     NotUnderstoodError,
-    PageCost,
     RecordNotFound,
     TooLargeError,
 )
-from exporter.gathering import LOST_AFTER, Gathered, Gatherer
 from exporter.model import Ended, Page, Record, Results
-from exporter.pages import PageRequest
-from exporter.tracker import UNREADABLE_LOOKS, Clock, Tracked
+from exporter.polling.fetch import LOST_AFTER, Gathered, Gatherer
+from exporter.tracking.tracker import UNREADABLE_LOOKS, Clock, Tracked
 from tests.core_support import NOW, done, item, page, row, rows
 
 REQUEST = PageRequest(number=3, size=20)

@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from exporter.auditing import Known, Standing
-from exporter.counting import Increment
-from exporter.deciding import Changes
-from exporter.inspection import Inspection
-from exporter.ledger import Layout, Ledger, LedgerError
-from exporter.schema import MIGRATIONS
-from exporter.tail import Tail
-from exporter.tracker import Beginning, Outcome, Settlement, Stage, Tracked
+from exporter.discovery.tail import Tail
+from exporter.ledger.errors import LedgerError
+from exporter.ledger.ledger import Layout, Ledger
+from exporter.ledger.reader import Inspection
+from exporter.ledger.tables import MIGRATIONS
+from exporter.tracking.counting import Increment
+from exporter.tracking.decision import Changes
+from exporter.tracking.known import Known, Standing
+from exporter.tracking.tracker import Beginning, Outcome, Settlement, Stage, Tracked
 from tests.core_support import NOW, done, series
 
 PLATFORM = "http://platform.test"

@@ -5,17 +5,16 @@ from dataclasses import replace
 
 import pytest
 
-from exporter.landing import policy
-from exporter.landing.document import stylesheet
-from exporter.landing.facts import Health
-from exporter.landing.live import Landing, failures_json
-from exporter.landing.reference import reference
-from exporter.landing.routes import routes
-from exporter.landing.sections import SHOWN_FAILURES, SHOWN_IDCS, SHOWN_PLACES, STATES, record_link
-from exporter.landing.words import clock, count, iso, listed, number, percent, seconds
-from exporter.metrics import FAMILIES
+from exporter.metrics.families import FAMILIES
 from exporter.model import IdcFailure, ResultStatus, Series, Snapshot
-from exporter.recent import Tally
+from exporter.page.data import Health
+from exporter.page.document import policy, stylesheet
+from exporter.page.format import clock, count, iso, listed, number, percent, seconds
+from exporter.page.handlers import Landing, failures_json
+from exporter.page.reference import reference
+from exporter.page.routes import routes
+from exporter.page.sections import SHOWN_FAILURES, SHOWN_IDCS, SHOWN_PLACES, STATES, record_link
+from exporter.tracking.tallies import Tally
 from grafana.src.style import COLOURS
 from tests.landing_support import NOW, SITE, Keeping, Reader, ended, facts, failed, html, snapshot
 from tests.web_support import get, serving

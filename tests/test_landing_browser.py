@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from exporter.landing.live import Landing
-from exporter.landing.reference import reference
-from exporter.landing.routes import routes
-from exporter.metrics import FAMILIES
+from exporter.metrics.families import FAMILIES
 from exporter.model import IdcFailure, ResultStatus, Snapshot
-from exporter.recent import Recent, Tally
+from exporter.page.handlers import Landing
+from exporter.page.reference import reference
+from exporter.page.routes import routes
 from exporter.simulator.fleet import make_fleet
 from exporter.simulator.record import RecordSpec
 from exporter.simulator.world import World
+from exporter.tracking.tallies import Recent, Tally
 from tests.chromium_support import Tab, browser
 from tests.inprocess import Clock, Daemon, WorldApi
 from tests.landing_support import NOW, SITE, Keeping, ended, failed, snapshot

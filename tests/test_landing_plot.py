@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.landing.plot import HEIGHT, LEAST, STACK, nice, plot, segments, share_bar, spoken, table
-from exporter.landing.words import number
-from exporter.recent import Tally
+from exporter.page.format import number
+from exporter.page.plot import HEIGHT, LEAST, STACK, nice, plot, segments, share_bar, spoken, table
+from exporter.tracking.tallies import Tally
 from tests.landing_support import NOW, Keeping, Reader, ended, facts, html
 
 RESULTS = [str(status) for status in STACK]

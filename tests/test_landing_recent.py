@@ -9,14 +9,14 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter import schema
-from exporter.counting import Increment
+from exporter.ledger import tables
 from exporter.model import ExecuteStatus, Record, ResultStatus, Series
-from exporter.recent import KEPT, WIDTH, Tally, first_kept, merged, tallied, total
 from exporter.simulator.fleet import make_fleet
 from exporter.simulator.record import RecordSpec
 from exporter.simulator.world import World
-from exporter.tracker import Outcome, Settlement
+from exporter.tracking.counting import Increment
+from exporter.tracking.tallies import KEPT, WIDTH, Tally, first_kept, merged, tallied, total
+from exporter.tracking.tracker import Outcome, Settlement
 from tests.inprocess import Clock, Daemon, WorldApi
 
 NOW = 1_800_000_000.0
@@ -134,13 +134,13 @@ def test_an_older_ledger_gets_the_table(tmp_path: Path) -> None:
     """A ledger of version 1 is brought to the newest, and nothing in it is touched."""
     engine = sa.create_engine(f"sqlite:///{tmp_path / 'ledger.db'}")
     with engine.begin() as connection:
-        schema.migrate(connection)
-        schema.recent.drop(connection)
-        schema.put(connection, "version", 1)
-        schema.put(connection, "platform", "http://jobs")
+        tables.migrate(connection)
+        tables.recent.drop(connection)
+        tables.put(connection, "version", 1)
+        tables.put(connection, "platform", "http://jobs")
     with engine.begin() as connection:
-        schema.migrate(connection)
-        assert schema.get(connection, "version", int) == len(schema.MIGRATIONS)
-        assert schema.get(connection, "platform", str) == "http://jobs"
-        assert connection.execute(sa.select(schema.recent)).all() == []
+        tables.migrate(connection)
+        assert tables.get(connection, "version", int) == len(tables.MIGRATIONS)
+        assert tables.get(connection, "platform", str) == "http://jobs"
+        assert connection.execute(sa.select(tables.recent)).all() == []
     engine.dispose()

@@ -5,10 +5,10 @@ import json
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from exporter.landing.live import failures_json
-from exporter.landing.markup import Markup, el, join, text, visible
-from exporter.landing.sections import LONGEST_NAME, name
-from exporter.recent import Tally
+from exporter.page.handlers import failures_json
+from exporter.page.markup import Markup, el, join, text, visible
+from exporter.page.sections import LONGEST_NAME, name
+from exporter.tracking.tallies import Tally
 from tests.landing_support import Keeping, Reader, ended, failed, html, snapshot
 
 HOSTILE = (

@@ -11,13 +11,15 @@ import pytest
 import sqlalchemy as sa
 
 from exporter.app import layout
-from exporter.counting import Increment
-from exporter.deciding import Changes
-from exporter.exposition import Exposition
-from exporter.ledger import Ledger, LedgerError, LostLeadershipError, State
+from exporter.discovery.tail import Tail
+from exporter.ledger.errors import LedgerError, LostLeadershipError
+from exporter.ledger.ledger import Ledger
+from exporter.metrics.exposition import Exposition
 from exporter.model import FailedRecord, Pulse, ResultStatus, Snapshot
-from exporter.tail import Tail
-from exporter.tracker import Beginning, Outcome, Settlement, Tracked
+from exporter.tracking.counting import Increment
+from exporter.tracking.decision import Changes
+from exporter.tracking.state import State
+from exporter.tracking.tracker import Beginning, Outcome, Settlement, Tracked
 from tests.core_support import NOW, done, series, value
 from tests.inprocess import METRICS
 from tests.postgres_support import Postgres, cut_at_commit

@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from exporter.counting import Increment
-from exporter.deciding import Changes
-from exporter.ledger import KEPT_SETTLED, Layout, Ledger, LedgerError, State
-from exporter.metrics import MetricsConfig, initial_series, siblings
+from exporter.discovery.tail import Tail
+from exporter.ledger.errors import LedgerError
+from exporter.ledger.ledger import KEPT_SETTLED, Layout, Ledger
+from exporter.metrics.families import MetricsConfig, initial_series, siblings
 from exporter.model import Exemplar, FailedRecord, IdcFailure, ResultStatus, Sample
-from exporter.tail import Tail
-from exporter.tracker import Beginning, Outcome, Settlement, Stage, Tracked
+from exporter.tracking.counting import Increment
+from exporter.tracking.decision import Changes
+from exporter.tracking.state import State
+from exporter.tracking.tracker import Beginning, Outcome, Settlement, Stage, Tracked
 from tests.core_support import NOW, done, series, value
 
 PLATFORM = "http://platform.test"

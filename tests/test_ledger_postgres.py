@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from exporter import writing
-from exporter.counting import Increment
-from exporter.deciding import Changes
-from exporter.ledger import Layout, Ledger, LedgerError
+from exporter.discovery.tail import Tail
+from exporter.ledger import statements as writing
+from exporter.ledger.errors import LedgerError
+from exporter.ledger.ledger import Layout, Ledger
+from exporter.ledger.tables import MIGRATIONS
 from exporter.model import Pulse
-from exporter.schema import MIGRATIONS
-from exporter.tail import Tail
-from exporter.tracker import Beginning, Outcome, Settlement, Tracked
+from exporter.tracking.counting import Increment
+from exporter.tracking.decision import Changes
+from exporter.tracking.tracker import Beginning, Outcome, Settlement, Tracked
 from tests.core_support import NOW, series
 from tests.crash.cable import Cable, cable, through
 from tests.postgres_support import Postgres

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from exporter.counting import Increment
-from exporter.deciding import Changes
-from exporter.ledger import Layout, Ledger, LedgerBusyError, LedgerError
-from exporter.schema import MIGRATIONS
-from exporter.tail import Tail
-from exporter.tracker import Beginning, Outcome, Settlement
+from exporter.discovery.tail import Tail
+from exporter.ledger.errors import LedgerBusyError, LedgerError
+from exporter.ledger.ledger import Layout, Ledger
+from exporter.ledger.tables import MIGRATIONS
+from exporter.tracking.counting import Increment
+from exporter.tracking.decision import Changes
+from exporter.tracking.tracker import Beginning, Outcome, Settlement
 from tests.core_support import NOW, series
 
 PLATFORM = "http://platform.test"

@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from exporter.gaps import HOLD
+from exporter.discovery.gaps import HOLD
 from exporter.model import Series
-from exporter.poller import PollConfig
+from exporter.polling.poller import PollConfig
 from exporter.simulator.dialect import Dialect
 from exporter.simulator.documented import DocumentedDialect
 from exporter.simulator.fleet import make_fleet

@@ -13,8 +13,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, rule
 
-from exporter.ledger import LostLeadershipError
-from exporter.poller import PollConfig
+from exporter.ledger.errors import LostLeadershipError
+from exporter.polling.poller import PollConfig
 from tests import test_machine
 from tests.inprocess import Daemon
 from tests.postgres_support import Postgres, cut_at_commit

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from exporter.metrics import (
+from exporter.metrics.families import (
     DURATION_BUCKETS,
     FAMILIES,
     REQUEST_BUCKETS,

@@ -18,8 +18,8 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 from prometheus_client.registry import Collector
 
-from exporter.exposition import Exposition
-from exporter.metrics import FAMILIES, Family, MetricType, bucket_part
+from exporter.metrics.exposition import Exposition
+from exporter.metrics.families import FAMILIES, Family, MetricType, bucket_part
 from exporter.model import Exemplar, HostStatus, Sample, Series, Snapshot
 from tests.metrics_support import (
     BY_NAME,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from exporter.metrics import FAMILIES, MetricsConfig, ProcessMetrics, initial_series, siblings
+from exporter.metrics.families import FAMILIES, MetricsConfig, ProcessMetrics, initial_series, siblings
 from exporter.model import Exemplar, Sample, Series, Snapshot
 from tests.metrics_support import OPENMETRICS, parse_openmetrics, shown
 from tests.rules.tools import MAJORS, program

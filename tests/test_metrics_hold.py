@@ -2,7 +2,7 @@
 
 import pytest
 
-from exporter.exposition import Exposition
+from exporter.metrics.exposition import Exposition
 from exporter.model import Snapshot
 from tests.metrics_support import (
     A_FAIL,

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.exposition import Exposition
-from exporter.metrics import MetricsConfig
+from exporter.metrics.exposition import Exposition
+from exporter.metrics.families import MetricsConfig
 from exporter.model import Exemplar, Sample, Series, Snapshot
 from tests.metrics_support import (
     A_FAIL,

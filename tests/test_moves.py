@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter import moves
-from exporter.counting import Increment
 from exporter.model import Series
+from exporter.tracking import effects
+from exporter.tracking.counting import Increment
 from tests.core_support import series
 
 FINISHED = series("job_records_finished_total", result_status="fail")
@@ -24,15 +24,15 @@ several = st.lists(
 def test_the_text_is_short() -> None:
     """A one needs no number, a whole number no point."""
     increments = [Increment(series=FINISHED), Increment(series=HOSTS, value=12.0)]
-    assert moves.written(increments, NUMBERS) == "3,18:12"
-    assert moves.written([Increment(series=HOSTS, value=3.217)], NUMBERS) == "18:3.217"
-    assert moves.written([], NUMBERS) == ""
+    assert effects.written(increments, NUMBERS) == "3,18:12"
+    assert effects.written([Increment(series=HOSTS, value=3.217)], NUMBERS) == "18:3.217"
+    assert effects.written([], NUMBERS) == ""
 
 
 def test_what_moves_one_series_twice_adds_up() -> None:
     """As it does in the counters."""
-    text = moves.written([Increment(series=FINISHED), Increment(series=FINISHED, value=2.0)], NUMBERS)
-    assert moves.read(text, {3: FINISHED}) == {FINISHED: 3.0}
+    text = effects.written([Increment(series=FINISHED), Increment(series=FINISHED, value=2.0)], NUMBERS)
+    assert effects.read(text, {3: FINISHED}) == {FINISHED: 3.0}
 
 
 @given(several)
@@ -42,20 +42,20 @@ def test_what_was_written_is_read_as_it_was(given_: list[tuple[Series, float]]) 
     sums: dict[Series, float] = {}
     for one, value in given_:
         sums[one] = sums.get(one, 0.0) + value
-    numbers = moves.unnumbered(increments, {})
-    text = moves.written(increments, numbers)
-    assert moves.read(text, {number: one for one, number in numbers.items()}) == sums
+    numbers = effects.unnumbered(increments, {})
+    text = effects.written(increments, numbers)
+    assert effects.read(text, {number: one for one, number in numbers.items()}) == sums
 
 
 def test_a_number_is_never_given_twice() -> None:
     """Those of new series go on behind the highest; what has one keeps it."""
-    first = moves.unnumbered([Increment(series=FINISHED), Increment(series=FINISHED)], {})
+    first = effects.unnumbered([Increment(series=FINISHED), Increment(series=FINISHED)], {})
     assert first == {FINISHED: 1}
-    assert moves.unnumbered([Increment(series=HOSTS), Increment(series=FINISHED)], first) == {HOSTS: 2}
+    assert effects.unnumbered([Increment(series=HOSTS), Increment(series=FINISHED)], first) == {HOSTS: 2}
 
 
 @pytest.mark.parametrize("text", ["x", "3,", "99", "3:much"])
 def test_what_was_never_written_is_an_error(text: str) -> None:
     """A damaged row is not taken for a proof."""
     with pytest.raises((ValueError, KeyError)):
-        moves.read(text, {3: FINISHED})
+        effects.read(text, {3: FINISHED})

@@ -35,122 +35,122 @@ class Mutant:
 MUTANTS = (
     Mutant(
         name="the cursor moves past a late row",
-        file="gaps.py",
+        file="discovery/gaps.py",
         old="(gap.missing > gap.holes or not gap.low_known)",
         new="False",
     ),
     Mutant(
         name="records without rows are not looked at again",
-        file="gaps.py",
+        file="discovery/gaps.py",
         old="if _held(gap, now) or not (gap.missing or (gap.holes and not gap.is_check)):",
         new="if True:",
     ),
     Mutant(
         name="ties are ignored",
-        file="tail.py",
+        file="discovery/tail.py",
         old="fresh = tuple(item for item in page.items if item.id not in known)",
         new="fresh = tuple(item for item in page.items if item.id not in known and item.start not in"
         " {other.start for other in page.items if other.id in known})",
     ),
     Mutant(
         name="dedupe in memory only",
-        file="ledger.py",
-        old="            for chunk in writing.chunks([id_ for id_ in ids if id_ not in known]):",
+        file="ledger/ledger.py",
+        old="            for chunk in statements.chunks([id_ for id_ in ids if id_ not in known]):",
         new="            for chunk in []:",
         more=(
             (
-                "counted = set(writing.counted(connection, ids))",
+                "counted = set(statements.counted(connection, ids))",
                 "counted = set(self.state.followed) - set(ids)",
             ),
             (
-                "        writing.settle(connection, settlements, moved, now)\n",
+                "        statements.settle(connection, settlements, moved, now)\n",
                 (
-                    "        there = set(writing.counted(connection, ids))\n"
+                    "        there = set(statements.counted(connection, ids))\n"
                     "        new = [x for x in settlements if x.id not in there]\n"
-                    "        writing.settle(connection, new, moved[: len(new)], now)\n"
+                    "        statements.settle(connection, new, moved[: len(new)], now)\n"
                 ),
             ),
         ),
     ),
     Mutant(
         name="increments outside the transaction",
-        file="ledger.py",
-        old="        writing.settle(connection, settlements, moved, now)\n",
-        new="        writing.settle(connection, settlements, moved, now)\n        connection.commit()\n",
+        file="ledger/ledger.py",
+        old="        statements.settle(connection, settlements, moved, now)\n",
+        new="        statements.settle(connection, settlements, moved, now)\n        connection.commit()\n",
     ),
     Mutant(
         name="memory is replaced before the commit has ended",
-        file="ledger.py",
+        file="ledger/ledger.py",
         old="            self._notify(connection)\n        self.state = state\n        return state\n",
         new="            self._notify(connection)\n            self.state = state\n        return state\n",
     ),
     Mutant(
         name="memory moves on before the commit",
-        file="poller.py",
+        file="polling/poller.py",
         old="        await self._commit(await asyncio.to_thread(self._decided, gathered))\n",
         new="        changes = self._decided(gathered)\n        self._tail = changes.tail\n"
         "        await self._commit(changes)\n",
     ),
     Mutant(
         name="open records are forgotten when they leave the tail",
-        file="tracker.py",
+        file="tracking/tracker.py",
         old="if not soon < item.due <= never)",
         new="if not soon < item.due <= never and now < item.found + 60)",
     ),
     Mutant(
         name="a record settles before its hosts",
-        file="tracker.py",
+        file="tracking/tracker.py",
         old="settled = is_complete(record, results) or _waited_enough(tracked, results, waited, rules)",
         new="settled = True",
     ),
     Mutant(
         name="rows of a page are the results though the record ended later",
-        file="tracker.py",
+        file="tracking/tracker.py",
         old="    if ended is None or (ended.start, ended.end) != (record.start, record.end):",
         new="    if ended is None:",
     ),
     Mutant(
         name="the rest of a gap starves behind wider ones",
-        file="tail.py",
+        file="discovery/tail.py",
         old="return now - gap.due if now - gap.due > PATIENCE else 0.0",
         new="return 0.0",
     ),
     Mutant(
         name="the baseline counts",
-        file="tracker.py",
+        file="tracking/tracker.py",
         old="    return record.end is None or not tracked.horizon < record.end <= clock.platform",
         new="    return False",
     ),
     Mutant(
         name="a host counts once a row",
-        file="counting.py",
+        file="tracking/counting.py",
         old='key = row.host_id or f"\\0row {number}"',
         new='key = f"\\0row {number}"',
     ),
     Mutant(
         name="an escaped backslash hides the end of an output",
-        file="sieve.py",
+        file="jobapi/json_filter.py",
         old='return data.replace(rb"\\\\", b"..").replace(rb"\\"", b"..")',
         new='return data.replace(rb"\\"", b"..")',
         tests=("tests/test_sieve.py",),
     ),
     Mutant(
         name="an output is cut between two surrogates",
-        file="sieve.py",
+        file="jobapi/json_filter.py",
         old="(?:\\\\u[dD][89abAB][0-9a-fA-F]{2})?(?:",
         new="(?:",
         tests=("tests/test_sieve.py",),
     ),
     Mutant(
         name="zero first by who scrapes",
-        file="exposition.py",
+        file="metrics/exposition.py",
         old="        first = bisect_right(self._held, now, key=lambda group: group.born + self._zero_hold)\n",
         new="        first = len(self._held)\n",
         tests=("tests/test_metrics_hold.py",),
     ),
     Mutant(
         name="an IDC is born without its other statuses",
-        file="metrics.py",
+        file="metrics/families.py",
         old='        case "job_host_results_total" | "job_idc_records_total":',
         new='        case "nothing":',
         tests=("tests/test_metrics.py",),

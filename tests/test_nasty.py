@@ -20,12 +20,13 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from exporter import fields, logs
-from exporter.api import JobApi
-from exporter.exposition import Exposition
-from exporter.landing.live import Landing
-from exporter.landing.sections import Site
-from exporter.poller import PollConfig
+from exporter import logs
+from exporter.jobapi import fields
+from exporter.jobapi.client import JobApi
+from exporter.metrics.exposition import Exposition
+from exporter.page.handlers import Landing
+from exporter.page.sections import Site
+from exporter.polling.poller import PollConfig
 from tests.core_support import logging_kept
 from tests.inprocess import PLATFORM, RULES, Clock, Daemon
 from tests.landing_support import Reader
@@ -59,7 +60,7 @@ class Platform:
     ids: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        # Without NUL, which makes an id unreadable: see the head of `wire.py`.
+        # Without NUL, which makes an id unreadable: see the head of `decoder.py`.
         self.ids = [
             f"{number}{word}".replace("\0", "")[: fields.MAX_ID] for number, word in enumerate(self.words)
         ]

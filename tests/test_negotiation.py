@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.negotiation import Format, accepts_gzip, choose_format
+from exporter.metrics.negotiation import Format, accepts_gzip, choose_format
 
 TEXT, OM1, OM0 = Format.TEXT, Format.OPENMETRICS_1_0_0, Format.OPENMETRICS_0_0_1
 OM = "application/openmetrics-text"

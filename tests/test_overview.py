@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from exporter.ledger import State
+from exporter.discovery.tail import Tail
 from exporter.model import Series
-from exporter.overview import pending_results, platform_gauges
-from exporter.tail import Tail
-from exporter.tracker import Clock, Rules, Stage, Tracked
+from exporter.tracking.gauges import pending_results, platform_gauges
+from exporter.tracking.state import State
+from exporter.tracking.tracker import Clock, Rules, Stage, Tracked
 from tests.core_support import NOW, series
 
 OLDEST = "job_record_oldest_open_start_timestamp_seconds"

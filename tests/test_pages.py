@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.pages import PROBE, Order, PageRequest, covered, page_at
+from exporter.discovery.pages import PROBE, Order, PageRequest, covered, page_at
 from exporter.simulator.record import RecordSpec
 from exporter.simulator.world import World
 from tests.core_support import NOW, page

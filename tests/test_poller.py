@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from exporter.api import (
+from exporter.jobapi.errors import (
     ApiError,
     ConnectError,
     CredentialsError,
@@ -16,9 +16,9 @@ from exporter.api import (
     NotUnderstoodError,
     PlatformFailure,
 )
-from exporter.gathering import LOST_AFTER
 from exporter.model import Page
-from exporter.poller import MAX_BACKOFF, Poller
+from exporter.polling.fetch import LOST_AFTER
+from exporter.polling.poller import MAX_BACKOFF, Poller
 from tests.core_support import Asked, Life, life, series
 from tests.inprocess import RULES
 

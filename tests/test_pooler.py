@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from exporter.ledger import Ledger, LedgerError, LostLeadershipError
+from exporter.ledger.errors import LedgerError, LostLeadershipError
+from exporter.ledger.ledger import Ledger
 from tests.core_support import NOW
 from tests.postgres_support import Postgres
 from tests.test_leadership import LAYOUT, PLATFORM, expire, finished, settle

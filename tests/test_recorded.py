@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 
-from exporter.api import ApiError, JobApi, RecordNotFound
+from exporter.jobapi.client import JobApi
+from exporter.jobapi.errors import ApiError, RecordNotFound
 from exporter.model import Page, Record, Results
 from tests.recorded_http import FOLDER, Deaf, config, recordings
 

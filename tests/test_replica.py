@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 import pytest
 from structlog.testing import capture_logs
 
-from exporter.ledger import LedgerError, LostLeadershipError
-from exporter.replica import BEATS, BREAK_OFF, GIVE_UP, Replica, lease_of
+from exporter.ledger.errors import LedgerError, LostLeadershipError
+from exporter.polling.replica import BEATS, BREAK_OFF, GIVE_UP, Replica, lease_of
 
 T = TypeVar("T")
 LATENCY = 0.05  # seconds that the database takes for anything, unless a test says else

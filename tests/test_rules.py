@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from exporter.metrics import FAMILIES, MetricType
+from exporter.metrics.families import FAMILIES, MetricType
 from tests.rules.shorten import shorten_config, shorten_duration, shorten_expression, shorten_rules
 from tests.rules.tools import MAJORS, ROOT, program
 

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from exporter import shapes, wire
-from exporter.sieve import SHORT, Body, Sieve
+from exporter.jobapi import decoder as wire
+from exporter.jobapi import schema
+from exporter.jobapi.json_filter import SHORT, Body, Sieve
 from tests.test_wire_properties import BODIES, KEYS, mutations
 
 LONG = SHORT * 2
@@ -169,5 +170,5 @@ def test_a_long_text_that_is_read_is_tried_only_as_it_doubles() -> None:
 
 def test_every_field_that_is_read_is_needed() -> None:
     """What a decoder names is kept, whatever its length; a message only of an error, which is never long."""
-    assert {"hosts", "recordId", "hostId", "idcName", "status", "List", "TotalCount"} <= shapes.NEEDED
-    assert not shapes.NEEDED & {"stdout", "stderr", "script", "parameters", "message"}
+    assert {"hosts", "recordId", "hostId", "idcName", "status", "List", "TotalCount"} <= schema.NEEDED
+    assert not schema.NEEDED & {"stdout", "stderr", "script", "parameters", "message"}

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from exporter.ledger import Ledger, LedgerError
-from exporter.tracker import Outcome, Settlement, Tracked
+from exporter.ledger.errors import LedgerError
+from exporter.ledger.ledger import Ledger
+from exporter.tracking.tracker import Outcome, Settlement, Tracked
 from tests.core_support import NOW
 from tests.crash.cable import Cable, cable, through
 from tests.crash.harness import attempts

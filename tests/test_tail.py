@@ -8,13 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.gaps import HOLD, MAX_PAGE_SIZE, open_gap
-from exporter.model import Page, PageItem
-from exporter.pages import Order, PageRequest
-from exporter.simulator.fleet import Host
-from exporter.simulator.record import RecordSpec
-from exporter.simulator.world import World
-from exporter.tail import (
+from exporter.discovery.gaps import HOLD, MAX_PAGE_SIZE, open_gap
+from exporter.discovery.pages import Order, PageRequest
+from exporter.discovery.tail import (
     ADD_UP,
     IDLE_RECHECKS,
     PAGE_BYTES,
@@ -32,6 +28,10 @@ from exporter.tail import (
     too_heavy,
     weighed,
 )
+from exporter.model import Page, PageItem
+from exporter.simulator.fleet import Host
+from exporter.simulator.record import RecordSpec
+from exporter.simulator.world import World
 from tests.core_support import HOSTS, NOW, item, page
 
 RECHECK = 300.0

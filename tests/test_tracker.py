@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from exporter.counting import Buckets
 from exporter.model import Ended, ExecuteStatus, HostStatus, PageItem, Record, Results, ResultStatus
-from exporter.tracker import (
+from exporter.tracking.counting import Buckets
+from exporter.tracking.tracker import (
     MAX_LOOK_INTERVAL,
     RESULTS_LIMIT,
     STAGES,

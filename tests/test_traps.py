@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.gaps import HOLD
+from exporter.discovery.gaps import HOLD
 from exporter.simulator.dialect import Dialect
 from exporter.simulator.documented import DocumentedDialect
 from exporter.simulator.observed import ObservedDialect

@@ -3,13 +3,13 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from exporter.discovery.pages import Order, PageRequest
+from exporter.discovery.scan import Walk, heavy, next_page, read, share, skipped
+from exporter.discovery.tail import Tail
 from exporter.model import Page, PageItem
-from exporter.pages import Order, PageRequest
 from exporter.simulator.record import RecordSpec
 from exporter.simulator.world import Order as WorldOrder
 from exporter.simulator.world import World
-from exporter.tail import Tail
-from exporter.walk import Walk, heavy, next_page, read, share, skipped
 from tests.core_support import HOSTS, NOW
 
 ORDERS: dict[WorldOrder, Order] = {"asc": Order.ASC, "desc": Order.DESC}

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from exporter.web import Web
-from exporter.webauth import PER_CLIENT, QUEUE, WORKERS, Logins, Users, Verdict
-from exporter.webconfig import RateConfig
-from exporter.webpolicy import RateLimit
+from exporter.web.auth import PER_CLIENT, QUEUE, WORKERS, Logins, Users, Verdict
+from exporter.web.config import RateConfig
+from exporter.web.reload import RateLimit
+from exporter.web.server import Web
 from tests.web_support import (
     Answer,
     Counting,

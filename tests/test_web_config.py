@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.webauth import Logins
-from exporter.webconfig import FileConfig, HttpConfig, RateConfig, WebError, parse
-from exporter.webpolicy import build
+from exporter.web.auth import Logins
+from exporter.web.config import FileConfig, HttpConfig, RateConfig, WebError, parse
+from exporter.web.reload import build
 from tests.web_support import hashed
 
 ALICE = hashed("open sesame")

@@ -15,8 +15,9 @@ from aiohttp import web as aio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.web import PIECE, Limits, Web, text
-from exporter.webclients import Places, client_of
+from exporter.web.clients import Places, client_of
+from exporter.web.listener import Limits
+from exporter.web.server import PIECE, Web, text
 from tests.web_support import Answer, closed, connected, get, read_answer, request, serving, shown, until
 
 BIG = shown(body=b"x" * 8_000_000)  # more than the kernel takes for a client that does not read

@@ -13,7 +13,8 @@ import trustme
 from aiohttp import web as aio
 from structlog.testing import capture_logs
 
-from exporter.web import Limits, text
+from exporter.web.listener import Limits
+from exporter.web.server import text
 from tests.web_support import closed, connected, get, read_answer, request, serving, shown, until
 
 SHORT = 0.3  # seconds: each test makes only the deadline short that it is about, and a busy machine may pause

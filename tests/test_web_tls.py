@@ -17,9 +17,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from structlog.testing import capture_logs
 
-from exporter.web import WebError
-from exporter.webauth import Logins
-from exporter.webpolicy import Watcher
+from exporter.web.auth import Logins
+from exporter.web.config import WebError
+from exporter.web.reload import Watcher
 from tests.web_support import connected, get, hashed, read_answer, request, rewrite, serving, shown
 
 CA = trustme.CA()

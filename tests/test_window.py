@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from exporter.window import Window, WindowError, instant, shown, window
+from exporter.settings.time_range import Window, WindowError, instant, shown, window
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC).timestamp()
 

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from exporter import wire
+from exporter.jobapi import decoder
 from exporter.model import (
     Ended,
     ExecuteStatus,
@@ -50,15 +50,15 @@ WHOLE = Record(
 
 
 def record(**changes: Any) -> Record:
-    return wire.decode_record(dump({**DOCUMENTED, **changes}), zone=UTC)
+    return decoder.decode_record(dump({**DOCUMENTED, **changes}), zone=UTC)
 
 
 def page(content: Any, number: int = 1, size: int = 20) -> Page:
-    return wire.decode_page(dump(content), number=number, size=size, zone=UTC)
+    return decoder.decode_page(dump(content), number=number, size=size, zone=UTC)
 
 
 def results(content: Any) -> Results:
-    return wire.decode_results(dump(content), zone=UTC)
+    return decoder.decode_results(dump(content), zone=UTC)
 
 
 def dump(value: Any) -> bytes:
@@ -89,15 +89,15 @@ def test_an_observed_record_is_read_whole() -> None:
         "module_name": "pattern",
     }
     observed = {names.get(key, key): value for key, value in DOCUMENTED.items()}
-    assert wire.decode_record(dump(wrapped(observed)), zone=UTC) == WHOLE
+    assert decoder.decode_record(dump(wrapped(observed)), zone=UTC) == WHOLE
 
 
 def test_a_record_of_an_id_alone_is_open_and_says_nothing_else() -> None:
     """Every field but the id is optional."""
     expected = Record(id="r1", execute_status=ExecuteStatus.DOING)
-    assert wire.decode_record(b'{"id":"r1"}', zone=UTC) == expected
+    assert decoder.decode_record(b'{"id":"r1"}', zone=UTC) == expected
     nulls = dict.fromkeys(DOCUMENTED) | {"id": "r1"}
-    assert wire.decode_record(dump(nulls), zone=UTC) == expected
+    assert decoder.decode_record(dump(nulls), zone=UTC) == expected
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_a_result_without_end_and_execute_status_is_still_open() -> None:
 def test_times_of_every_kind(text: str | None, moment: float | None) -> None:
     """Offsets count, times without one are meant in the configured zone, and zero times are none."""
     body = dump({**DOCUMENTED, "start_time": text})
-    told = wire.decode_record(body, zone=ZoneInfo("Europe/Berlin"))
+    told = decoder.decode_record(body, zone=ZoneInfo("Europe/Berlin"))
     assert told.start == moment
     assert told.unknown_fields == ()
 
@@ -175,7 +175,9 @@ def test_times_that_cannot_be_read_are_named(text: str) -> None:
 )
 def test_times_at_the_ends_of_the_calendar_are_times(text: str) -> None:
     """No time that can be written breaks the reading of its record."""
-    assert wire.decode_record(dump({**DOCUMENTED, "end_time": text}), zone=ZoneInfo("America/New_York")).end
+    assert decoder.decode_record(
+        dump({**DOCUMENTED, "end_time": text}), zone=ZoneInfo("America/New_York")
+    ).end
 
 
 @pytest.mark.parametrize(
@@ -243,7 +245,9 @@ def test_a_field_of_the_wrong_type_costs_only_itself(field: str) -> None:
 
 def test_a_wrong_type_in_the_observed_spelling_has_the_same_name() -> None:
     """Both dialects are counted under the documented name."""
-    told = wire.decode_record(dump(wrapped({"id": "r1", "startTime": 5, "executeStatus": "doing"})), zone=UTC)
+    told = decoder.decode_record(
+        dump(wrapped({"id": "r1", "startTime": 5, "executeStatus": "doing"})), zone=UTC
+    )
     assert told.unknown_fields == ("start_time",)
 
 
@@ -256,7 +260,7 @@ def test_strange_ids_are_ids(record_id: str) -> None:
 @pytest.mark.parametrize("record_id", ["", "x" * 65, None, 5, ["a"], "a\0b"])
 def test_a_record_without_a_readable_id_is_not_understood(record_id: object) -> None:
     """A record that cannot be told apart is refused."""
-    with pytest.raises(wire.DecodeError, match="readable id"):
+    with pytest.raises(decoder.DecodeError, match="readable id"):
         record(id=record_id)
 
 
@@ -359,7 +363,7 @@ def test_a_total_that_counts_nothing_is_not_told(total: int) -> None:
 def test_a_platform_that_caps_the_page_size_is_refused() -> None:
     """Pages smaller than asked would be read with gaps, so the message says which size to set."""
     body = {"list": [], "pageNo": 4, "pageSize": 20, "pageCount": 8, "totalCount": 158}
-    with pytest.raises(wire.DecodeError, match=r"set api\.page-size to 20"):
+    with pytest.raises(decoder.DecodeError, match=r"set api\.page-size to 20"):
         page(body, number=4, size=50)
     short = {"list": [], "pageNo": 4, "pageSize": 8, "pageCount": 4, "totalCount": 158}
     assert page(short, number=4, size=50).total == 158
@@ -398,7 +402,7 @@ def test_items_without_an_id_are_counted() -> None:
 )
 def test_a_page_with_a_wrong_frame_is_refused(content: object) -> None:
     """Numbers and list of a page must have their types: nothing can be done without them."""
-    with pytest.raises(wire.DecodeError, match="wrong type"):
+    with pytest.raises(decoder.DecodeError, match="wrong type"):
         page(content)
 
 
@@ -407,15 +411,15 @@ def test_a_page_with_a_wrong_frame_is_refused(content: object) -> None:
 )
 def test_json_that_is_no_page_is_refused(content: object) -> None:
     """Neither list nor total means that something else answers."""
-    with pytest.raises(wire.DecodeError, match="instead of a page"):
+    with pytest.raises(decoder.DecodeError, match="instead of a page"):
         page(content)
 
 
 @pytest.mark.parametrize("content", [[], None, 5, "x", wrapped(None), wrapped([DOCUMENTED])])
 def test_json_that_is_no_record_is_refused(content: object) -> None:
     """A record is an object."""
-    with pytest.raises(wire.DecodeError, match="no object"):
-        wire.decode_record(dump(content), zone=UTC)
+    with pytest.raises(decoder.DecodeError, match="no object"):
+        decoder.decode_record(dump(content), zone=UTC)
 
 
 @pytest.mark.parametrize(
@@ -484,25 +488,25 @@ def test_bad_rows_cost_only_themselves() -> None:
 )
 def test_json_that_is_no_result_is_refused(content: object) -> None:
     """One object is a row only if it names a host."""
-    with pytest.raises(wire.DecodeError, match="instead of results"):
+    with pytest.raises(decoder.DecodeError, match="instead of results"):
         results(content)
 
 
 @pytest.mark.parametrize(
     ("message", "error"),
     [
-        ("record not found", wire.NotFound),
-        ("Record Not Found ", wire.NotFound),
-        ("invalid user", wire.AuthError),
-        ("invalid authorization data", wire.AuthError),
-        ("dial tcp 127.0.0.1:3306: connect: connection refused", wire.PlatformError),
+        ("record not found", decoder.NotFound),
+        ("Record Not Found ", decoder.NotFound),
+        ("invalid user", decoder.AuthError),
+        ("invalid authorization data", decoder.AuthError),
+        ("dial tcp 127.0.0.1:3306: connect: connection refused", decoder.PlatformError),
     ],
 )
-def test_a_status_error_is_the_platforms_own(message: str, error: type[wire.PlatformError]) -> None:
+def test_a_status_error_is_the_platforms_own(message: str, error: type[decoder.PlatformError]) -> None:
     """An error in an envelope is told as such, with its kind."""
     for content in (wrapped(None, "error", message), {"status": "ERROR", "message": message}):
         for decode in (page, results):
-            with pytest.raises(wire.PlatformError) as caught:
+            with pytest.raises(decoder.PlatformError) as caught:
                 decode(content)
             assert type(caught.value) is error
             assert caught.value.message == message.strip()
@@ -511,13 +515,13 @@ def test_a_status_error_is_the_platforms_own(message: str, error: type[wire.Plat
 @pytest.mark.parametrize("message", ["", None, 5, {"a": 1}])
 def test_an_error_may_come_without_a_message(message: object) -> None:
     """What cannot be quoted is said in our words."""
-    with pytest.raises(wire.PlatformError, match="an error without a message"):
+    with pytest.raises(decoder.PlatformError, match="an error without a message"):
         page({"status": "error", "message": message, "content": None})
 
 
 def test_messages_of_the_platform_are_short_and_on_one_line() -> None:
     """SQL, control characters and escape sequences do not reach a log as they are."""
-    with pytest.raises(wire.PlatformError) as caught:
+    with pytest.raises(decoder.PlatformError) as caught:
         page(wrapped(None, "error", "Error 1064:\n\x1b[31m near\u2028'" + "x" * 500))
     assert caught.value.message.startswith(r"Error 1064:\n\x1b[31m near\u2028'xxx")
     assert len(caught.value.message) == 200
@@ -525,7 +529,7 @@ def test_messages_of_the_platform_are_short_and_on_one_line() -> None:
 
 def test_a_content_with_another_status_is_an_error() -> None:
     """Only success means success."""
-    with pytest.raises(wire.PlatformError, match="partly"):
+    with pytest.raises(decoder.PlatformError, match="partly"):
         page(wrapped({"List": [], "TotalCount": 0}, "failed", "partly"))
 
 
@@ -549,7 +553,7 @@ def test_a_content_with_another_status_is_an_error() -> None:
 def test_what_is_no_json_is_said_without_its_content(body: bytes, seen: str) -> None:
     """Only DecodeError comes out, and it says what was seen without quoting it."""
     for decode in (page, results):
-        with pytest.raises(wire.DecodeError, match=seen) as caught:
+        with pytest.raises(decoder.DecodeError, match=seen) as caught:
             decode(body)
         assert "sec" not in str(caught.value).replace("seconds", "")
 
@@ -562,7 +566,7 @@ def test_invalid_utf8_costs_only_its_row() -> None:
 
 def test_of_doubled_keys_the_last_counts() -> None:
     """Doubled keys are read like any parser reads them."""
-    assert wire.decode_record(b'{"id":"r1","id":"r2"}', zone=UTC).id == "r2"
+    assert decoder.decode_record(b'{"id":"r1","id":"r2"}', zone=UTC).id == "r2"
 
 
 def test_unneeded_fields_are_never_looked_at() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter import wire
+from exporter.jobapi import decoder
 from exporter.model import Page, Record, Results
 from tests.recorded_http import recordings
 
@@ -67,7 +67,7 @@ def read_everywhere(body: bytes) -> None:
     for decode in (_page, _record, _results):
         try:
             value = decode(body)
-        except (wire.DecodeError, wire.PlatformError) as error:
+        except (decoder.DecodeError, decoder.PlatformError) as error:
             said = str(error)
         else:
             check(value)
@@ -96,15 +96,15 @@ def check(value: Page | Record | Results) -> None:
 
 
 def _page(body: bytes) -> Page:
-    return wire.decode_page(body, number=1, size=20, zone=UTC)
+    return decoder.decode_page(body, number=1, size=20, zone=UTC)
 
 
 def _record(body: bytes) -> Record:
-    return wire.decode_record(body, zone=UTC)
+    return decoder.decode_record(body, zone=UTC)
 
 
 def _results(body: bytes) -> Results:
-    return wire.decode_results(body, zone=UTC)
+    return decoder.decode_results(body, zone=UTC)
 
 
 @given(mutations())

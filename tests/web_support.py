@@ -11,9 +11,9 @@ from typing import Any
 
 import bcrypt
 
-from exporter.exposition import Scrape
-from exporter.web import Web, WebConfig
-from exporter.webauth import Logins
+from exporter.metrics.exposition import Scrape
+from exporter.web.auth import Logins
+from exporter.web.server import Web, WebConfig
 
 PATIENCE = 30.0  # seconds until a test that hangs fails
 

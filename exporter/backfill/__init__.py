@@ -18,10 +18,10 @@ The parts, each importing only those before it:
 
 grid      when a record counts, the times of the samples; PURE
 sums      increments in the order of time → the points of each label set; PURE
-partial   the work file
-seam      where live counting began, and which records are its own
-reading   platform → work file
-writing   work file → output
+workfile  the work file
+boundary  where live counting began, and which records are its own
+reader    platform → work file
+writer    work file → output
 progress  how far it is
 command   flags, one line for what cannot be done
 """

@@ -12,19 +12,19 @@ from pathlib import Path
 from rich.console import Console
 
 from exporter import app, logs
-from exporter.api import JobApi, Silent
+from exporter.backfill.boundary import Live, live
 from exporter.backfill.grid import BackfillError, Grid, grid
-from exporter.backfill.partial import Partial, opened
 from exporter.backfill.progress import Shown
-from exporter.backfill.reading import Reader, ReadingConfig, answered
-from exporter.backfill.seam import Live, live
+from exporter.backfill.reader import Reader, ReadingConfig, answered
 from exporter.backfill.sums import filled_families
-from exporter.backfill.writing import Labels, Text, output, refuse_existing, summed
-from exporter.flags import names, parsed_some
-from exporter.metrics import MetricsConfig
+from exporter.backfill.workfile import Partial, opened
+from exporter.backfill.writer import Labels, Text, output, refuse_existing, summed
+from exporter.jobapi.client import JobApi, Silent
+from exporter.metrics.families import MetricsConfig
 from exporter.settings import Settings, SettingsError, load
+from exporter.settings.flags import names, parsed_some
 from exporter.settings.parsers import duration
-from exporter.window import AHEAD, Window, shown, window
+from exporter.settings.time_range import AHEAD, Window, shown, window
 
 MAX_STEP = 300.0  # seconds: what is older than that is no value any more to Prometheus
 _LABEL = re.compile(r"((?!__)[a-zA-Z_][a-zA-Z0-9_]*)=(.+)", re.DOTALL)  # __ is Prometheus' own

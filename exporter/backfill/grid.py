@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from exporter.model import Record
-from exporter.window import Window
+from exporter.settings.time_range import Window
 
 
 class BackfillError(Exception):

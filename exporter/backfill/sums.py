@@ -6,10 +6,10 @@ A point is what one part of a label set has grown by at one step; steps without 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from exporter.counting import Folding, Increment
-from exporter.metrics import Family, MetricsConfig, Origin, families, initial_series, siblings
+from exporter.metrics.families import Family, MetricsConfig, Origin, families, initial_series, siblings
+from exporter.metrics.rendering import showable
 from exporter.model import Series
-from exporter.rendering import showable
+from exporter.tracking.counting import Folding, Increment
 
 LAG = "job_exporter_count_lag_seconds"  # how late the exporter was: here there was none
 DISCOVERED = "job_records_discovered_total"

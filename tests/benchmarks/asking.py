@@ -10,9 +10,10 @@ from datetime import UTC
 import httpx
 from httpx_aiohttp import AiohttpTransport
 
-from exporter.api import PATHS, ApiConfig, Endpoint, JobApi, PageCost
-from exporter.connection import Authenticator, Requests, aiohttp_transport, http_client
-from exporter.metrics import ProcessMetrics
+from exporter.jobapi.client import PATHS, JobApi, PageCost
+from exporter.jobapi.errors import Endpoint
+from exporter.jobapi.transport import ApiConfig, Authenticator, Requests, aiohttp_transport, http_client
+from exporter.metrics.families import ProcessMetrics
 from exporter.model import Page, Record, Results
 
 IN_FLIGHT = 8

@@ -11,12 +11,13 @@ import sys
 import time
 from pathlib import Path
 
-from exporter.api import PageCost
 from exporter.backfill.command import backfill
 from exporter.backfill.grid import grid
-from exporter.backfill.partial import Partial
-from exporter.backfill.reading import Reader, ReadingConfig
-from exporter.backfill.writing import Text, output, summed
+from exporter.backfill.reader import Reader, ReadingConfig
+from exporter.backfill.workfile import Partial
+from exporter.backfill.writer import Text, output, summed
+from exporter.discovery.pages import Order, covered
+from exporter.jobapi.client import PageCost
 from exporter.model import (
     ExecuteStatus,
     HostResult,
@@ -27,8 +28,7 @@ from exporter.model import (
     Results,
     ResultStatus,
 )
-from exporter.pages import Order, covered
-from exporter.window import Window
+from exporter.settings.time_range import Window
 from tests.benchmarks.measuring import peak, resident
 from tests.benchmarks.simulated import METRICS, RULES
 

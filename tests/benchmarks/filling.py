@@ -12,15 +12,15 @@ import sys
 import time
 from pathlib import Path
 
-from exporter.api import JobApi
 from exporter.app import layout
-from exporter.counting import Counting
-from exporter.deciding import Changes
-from exporter.ledger import Ledger
-from exporter.metrics import ProcessMetrics
+from exporter.discovery.tail import Tail
+from exporter.jobapi.client import JobApi
+from exporter.ledger.ledger import Ledger
+from exporter.metrics.families import ProcessMetrics
 from exporter.model import ExecuteStatus, HostResult, HostStatus, Record, Results, ResultStatus
-from exporter.tail import Tail
-from exporter.tracker import Beginning, Outcome, Settlement
+from exporter.tracking.counting import Counting
+from exporter.tracking.decision import Changes
+from exporter.tracking.tracker import Beginning, Outcome, Settlement
 from tests.benchmarks.asking import api_config
 from tests.benchmarks.measuring import peak, quiet, resident
 from tests.benchmarks.simulated import METRICS, RULES

@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from exporter.app import layout
-from exporter.counting import Increment
-from exporter.deciding import Changes
-from exporter.ledger import Ledger
-from exporter.metrics import MetricsConfig
+from exporter.discovery.tail import Tail
+from exporter.ledger.ledger import Ledger
+from exporter.metrics.families import MetricsConfig
 from exporter.model import ExecuteStatus, Record, ResultStatus, Series
-from exporter.tail import Tail
-from exporter.tracker import Beginning, Outcome, Settlement
+from exporter.tracking.counting import Increment
+from exporter.tracking.decision import Changes
+from exporter.tracking.tracker import Beginning, Outcome, Settlement
 from tests.benchmarks.figures import Figure, Section, plain, shown
 from tests.postgres_support import server
 

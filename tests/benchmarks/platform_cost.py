@@ -3,7 +3,7 @@
 import math
 from datetime import UTC
 
-from exporter import wire
+from exporter.jobapi import decoder
 from exporter.model import ExecuteStatus
 from exporter.simulator.scenarios import Scenario
 from tests.benchmarks import tariff
@@ -47,7 +47,9 @@ class Naive:
 
     def _look_up(self, ids: list[str]) -> None:
         for record_id in ids:
-            record = wire.decode_record(self._platform.answer("record", tariff.LOOK, id=record_id), zone=UTC)
+            record = decoder.decode_record(
+                self._platform.answer("record", tariff.LOOK, id=record_id), zone=UTC
+            )
             if record.execute_status is ExecuteStatus.DONE:
                 self._platform.answer("result", tariff.LOOK, id=record_id)
                 self.counted.add(record_id)
@@ -55,7 +57,7 @@ class Naive:
     def _page(self, number: int, size: int) -> tuple[list[str], int]:
         seconds = tariff.page_seconds(number, size, len(self._platform.world))
         body = self._platform.answer("page", seconds, pageNo=str(number), pageSize=str(size))
-        page = wire.decode_page(body, number=number, size=size, zone=UTC)
+        page = decoder.decode_page(body, number=number, size=size, zone=UTC)
         return [item.id for item in page.items], page.total or 0
 
 

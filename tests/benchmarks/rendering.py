@@ -6,10 +6,10 @@ from itertools import cycle
 import prometheus_client
 from msgspec.structs import replace
 
-from exporter.counting import Increment
-from exporter.exposition import Exposition
-from exporter.metrics import FAMILIES, MetricsConfig, initial_series, siblings
+from exporter.metrics.exposition import Exposition
+from exporter.metrics.families import FAMILIES, MetricsConfig, initial_series, siblings
 from exporter.model import Sample, Series, Snapshot
+from exporter.tracking.counting import Increment
 from tests.benchmarks.figures import Section, at_least, plain
 from tests.benchmarks.measuring import cpu_seconds, median
 

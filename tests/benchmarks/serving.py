@@ -19,16 +19,16 @@ from urllib.parse import urlsplit
 
 import prometheus_client
 
-from exporter.api import JobApi
 from exporter.app import keep_freed_memory, tune_for_latency
-from exporter.deciding import Changes
-from exporter.exposition import Exposition
-from exporter.metrics import ProcessMetrics
+from exporter.discovery.tail import Tail
+from exporter.jobapi.client import JobApi
+from exporter.metrics.exposition import Exposition
+from exporter.metrics.families import ProcessMetrics
 from exporter.model import Sample, Snapshot
-from exporter.poller import Poller
-from exporter.tail import Tail
-from exporter.tracker import Beginning
-from exporter.web import Web, WebConfig
+from exporter.polling.poller import Poller
+from exporter.tracking.decision import Changes
+from exporter.tracking.tracker import Beginning
+from exporter.web.server import Web, WebConfig
 from tests.benchmarks.asking import Question, api_config, fetch_all, own_client
 from tests.benchmarks.measuring import quiet
 from tests.benchmarks.rendering import client_registry, idc_series, increments

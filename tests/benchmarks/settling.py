@@ -9,14 +9,15 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from exporter.api import JobApi
 from exporter.app import keep_freed_memory, layout, tune_for_latency
-from exporter.deciding import Changes
-from exporter.exposition import Exposition
-from exporter.ledger import Ledger, State
-from exporter.metrics import ProcessMetrics
+from exporter.jobapi.client import JobApi
+from exporter.ledger.ledger import Ledger
+from exporter.metrics.exposition import Exposition
+from exporter.metrics.families import ProcessMetrics
 from exporter.model import Snapshot
-from exporter.poller import PollConfig, Poller
+from exporter.polling.poller import PollConfig, Poller
+from exporter.tracking.decision import Changes
+from exporter.tracking.state import State
 from tests.benchmarks.asking import (
     NotingApi,
     Question,

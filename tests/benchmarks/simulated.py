@@ -1,6 +1,7 @@
 """The real poller and ledger against the simulated world, in simulated time: counts, not speed.
 
-Requests go through a dialect of the simulator and `exporter.wire`; only HTTP is left out. An hour takes
+Requests go through a dialect of the simulator and `exporter.jobapi.decoder`; only HTTP is left out. An hour
+takes
 seconds.
 """
 
@@ -12,21 +13,22 @@ from dataclasses import dataclass, field
 from datetime import UTC
 from pathlib import Path
 
-from exporter import wire
-from exporter.api import PageCost
 from exporter.app import layout
-from exporter.counting import Buckets
-from exporter.deciding import Changes
-from exporter.ledger import Ledger, State
-from exporter.metrics import HOST_BUCKETS, LAG_BUCKETS, MetricsConfig, ProcessMetrics
+from exporter.jobapi import decoder
+from exporter.jobapi.client import PageCost
+from exporter.ledger.ledger import Ledger
+from exporter.metrics.families import HOST_BUCKETS, LAG_BUCKETS, MetricsConfig, ProcessMetrics
 from exporter.model import Page, Record, Results, Snapshot
-from exporter.poller import PollConfig, Poller
+from exporter.polling.poller import PollConfig, Poller
 from exporter.simulator.config import SimulatorConfig
 from exporter.simulator.dialect import Dialect, Endpoint
 from exporter.simulator.scenarios import Scenario
 from exporter.simulator.traffic import Traffic
 from exporter.simulator.world import World
-from exporter.tracker import Outcome, Rules
+from exporter.tracking.counting import Buckets
+from exporter.tracking.decision import Changes
+from exporter.tracking.state import State
+from exporter.tracking.tracker import Outcome, Rules
 from tests.benchmarks import tariff
 
 START = 1_800_000_000.0  # any moment will do
@@ -99,16 +101,16 @@ class SimulatedPlatform:
         tariffed = tariff.page_seconds(number, size, len(self.world))
         seconds = tariffed if self.page_price is None else self.page_price
         body = self.answer("page", seconds, pageNo=str(number), pageSize=str(size))
-        page = wire.decode_page(body, number=number, size=size, zone=UTC)
+        page = decoder.decode_page(body, number=number, size=size, zone=UTC)
         return page, PageCost(seconds=seconds if self.priced else 0.0, size=len(body))
 
     async def record(self, record_id: str) -> Record:
         """As `JobApi.record`."""
-        return wire.decode_record(self.answer("record", tariff.LOOK, id=record_id), zone=UTC)
+        return decoder.decode_record(self.answer("record", tariff.LOOK, id=record_id), zone=UTC)
 
     async def results(self, record_id: str) -> Results:
         """As `JobApi.results`."""
-        return wire.decode_results(self.answer("result", tariff.LOOK, id=record_id), zone=UTC)
+        return decoder.decode_results(self.answer("result", tariff.LOOK, id=record_id), zone=UTC)
 
 
 class WatchedLedger(Ledger):

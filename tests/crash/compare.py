@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from exporter.metrics import MetricsConfig, Origin, families
+from exporter.metrics.families import MetricsConfig, Origin, families
 from exporter.simulator.truth import RecordTruth, idc_outcomes
 from exporter.simulator.world import World
 from tests.crash.harness import Key, LedgerRows, Scrape, key

@@ -18,11 +18,11 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from exporter.counting import Increment
-from exporter.deciding import Changes
-from exporter.ledger import Layout, Ledger
-from exporter.tail import Tail
-from exporter.tracker import Beginning, Outcome, Settlement, Tracked
+from exporter.discovery.tail import Tail
+from exporter.ledger.ledger import Layout, Ledger
+from exporter.tracking.counting import Increment
+from exporter.tracking.decision import Changes
+from exporter.tracking.tracker import Beginning, Outcome, Settlement, Tracked
 from tests.core_support import NOW, done, series
 
 TRACEME, SYSCALL = 0, 24  # requests of ptrace

@@ -9,7 +9,7 @@ from signal import SIGINT, SIGTERM, Signals
 import httpx
 import pytest
 
-from exporter.metrics import MetricsConfig, families
+from exporter.metrics.families import MetricsConfig, families
 from exporter.simulator.config import SimulatorConfig
 from exporter.simulator.server import RunningSimulator, serve
 from tests.crash.harness import PROMISED_STOP, Program, attempts, ran, started, total

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from exporter.simulator.server import RunningSimulator
-from exporter.web import Limits
+from exporter.web.listener import Limits
 from tests.crash.harness import running, started
 
 CROWD = 10_000

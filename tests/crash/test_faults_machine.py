@@ -14,7 +14,7 @@ from pathlib import Path
 from exporter.simulator.fleet import make_fleet
 from exporter.simulator.record import RecordSpec
 from exporter.simulator.server import RunningSimulator
-from exporter.webserver import ACCEPT_PAUSE
+from exporter.web.listener import ACCEPT_PAUSE
 from tests.crash.harness import Program, attempts, ledger_rows, running, started
 
 HOSTS = make_fleet({"杭州": 3})["杭州"]

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from exporter.cli import COMMANDS, main
-from exporter.ledger import Layout, Ledger
+from exporter.cli.main import COMMANDS, main
+from exporter.ledger.ledger import Layout, Ledger
 from exporter.simulator.dialect import CANARY
 from exporter.simulator.server import serve
 from tests.crash.harness import attempts, ran, started

@@ -9,7 +9,7 @@ from signal import SIGHUP
 import pytest
 from aiohttp import web
 
-from exporter.cli import COMMANDS
+from exporter.cli.main import COMMANDS
 from exporter.simulator.dialect import CANARY
 from tests.crash.harness import Program, ran, running, started
 from tests.crash.test_secrets import GIVEN, HEADER, PASSWORD, Given, found, prepare, put_out

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from exporter.exposition import Exposition
+from exporter.metrics.exposition import Exposition
 from exporter.simulator.jobs import JobMaker
 from exporter.simulator.platform import Platform
 from exporter.simulator.record import RecordSpec

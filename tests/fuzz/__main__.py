@@ -1,4 +1,4 @@
-"""Bodies into `exporter.wire`, so many; what is found is kept in `tests/fuzz/found`, and ends with status 1.
+"""Feed many bodies to `exporter.jobapi.decoder`; findings go to `tests/fuzz/found`, and the exit status is 1.
 
 With atheris (the group `fuzz` of pyproject.toml) bodies that reach new lines of ours are mutated further;
 without it, or with --blind, each is made from a recorded one.
@@ -77,7 +77,7 @@ def _watched(inputs: int, seed: int) -> int:
 def _guided(inputs: int, seed: int, corpus: str) -> None:
     import atheris  # noqa: PLC0415  (an extra that not every platform has)
 
-    ours = [f"exporter.{name}" for name in ("wire", "shapes", "fields", "sieve")]
+    ours = [f"exporter.jobapi.{name}" for name in ("decoder", "schema", "fields", "json_filter")]
     with atheris.instrument_imports(include=ours):
         from tests.fuzz.examine import examine  # noqa: PLC0415
     from tests.fuzz.mutating import Mutator  # noqa: PLC0415

@@ -7,8 +7,8 @@ from datetime import UTC, timedelta, timezone
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from exporter import wire
-from exporter.sieve import Body
+from exporter.jobapi import decoder
+from exporter.jobapi.json_filter import Body
 from tests.test_wire_properties import check
 
 ZONES = (UTC, ZoneInfo("Europe/Berlin"), timezone(timedelta(hours=14)), timezone(-timedelta(hours=12)))
@@ -16,9 +16,9 @@ SECONDS = 1.0  # of CPU, for a body of 64 KB at most: the usual is a hundredth o
 
 Decode = Callable[..., Any]
 DECODERS: tuple[Decode, ...] = (
-    lambda body, zone: wire.decode_page(body, number=2, size=20, zone=zone),
-    lambda body, zone: wire.decode_record(body, zone=zone),
-    lambda body, zone: wire.decode_results(body, zone=zone),
+    lambda body, zone: decoder.decode_page(body, number=2, size=20, zone=zone),
+    lambda body, zone: decoder.decode_record(body, zone=zone),
+    lambda body, zone: decoder.decode_results(body, zone=zone),
 )
 
 
@@ -44,15 +44,15 @@ def outcome(decode: Decode, body: bytes, zone: Any) -> Any:
     """The value, checked, or the words of a documented error, checked too."""
     try:
         value = decode(body, zone)
-    except wire.DecodeError as error:
+    except decoder.DecodeError as error:
         said = str(error)
         if not (1 <= len(said) <= 200 and said.isprintable()):
             raise FoundError(f"an error that says {said!r}") from None
         return said
-    except wire.PlatformError as error:
+    except decoder.PlatformError as error:
         if not (1 <= len(error.message) <= 200 and error.message.isprintable()):
             raise FoundError(f"an error that says {error.message!r}") from None
-        return wire.PlatformError  # its kind hangs on the message, which the sieve may leave out
+        return decoder.PlatformError  # its kind hangs on the message, which the sieve may leave out
     check(value)
     return value
 

@@ -1,0 +1,272 @@
+"""Asks the ledger and the platform about records, and judges what they say.
+
+A window is gone through twice. First by the ledger: each record that it counted is looked up by id. Then by
+the platform's pages, from the newest downwards: each record on them that the ledger does not know is looked
+up. Pages keep to the duty. What looks wrong is asked once more a moment later: rows blink, and the daemon
+goes on counting.
+"""
+
+import asyncio
+import math
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from exporter.audit.verdict import FINDINGS, Kind, Seen, Terms, Verdict, judge
+from exporter.discovery.pages import PROBE, PageRequest
+from exporter.discovery.scan import Walk, heavy, next_page, read, share, skipped
+from exporter.jobapi.client import PageCost
+from exporter.jobapi.errors import ApiError, DeadlineError, RecordNotFound, TooLargeError
+from exporter.jobapi.protocol import GONE, Platform
+from exporter.ledger.reader import Inspection
+from exporter.model import ExecuteStatus, Page, PageItem, Record
+from exporter.polling.fetch import LOST_AFTER
+from exporter.polling.poller import PollConfig
+from exporter.settings.time_range import Window
+from exporter.tracking.known import Known, Standing
+from exporter.tracking.tracker import Clock
+
+BLINK = 1.0  # seconds: rows that are being written again are back by then (seen: 0.1 s)
+TRIES = 4  # of what is answered with an error: one bad answer in fifty is no reason to know nothing of a day
+CHUNK = 400  # records looked up together: a second or two
+LISTED = 1000  # findings that are kept: beyond that it is no matter of single records
+
+T = TypeVar("T")
+
+
+class AuditError(Exception):
+    """The audit can't be done; the message says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audited:
+    """One record: what either side knows of it, and the verdict."""
+
+    id: str
+    known: Known | None
+    seen: Seen
+    verdict: Verdict
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether the verdict is a finding."""
+        return self.verdict.is_finding
+
+
+@dataclass(slots=True, kw_only=True)
+class Tally:
+    """What a window brought so far."""
+
+    window: Window
+    judged: Counter[Kind] = field(default_factory=Counter)
+    findings: list[Audited] = field(default_factory=list)  # at most `LISTED`
+    reached: float | None = None  # earliest start on the pages that were read; None: all were
+    hidden: int = 0  # positions on them that show no record
+    behind: int = 0  # records that the daemon knows to be missing, and has not read yet
+
+    @property
+    def wrong(self) -> int:
+        """How many findings there are."""
+        return sum(number for kind, number in self.judged.items() if kind in FINDINGS)
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether there is any finding."""
+        return self.wrong > 0
+
+    def add(self, audited: Audited) -> None:
+        """Take in one record."""
+        self.judged[audited.verdict.kind] += 1
+        if audited.verdict.is_finding and len(self.findings) < LISTED:
+            self.findings.append(audited)
+
+
+class Auditor:
+    """Audits one platform against its ledger; raises AuditError and LedgerError."""
+
+    def __init__(
+        self,
+        *,
+        api: Platform,
+        ledger: Inspection,
+        config: PollConfig,
+        tell: Callable[[float, int], None] = lambda _share, _records: None,
+        wall: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """`tell` hears how much of the pages is read (0 to 1), and how many records were judged."""
+        self._api, self._ledger, self._config, self._tell = api, ledger, config, tell
+        self._wall, self._monotonic, self._sleep = wall, monotonic, sleep
+        self._page_due = 0.0  # when the duty allows the next page; monotonic
+        self._failed = 0  # look-ups in a row
+        self._judged = 0
+
+    async def record(self, record_id: str) -> Audited:
+        """One record."""
+        (audited,) = await self._audit({record_id: None})
+        return audited
+
+    async def now(self) -> float:
+        """The platform's time, by which records end."""
+        await self._total()
+        return self._clock().platform
+
+    async def window(self, window: Window, *, longest_run: float) -> Tally:
+        """All that ended in a window, but what began more than `longest_run` seconds before it."""
+        tally = Tally(window=window)
+        for ids in self._counted(window):
+            for audited in await self._audit(dict.fromkeys(ids)):
+                tally.add(audited)
+            self._tell(0.0, self._judged)
+        await self._walk(tally, oldest=window.begin - longest_run)
+        return tally
+
+    def _counted(self, window: Window) -> Iterator[list[str]]:
+        """What the ledger counted of a window, a chunk at a time."""
+        last = ""
+        while chunk := self._ledger.counted(window.begin, window.end, after=last, limit=CHUNK):
+            last = chunk[-1].id
+            yield [known.id for known in chunk]
+
+    async def _walk(self, tally: Tally, *, oldest: float) -> None:
+        """Read pages down to those that began before `oldest`; judge what the ledger does not know."""
+        total = await self._total()
+        tail, _ = self._ledger.tail()
+        oldest = oldest if tail.order is not None else -math.inf  # which way is down is not known: read all
+        walk = Walk(total=total, order=tail.order, at=total, weights=tail, done=not total)
+        tally.behind = sum(gap.missing for gap in tail.gaps)
+        judged: set[str] = set()  # of the page before: pages overlap
+        while not walk.done:
+            request = next_page(walk, limit=self._config.page_size)
+            try:
+                page, cost = await self._page(request)
+            except TooLargeError:
+                walk = heavy(walk, request) if request.size > 1 else skipped(walk, request)
+                continue
+            except DeadlineError as error:
+                if request.size == 1:
+                    raise AuditError(str(error)) from None
+                walk = heavy(walk, request)
+                continue
+            starts, found = await self._shown(page.items, tally.window)
+            for audited in found:
+                if audited.id not in judged:
+                    tally.add(audited)
+            judged = {audited.id for audited in found}
+            walk = read(walk, page, size=cost.size, starts=starts, oldest=oldest)
+            self._tell(share(walk, newest=self._clock().platform, oldest=oldest), self._judged)
+        tally.reached = walk.reached if walk.at else None
+        tally.hidden = walk.hidden
+
+    async def _shown(
+        self, items: Collection[PageItem], window: Window
+    ) -> tuple[list[float | None], list[Audited]]:
+        """Starts of the records on a page; verdicts on those that ended in the window and are not counted."""
+        known = self._ledger.known([item.id for item in items])
+        starts = {item.id: item.start for item in items}
+        for id_, had in known.items():
+            starts[id_] = had.start if starts[id_] is None else starts[id_]
+        new = {
+            item.id: item.record
+            for item in items
+            if (item.id not in known or known[item.id].standing is Standing.VANISHED)
+            and (item.start is None or item.start <= window.end)
+        }
+        audited = await self._audit(new, shown=True)
+        for one in audited:
+            starts[one.id] = one.seen.record.start if one.seen.record else starts[one.id]
+        wanted = [one for one in audited if one.seen.problem or _is_in(window, one.seen.record)]
+        return list(starts.values()), wanted
+
+    async def _audit(self, records: Mapping[str, Record | None], *, shown: bool = False) -> list[Audited]:
+        """Judge records; what a page has told of them already is not asked again."""
+        audited = {one.id: one for one in await self._once(records, shown=shown)}
+        doubtful = [id_ for id_, one in audited.items() if one.is_wrong]
+        for tries in range(1, TRIES):
+            if not doubtful:
+                break
+            await self._sleep(BLINK * tries)
+            audited |= {one.id: one for one in await self._once(dict.fromkeys(doubtful), shown=shown)}
+            doubtful = [id_ for id_ in doubtful if audited[id_].seen.problem]
+        self._judged += len(audited)
+        return list(audited.values())
+
+    async def _once(self, records: Mapping[str, Record | None], *, shown: bool) -> list[Audited]:
+        before = self._ledger.known(records)
+        seen = await asyncio.gather(
+            *(self._look(id_, record, before.get(id_), shown) for id_, record in records.items())
+        )
+        # After the platform: what was counted meanwhile is counted.
+        known = self._ledger.known(records)
+        tail, beginning = self._ledger.tail()
+        terms = Terms(
+            clock=self._clock(),
+            rules=self._config.rules,
+            beginning=beginning,
+            behind=sum(gap.missing for gap in tail.gaps),
+        )
+        return [
+            Audited(
+                id=id_,
+                known=known.get(id_),
+                seen=one,
+                verdict=judge(known.get(id_), one, terms),
+            )
+            for id_, one in zip(records, seen, strict=True)
+        ]
+
+    async def _look(self, id_: str, record: Record | None, known: Known | None, shown: bool) -> Seen:
+        """What the platform says of a record; its results where the verdict hangs on them."""
+        results = None
+        try:
+            record = record or await self._api.record(id_)
+            if known.standing is Standing.COUNTED if known else not shown:
+                results = await self._api.results(id_)
+        except RecordNotFound:
+            self._failed = 0
+            return Seen(shown=shown)
+        except ApiError as error:
+            self._failed += 1
+            if error.reason in GONE or self._failed >= LOST_AFTER:
+                raise AuditError(str(error)) from None
+            return Seen(record=record, shown=shown, problem=str(error))
+        self._failed = 0
+        return Seen(record=record, results=results, shown=shown)
+
+    async def _total(self) -> int:
+        """Records on the platform."""
+        try:
+            page, _ = await self._page(PROBE)
+        except ApiError as error:
+            raise AuditError(str(error)) from None
+        return page.total or 0
+
+    async def _page(self, request: PageRequest) -> tuple[Page, PageCost]:
+        """Ask for a page, each time once the duty allows it; too large and too slow are the caller's."""
+        tries = 0
+        while True:
+            wait = max(self._page_due - self._monotonic(), BLINK * tries)
+            if wait > 0:
+                await self._sleep(wait)
+            began = self._monotonic()
+            try:
+                return await self._api.page(request.number, request.size)
+            except (DeadlineError, TooLargeError):
+                raise
+            except ApiError as error:
+                tries += 1
+                if error.reason in GONE or tries >= TRIES:
+                    raise AuditError(str(error)) from None
+            finally:
+                self._page_due = began + (self._monotonic() - began) / self._config.duty
+
+    def _clock(self) -> Clock:
+        return Clock(now=self._wall(), skew=self._api.clock_skew or 0.0)
+
+
+def _is_in(window: Window, record: Record | None) -> bool:
+    """Whether this is a record that ended in the window."""
+    return record is not None and record.execute_status is ExecuteStatus.DONE and window.holds(record.end)

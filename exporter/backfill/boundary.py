@@ -1,0 +1,53 @@
+"""Where live counting began, and which records are its own: the ledger, read beside the daemon."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from exporter.backfill.grid import BackfillError
+from exporter.ledger.reader import Inspection
+from exporter.tracking.known import Standing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seam:
+    """Where live counting began."""
+
+    horizon: float  # what ended by then is the backfill's; the platform's clock
+    created: float  # counters stand at 0 since then; our clock
+
+
+class Live:
+    """What the daemon counts. Raises LedgerError, and BackfillError before its first poll."""
+
+    def __init__(self, url: str, *, platform: str) -> None:
+        self._ledger = Inspection(url, platform=platform)
+        _, beginning = self._ledger.tail()
+        created = self._ledger.created()
+        if beginning is None or created is None:
+            self.close()
+            raise BackfillError(
+                "the ledger at state.url does not say yet where counting began: let the daemon poll once"
+            )
+        self.seam = Seam(horizon=beginning.began, created=created)
+
+    def close(self) -> None:
+        """Let go of the ledger."""
+        self._ledger.close()
+
+    def owns(self, ids: Collection[str]) -> set[str]:
+        """Which of these records live counting has counted, follows, or saw vanish."""
+        known = self._ledger.known(ids)
+        return {id_ for id_, item in known.items() if item.standing is not Standing.BASELINE}
+
+
+def live(url: str, *, platform: str) -> Live | None:
+    """The ledger at this address; None where there is none (a file that does not exist)."""
+    try:
+        parsed = sa.make_url(url)
+    except sa.exc.ArgumentError:
+        raise BackfillError("state.url is not understood; write sqlite:///PATH") from None
+    is_file = parsed.get_backend_name() == "sqlite"
+    return None if is_file and not Path(parsed.database or "").exists() else Live(url, platform=platform)

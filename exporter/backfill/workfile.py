@@ -1,0 +1,264 @@
+"""The work file of a backfill: what was read, and where the reading stands. SQLite.
+
+A page's records and the walk after it share a transaction; a record that is read again replaces itself.
+"""
+
+import contextlib
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from exporter.backfill.grid import BackfillError
+from exporter.backfill.sums import Point
+from exporter.discovery.scan import Walk
+from exporter.model import Series
+from exporter.settings.time_range import Window
+from exporter.tracking.counting import Increment
+
+CACHED = 50_000  # series whose numbers are remembered: any number of them may come
+CHUNK = 500  # rows at once
+_TABLES = """
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS series
+    (number INTEGER PRIMARY KEY, name BLOB NOT NULL UNIQUE);
+CREATE TABLE IF NOT EXISTS records
+    (id TEXT PRIMARY KEY, started REAL, ended REAL, counts BLOB) WITHOUT ROWID;
+"""
+_POINTS = """
+DROP TABLE IF EXISTS points;
+CREATE TABLE points
+    (number INTEGER, step INTEGER, part TEXT, value REAL, PRIMARY KEY (number, step, part)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS records_ended ON records (ended, id);
+CREATE INDEX IF NOT EXISTS records_started ON records (started);
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """A finished record as the work file keeps it."""
+
+    id: str
+    started: float | None
+    ended: float | None  # None: outside of the window
+    increments: tuple[Increment, ...] = ()
+
+
+class Partial:
+    """The work file, open for one process; everything raises BackfillError if the file can't be used."""
+
+    def __init__(self, path: Path, asked: Mapping[str, Any]) -> None:
+        """Open the file, or make it; refuse that of another backfill than `asked` (flags and settings)."""
+        self.path = path
+        self.is_new = not path.exists()
+        self.closed = False
+        with self._explained():
+            self._connection = sqlite3.connect(path, isolation_level=None, timeout=1.0)
+            for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=NORMAL"):
+                self._connection.execute(f"PRAGMA {pragma}").close()
+            self._connection.executescript(_TABLES)
+        self._number = lru_cache(CACHED)(self._numbered)
+        self._series = lru_cache(CACHED)(self._named)
+        try:
+            self._claim(asked)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self.closed = True
+        self._connection.close()
+
+    def remove(self) -> None:
+        """Let go of the file, and delete it: it has served."""
+        self.close()
+        for suffix in ("", "-wal", "-shm"):
+            self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+
+    @property
+    def window(self) -> Window | None:
+        """What the first run made of `--from` and `--to`."""
+        window: Window | None = self._get("window", Window)
+        return window
+
+    @window.setter
+    def window(self, value: Window) -> None:
+        with self._transaction():
+            self._put("window", value)
+
+    @property
+    def walk(self) -> Walk | None:
+        """Where the reading stands; None: it did not begin."""
+        walk: Walk | None = self._get("walk", Walk)
+        return walk
+
+    def add(self, records: Iterable[Finished], walk: Walk) -> None:
+        """Keep what a page brought, and where the walk stands after it."""
+        with self._transaction():
+            self._connection.executemany(
+                "INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?)",
+                [(item.id, item.started, item.ended, self._packed(item.increments)) for item in records],
+            )
+            self._put("walk", walk)
+
+    def known(self, ids: list[str]) -> set[str]:
+        """Which of these are kept already."""
+        marks = ",".join("?" * len(ids))
+        with self._explained():
+            rows = self._connection.execute(f"SELECT id FROM records WHERE id IN ({marks})", ids)  # noqa: S608
+            return {row[0] for row in rows}
+
+    def counted(self) -> int:
+        """How many records ended in the window."""
+        with self._explained():
+            row = self._connection.execute("SELECT count(ended) FROM records").fetchone()
+        return int(row[0])
+
+    def drop(self, which: Callable[[list[str]], set[str]]) -> int:
+        """Forget the records that `which` picks; how many."""
+        gone, last = 0, ""
+        while True:
+            with self._transaction():
+                rows = self._connection.execute(
+                    "SELECT id FROM records WHERE id > ? ORDER BY id LIMIT ?", (last, CHUNK)
+                ).fetchall()
+                if not rows:
+                    return gone
+                last = rows[-1][0]
+                picked = which([row[0] for row in rows])
+                self._connection.executemany("DELETE FROM records WHERE id = ?", [(id_,) for id_ in picked])
+                gone += len(picked)
+
+    def ends(self, *, until: float) -> Iterator[tuple[float, list[Increment]]]:
+        """Give the ends of records in their order, with what each counts."""
+        with self._explained():
+            rows = self._connection.execute(
+                "SELECT ended, counts FROM records WHERE ended <= ? ORDER BY ended, id", (until,)
+            )
+            for ended, counts in rows:
+                yield ended, self._unpacked(counts)
+
+    def starts(self, window: Window) -> Iterator[float]:
+        """Give the starts of records in the window, in their order."""
+        with self._explained():
+            rows = self._connection.execute(
+                "SELECT started FROM records WHERE started > ? AND started <= ? ORDER BY started",
+                (window.begin, window.end),
+            )
+            for (started,) in rows:
+                yield started
+
+    @contextlib.contextmanager
+    def points(self) -> Iterator[Callable[[Iterable[Point]], None]]:
+        """Begin the points anew; give what adds to them."""
+        with self._explained():
+            self._connection.executescript(_POINTS)
+        with self._transaction():
+
+            def add(points: Iterable[Point]) -> None:
+                self._connection.executemany(
+                    "INSERT INTO points VALUES (?, ?, ?, ?)",
+                    ((point.group, point.step, point.part, point.value) for point in points),
+                )
+
+            yield add
+
+    def points_of(self, group: int) -> Iterator[Point]:
+        """Give the points of a label set, in the order of steps."""
+        with self._explained():
+            rows = self._connection.execute(
+                "SELECT step, part, value FROM points WHERE number = ? ORDER BY step, part", (group,)
+            )
+            for step, part, value in rows:
+                yield Point(group=group, step=step, part=part, value=value)
+
+    def _claim(self, asked: Mapping[str, Any]) -> None:
+        had = self._get("asked", dict[str, Any])
+        if had is None:
+            with self._transaction():
+                self._put("asked", asked)
+            return
+        told = msgspec.json.decode(msgspec.json.encode(asked))
+        for name in sorted(had.keys() | told.keys()):
+            if had.get(name) != told.get(name):
+                raise BackfillError(
+                    f"{self.path} holds an unfinished backfill with another {name} ({had.get(name)}, now "
+                    f"{told.get(name)}): give the same again to go on, or remove the file to begin anew"
+                )
+
+    def _packed(self, increments: tuple[Increment, ...]) -> bytes:
+        return msgspec.msgpack.encode([(self._number(item.series), item.value) for item in increments])
+
+    def _unpacked(self, counts: bytes) -> list[Increment]:
+        pairs = msgspec.msgpack.decode(counts, type=list[tuple[int, float]])
+        return [Increment(series=self._series(number), value=value) for number, value in pairs]
+
+    def _numbered(self, series: Series) -> int:
+        name = (msgspec.msgpack.encode((series.family, series.labels, series.part)),)
+        self._connection.execute("INSERT OR IGNORE INTO series (name) VALUES (?)", name)
+        row = self._connection.execute("SELECT number FROM series WHERE name = ?", name).fetchone()
+        return int(row[0])
+
+    def _named(self, number: int) -> Series:
+        row = self._connection.execute("SELECT name FROM series WHERE number = ?", (number,)).fetchone()
+        return Series(*msgspec.msgpack.decode(row[0], type=tuple[str, tuple[tuple[str, str], ...], str]))
+
+    def _get(self, key: str, type_: Any) -> Any:
+        with self._explained():
+            row = self._connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+            return None if row is None else msgspec.json.decode(row[0], type=type_)
+
+    def _put(self, key: str, value: Any) -> None:
+        encoded = msgspec.json.encode(value)
+        self._connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, encoded))
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._explained():
+            self._connection.execute("BEGIN")
+            try:
+                yield
+                self._connection.execute("COMMIT")
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):  # a full disk has rolled back by itself
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, msgspec.DecodeError, msgspec.ValidationError) as error:
+            raise BackfillError(f"the work file {self.path}: {_advice(str(error))}") from None
+
+
+@contextlib.contextmanager
+def opened(path: Path, asked: Mapping[str, Any]) -> Iterator[Partial]:
+    """Open a work file; one into which nothing came is not left behind."""
+    partial = Partial(path, asked)
+    try:
+        yield partial
+    finally:
+        if not partial.closed:
+            if partial.is_new and partial.walk is None:
+                partial.remove()
+            else:
+                partial.close()
+
+
+def _advice(said: str) -> str:
+    for words, advice in {
+        "full": "make room on its disk, then give the same command to go on",
+        "locked": "another backfill writes to it; let that one end",
+        "unable to open": "its folder must be there, and this user may write to it",
+        "not a database": "it is no work file; move it away, or give another --output",
+        "readonly": "let this user write the file and its folder",
+    }.items():
+        if words in said:
+            return f"{said}: {advice}"
+    return f"{said}: remove it to begin anew"

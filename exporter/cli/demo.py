@@ -1,0 +1,129 @@
+"""The commands `simulate` and `demo`: a simulated platform to play with, the exporter beside it or not."""
+
+import argparse
+import asyncio
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from exporter import app, logs
+from exporter.settings import Settings, SettingsError, load
+from exporter.settings.flags import names, parsed, parsed_some
+from exporter.simulator.config import SimulatorConfig
+from exporter.simulator.scenarios import SCENARIOS
+from exporter.simulator.server import RunningSimulator, serve
+from exporter.simulator.server import run as run_simulator
+
+# A demo is to be seen moving: frequent polls, a new series is held for two scrapes of five seconds, and what
+# ended before the demo began is counted, so that there is something to see at once.
+DEMO_SETTINGS = (
+    "--poll.interval=2s",
+    "--poll.settle-grace=5s",
+    "--poll.history=all",
+    "--metrics.zero-hold=10s",
+)
+DEMO_HISTORY = 300  # records that are there before the demo begins: a platform is never new
+
+
+def simulate(argv: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Run a simulated platform until it is ended. Raises SettingsError."""
+    del environ
+    given = parsed(simulate_parser(), argv)
+    host, _, port = given.listen_address.rpartition(":")
+    if not port.isdecimal() or int(port) > 65535:
+        raise SettingsError(f"--listen-address {given.listen_address!r} is not [host]:port, such as :6868")
+    config = _simulator_config(
+        given,
+        host=host.strip("[]") or "0.0.0.0",  # noqa: S104  (asked for)
+        port=int(port),
+        history=given.history,
+    )
+
+    def tell(simulator: RunningSimulator) -> None:
+        print(
+            f"simulated job platform at {simulator.url} ({config.dialect}, {config.order}, {config.scenario})"
+        )
+        print(
+            f"its truth: {simulator.url}/sim/truth   its faults: POST {simulator.url}/sim/faults", flush=True
+        )
+
+    try:
+        asyncio.run(run_simulator(config, ready=tell))
+    except OSError as error:
+        raise SettingsError(
+            f"cannot listen on {given.listen_address} ({error.strerror}); give another --listen-address"
+        ) from None
+    return 0
+
+
+def demo(argv: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Run a simulated platform and the exporter until they are ended. Raises what `run` raises."""
+    given, rest = parsed_some(demo_parser(), argv)
+    with tempfile.TemporaryDirectory(prefix="job-exporter-demo-") as folder:
+        asyncio.run(_demo_in(Path(folder), given, rest, environ))
+    return 0
+
+
+async def _demo_in(
+    folder: Path, given: argparse.Namespace, rest: Sequence[str], environ: Mapping[str, str]
+) -> None:
+    config = _simulator_config(given, host="127.0.0.1", port=0, history=DEMO_HISTORY)
+    async with await serve(config) as simulator:
+        state = f"--state.url=sqlite:///{folder / 'ledger.db'}"
+        flags = [*DEMO_SETTINGS, state, *rest, f"--api.base-url={simulator.url}"]
+        settings = load(flags, environ, beside=names(given))
+        logs.configure(level=settings.log.level, form=settings.log.format)
+
+        async def tell(exporter: app.Exporter) -> None:
+            print(_where_to_look(simulator.url, exporter.ports[0], settings), flush=True)
+
+        await app.run(settings, started=tell)
+
+
+def _where_to_look(platform: str, port: int, settings: Settings) -> str:
+    here = f"http://localhost:{port}"
+    return (
+        f"\n  the page       {here}/"
+        f"\n  the metrics    {here}{settings.web.telemetry_path}"
+        f"\n  the platform   {platform}  (simulated; its truth is at /sim/truth)"
+        "\n\n  Ctrl-C ends it.\n"
+    )
+
+
+def _simulator_config(given: argparse.Namespace, *, host: str, port: int, history: int) -> SimulatorConfig:
+    try:
+        return SimulatorConfig(
+            host=host,
+            port=port,
+            dialect=given.dialect,
+            order=given.order,
+            scenario=given.scenario,
+            seed=given.seed,
+            rate=given.rate,
+            fault_rate=given.fault_rate,
+            history=history,
+        )
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
+
+
+def demo_parser() -> argparse.ArgumentParser:
+    """Flags of `demo` that are not settings."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False, usage="")
+    parser.add_argument(
+        "--dialect", choices=("observed", "documented"), default="observed", help="of the API"
+    )
+    parser.add_argument("--order", choices=("asc", "desc"), default="asc", help="of the pages, by start time")
+    parser.add_argument("--scenario", choices=tuple(SCENARIOS), default="demo", help="what life is like")
+    parser.add_argument("--seed", type=int, default=1, help="the same seed makes the same life")
+    parser.add_argument("--rate", type=float, default=None, help="jobs per second; default: the scenario's")
+    parser.add_argument("--fault-rate", type=float, default=0.0, help="share of requests that fail, 0 to 1")
+    return parser
+
+
+def simulate_parser() -> argparse.ArgumentParser:
+    """Flags of `simulate`."""
+    parser = demo_parser()
+    parser.add_argument("--listen-address", default="127.0.0.1:6868", help="[host]:port to serve on")
+    parser.add_argument("--history", type=int, default=DEMO_HISTORY, help="records there at the start")
+    return parser

@@ -1,0 +1,228 @@
+"""The job API over HTTP: three questions, each answered with a value of the model or an ApiError.
+
+The tree of errors, and what becomes one, stands in `errors`.
+
+Tried again, with exponential backoff and full jitter, is only what may pass: no connection, 5xx, 429, and for
+look-ups by id no answer in time (a page that was too slow once would burden the platform again).
+The loop is our own: stamina's wait cannot be injected and its hook does not know the attempt, and tenacity
+keeps its state in the retrier, which concurrent tasks would share.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from datetime import tzinfo
+from functools import partial
+from typing import Protocol, TypeVar
+
+import aiohttp
+import httpx
+import structlog
+
+from exporter.jobapi import decoder
+from exporter.jobapi.errors import (
+    ApiError,
+    CredentialsError,
+    Endpoint,
+    NotUnderstoodError,
+    Reason,
+    RecordNotFound,
+    broken,
+    classify,
+    http_date,
+    too_large,
+)
+from exporter.jobapi.json_filter import WHOLE, Body
+from exporter.jobapi.transport import (
+    ApiConfig,
+    Authenticator,
+    ConfigError,
+    Requests,
+    aiohttp_transport,
+    base_url,
+    http_client,
+)
+from exporter.model import Page, Record, Results
+
+T = TypeVar("T")
+
+PATHS: Mapping[Endpoint, str] = {
+    "page": "/api/v1/job/record/page",
+    "record": "/api/v1/job/record",
+    "result": "/api/v1/job/record/result",
+}
+
+FIRST_BACKOFF = 0.2  # seconds; a restart of a connection takes less, an overload more
+MAX_BACKOFF = 5.0  # seconds; a third of the usual poll interval
+SHORT_ROUND_TRIP = 1.0  # seconds; a longer one says too little about the platform's clock
+ENCODINGS = {"", "identity", "gzip", "deflate"}  # one layer only: two could grow a millionfold
+
+log = structlog.get_logger()
+
+
+class Observer(Protocol):
+    """What is told of each HTTP request sent, retries included."""
+
+    def request(self, *, endpoint: str, seconds: float, size: int, reason: str | None) -> None:
+        """Take note: duration in seconds, body bytes received; `reason` None if it was answered."""
+        ...
+
+
+class Silent:
+    """Observes nothing: what happened is told in another way."""
+
+    def request(self, *, endpoint: str, seconds: float, size: int, reason: str | None) -> None:
+        """Take no note."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageCost:
+    """What a page took: seconds until its last byte, and bytes of its body."""
+
+    seconds: float
+    size: int
+
+
+class JobApi:
+    """The platform. Safe to use from many tasks of one event loop; close it with `aclose()`."""
+
+    def __init__(
+        self,
+        config: ApiConfig,
+        observer: Observer,
+        *,
+        transport: httpx.AsyncBaseTransport | None = None,
+        rng: random.Random | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        wall: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Connect to nothing yet. Raises ConfigError for settings that cannot work."""
+        self._config = config
+        self._observer = observer
+        self._rng = rng or random.Random()  # noqa: S311  (spreads retries, guards nothing)
+        self._sleep = sleep
+        self._wall = wall
+        self._monotonic = monotonic
+        self._base = base_url(config.base_url)
+        self._authenticator = Authenticator(config)
+        self._slots = asyncio.Semaphore(config.concurrency)
+        self._client = http_client(transport or aiohttp_transport(config))
+        self._requests = Requests(self._authenticator, self._client.headers)
+        self.clock_skew: float | None = None  # seconds, platform's clock minus ours; None: not known yet
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def page(self, number: int, size: int) -> tuple[Page, PageCost]:
+        """Return page `number` (from 1) of `size` records, and what it took. Raises ApiError."""
+        decode = partial(decoder.decode_page, number=number, size=size, zone=self._config.zone)
+        return await self._ask("page", {"pageNo": str(number), "pageSize": str(size)}, decode)
+
+    async def record(self, record_id: str) -> Record:
+        """Return the record. Raises ApiError, RecordNotFound among them."""
+        decode = partial(_decode_asked, record_id=record_id, zone=self._config.zone)
+        record, _ = await self._ask("record", {"id": record_id}, decode)
+        return record
+
+    async def results(self, record_id: str) -> Results:
+        """Return the host rows of the record; none may also mean an unknown id. Raises ApiError."""
+        decode = partial(decoder.decode_results, zone=self._config.zone)
+        results, _ = await self._ask("result", {"id": record_id}, decode)
+        return results
+
+    async def _ask(
+        self, endpoint: Endpoint, query: dict[str, str], decode: Callable[[bytes], T]
+    ) -> tuple[T, PageCost]:
+        """Send the request until it is answered, refused, or tried often enough."""
+        attempt = 0
+        while True:
+            try:
+                async with self._slots:
+                    return await self._once(endpoint, query, decode)
+            except ApiError as error:
+                if attempt >= self._config.retries or not error.may_pass:
+                    raise
+                pause = error.retry_after
+                if pause is None:
+                    pause = self._rng.uniform(0, min(MAX_BACKOFF, FIRST_BACKOFF * 2**attempt))
+                elif pause > self._config.timeout:
+                    raise  # the poll must not hang on it; it backs off as a whole
+            attempt += 1
+            await self._sleep(pause)
+
+    async def _once(
+        self, endpoint: Endpoint, query: dict[str, str], decode: Callable[[bytes], T]
+    ) -> tuple[T, PageCost]:
+        """Send one request, and tell the observer how it went."""
+        started = self._monotonic()
+        response: httpx.Response | None = None
+        reason: Reason | None = None
+        size = 0
+        try:
+            async with self._open(endpoint, query) as response:
+                self._read_clock(response, self._monotonic() - started)
+                body = await self._read(endpoint, response)
+            size = body.received
+            cost = PageCost(seconds=self._monotonic() - started, size=size)
+            masked = self._authenticator.masked
+            content = body.content()
+            return classify(endpoint, response, content, decode, now=self._wall(), masked=masked), cost
+        except RecordNotFound:
+            raise
+        except ApiError as error:
+            reason = error.reason
+            raise
+        finally:
+            seconds = self._monotonic() - started
+            size = size or (response.num_bytes_downloaded if response else 0)
+            self._observer.request(endpoint=endpoint, seconds=seconds, size=size, reason=reason)
+            log.debug("api request", endpoint=endpoint, seconds=round(seconds, 4), size=size, reason=reason)
+
+    @asynccontextmanager
+    async def _open(self, endpoint: Endpoint, query: dict[str, str]) -> AsyncIterator[httpx.Response]:
+        """Send the request, give its response while the deadline lasts, and tell failures apart."""
+        try:
+            async with asyncio.timeout(self._config.timeout):
+                request = self._requests.get(self._base + PATHS[endpoint], query)
+                async with aclosing(await self._client.send(request, stream=True)) as response:
+                    yield response
+        except ConfigError as error:
+            raise CredentialsError(str(error), endpoint=endpoint) from None
+        except (TimeoutError, httpx.HTTPError, aiohttp.ClientError, OSError, UnicodeError) as error:
+            raise broken(error, endpoint, base=self._base, timeout=self._config.timeout) from None
+
+    async def _read(self, endpoint: Endpoint, response: httpx.Response) -> Body:
+        """Read the body, a large one without what nobody reads; stop as soon as too much is held."""
+        limit = self._config.max_response_bytes
+        encoding = response.headers.get("content-encoding", "").strip().lower()
+        if encoding not in ENCODINGS:
+            named = encoding if encoding in {"br", "zstd", "compress"} else "something else"
+            raise NotUnderstoodError(f"a body compressed as {named!r}: none was asked", endpoint=endpoint)
+        body = Body(whole=min(WHOLE, limit))
+        async for chunk in response.aiter_bytes():
+            body.add(chunk)
+            # A little that unpacks to much would keep us busy until the deadline, though little is held.
+            if body.held > limit or (encoding and body.received > limit):
+                raise too_large(endpoint, limit)
+        return body
+
+    def _read_clock(self, response: httpx.Response, round_trip: float) -> None:
+        """Compare the platform's clock with ours at half the round trip."""
+        if self.clock_skew is not None and round_trip > SHORT_ROUND_TRIP:
+            return
+        date = http_date(response.headers.get("date"))
+        if date is not None:
+            theirs = date + 0.5  # the header has whole seconds: on average half of one has passed
+            self.clock_skew = theirs - (self._wall() - round_trip / 2)
+
+
+def _decode_asked(body: bytes, *, record_id: str, zone: tzinfo) -> Record:
+    record = decoder.decode_record(body, zone=zone)
+    if record.id != record_id:
+        raise decoder.DecodeError("a record with another id than the one asked")
+    return record

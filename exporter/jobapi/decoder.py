@@ -1,0 +1,207 @@
+"""Bytes of the job API to values of the model, in both dialects, told apart per response.
+
+A response is either wrapped in an envelope (`{"status", "message", "content"}`, observed) or bare
+(documented); keys are snake_case, camelCase or, on pages, Capitalised. The schema below names only what is
+needed: msgspec skips everything else, so stdout, stderr, script and parameters never become objects.
+
+What the API document leaves open is decided here, and of single items and rows in `items`, once:
+
+- `hosts` `"[]"` or `"null"`: no host is expected; `""` or absent: the platform does not say (None).
+- A field of the wrong type counts as not given; its name joins `unknown_fields` of a record, its item or row
+  is counted in `bad_items`, `bad_rows`. Only what has no readable id is lost.
+- NUL, which a PostgreSQL text cannot hold, makes an id unreadable and is replaced in other texts.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import tzinfo
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import UNSET, Raw
+
+from exporter.jobapi import fields
+from exporter.jobapi import items as records
+from exporter.jobapi import schema as shapes
+from exporter.model import Page, Record, Results
+
+MAX_MESSAGE = 200  # characters of a platform's message: the cause, not the SQL behind it
+
+S = TypeVar("S", bound=msgspec.Struct)
+_PageRead = tuple[shapes.PageBody[Any], Iterable[shapes.PageRow], int]  # its items; how many were odd
+
+
+class DecodeError(ValueError):
+    """A body that was not understood; the message says what was seen, never its content."""
+
+
+class PlatformError(Exception):
+    """The platform answered HTTP 200 with status error.
+
+    `text` is its own and may hold anything; `message` is that on one line of at most 200 characters, control
+    characters escaped.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.message = one_line(text)
+        super().__init__(self.message)
+
+
+class NotFound(PlatformError):  # noqa: N818  (an answer rather than an error)
+    """The platform knows no record of this id."""
+
+
+class AuthError(PlatformError):
+    """The platform refused the credentials, though the HTTP status is 200."""
+
+
+_ERRORS: Mapping[str, type[PlatformError]] = {
+    "record not found": NotFound,
+    "invalid user": AuthError,
+    "invalid authorization data": AuthError,
+}
+
+
+def decode_page(body: bytes, *, number: int, size: int, zone: tzinfo) -> Page:
+    """Read an answer of `/api/v1/job/record/page`, of which `number` and `size` were asked.
+
+    `zone` is where times without an offset are meant. Raises DecodeError or PlatformError.
+    """
+    page, items, bad = _usual_page(body) or _odd_page(_open(body))
+    total = _total(page, size)
+    if total is None and page.items is UNSET and page.items_capital is UNSET:
+        raise DecodeError("JSON without list and totalCount instead of a page: is the base URL right?")
+    folded, nameless = records.page_items(items, zone)
+    return Page(number=number, size=size, total=total, items=folded, bad_items=bad + nameless)
+
+
+def decode_record(body: bytes, *, zone: tzinfo) -> Record:
+    """Read an answer of `/api/v1/job/record`.
+
+    `zone` is where times without an offset are meant. Raises DecodeError or PlatformError.
+    """
+    content = _open(body)
+    wrong: list[str] = []
+    try:
+        item = shapes.ITEM.decode(content)
+    except shapes.UNREADABLE:
+        item, wrong = _by_field(content, shapes.Item, "a record")
+    record_id = records.id_of(item)
+    if record_id is None:
+        raise DecodeError("JSON without a readable id instead of a record: is the base URL right?")
+    return records.record(item, record_id, zone, wrong)
+
+
+def decode_results(body: bytes, *, zone: tzinfo) -> Results:  # noqa: ARG001  (rows have no times of their own)
+    """Read an answer of `/api/v1/job/record/result`: an array of host rows, or one row.
+
+    Raises DecodeError or PlatformError.
+    """
+    bad = 0
+    rows: Iterable[shapes.Row]
+    try:
+        usual = shapes.USUAL_RESULTS.decode(body)
+        rows = usual.content if isinstance(usual, shapes.Success) else usual
+    except shapes.UNREADABLE:
+        content = _open(body)
+        if bytes(content[:4]) == b"null":
+            return Results(rows=())
+        if bytes(content[:1]) == b"[":
+            raws = shapes.RAWS.decode(content)
+            rows, bad = shapes.salvage(raws, shapes.ROW, shapes.Row, records.known_host)
+        else:
+            rows, bad = _single_row(content)
+    results, nameless = records.host_results(rows)
+    return Results(rows=results, bad_rows=bad + nameless)
+
+
+def _open(body: bytes) -> memoryview:
+    """Take the envelope off, where there is one; what is left is valid JSON."""
+    head = body.lstrip(b" \t\r\n")[:1]
+    if not head:
+        raise DecodeError("an empty body instead of JSON")
+    if head == b"<":
+        raise DecodeError("HTML instead of JSON: is the base URL a web page or a proxy?")
+    try:
+        if head != b"{":
+            return memoryview(shapes.RAW.decode(body))
+        envelope = shapes.ENVELOPE.decode(body)
+    except RecursionError:
+        raise DecodeError("JSON that is nested too deep") from None
+    except shapes.UNREADABLE:
+        seen = "malformed JSON: cut short on its way?" if head in b"{[" else "text instead of JSON"
+        raise DecodeError(seen) from None
+    status = (shapes.text(envelope.status) or "").strip().lower()
+    if envelope.content:
+        if status in {"", "success"}:
+            return memoryview(envelope.content)
+        raise _platform_error(shapes.text(envelope.message))
+    if status == "error" and not (envelope.record_id or envelope.host_id or envelope.host_ip):
+        raise _platform_error(shapes.text(envelope.message))
+    return memoryview(body)
+
+
+def _usual_page(body: bytes) -> _PageRead | None:
+    """Read a page with nothing odd about it; None: there may be."""
+    try:
+        usual = shapes.USUAL_PAGE.decode(body)
+    except shapes.UNREADABLE:
+        return None
+    if (usual.status is UNSET) is not (usual.content is UNSET):
+        return None
+    page = usual if usual.content is UNSET else usual.content
+    return page, page.items or page.items_capital or (), 0
+
+
+def _odd_page(content: memoryview) -> _PageRead:
+    """Read a page with what can be kept of each field and item."""
+    page, wrong = _by_field(content, shapes.PageBody[Raw], "a page")
+    if wrong:
+        raise DecodeError(f"a page with a field of the wrong type: {', '.join(wrong)}")
+    raws = page.items or page.items_capital or ()
+    items, bad = shapes.salvage(raws, shapes.PAGE_ROW, shapes.PageRow, records.bare_item)
+    return page, items, bad
+
+
+def _single_row(content: memoryview) -> tuple[list[shapes.Row], int]:
+    rows, bad = shapes.salvage([content], shapes.ROW, shapes.Row, records.known_host)
+    if not any(records.known_host(row) for row in rows):
+        raise DecodeError("JSON without host rows instead of results: is the base URL right?")
+    return rows, bad
+
+
+def _by_field(content: memoryview, schema: type[S], what: str) -> tuple[S, list[str]]:
+    read = shapes.by_field(content, schema)
+    if read is None:
+        raise DecodeError(f"JSON that is no object instead of {what}")
+    return read
+
+
+def _platform_error(message: str | None) -> PlatformError:
+    message = (message or "").strip() or "an error without a message"
+    return _ERRORS.get(message.lower(), PlatformError)(message)
+
+
+def one_line(text: str) -> str:
+    """Cut a text of the platform to 200 characters, and escape what is not printable."""
+    short = text[:MAX_MESSAGE]
+    line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in short)
+    return line[:MAX_MESSAGE]
+
+
+def _total(page: shapes.PageBody[Any], size: int) -> int | None:
+    """Tell how many records there are; refuse pages that are smaller than asked.
+
+    A platform that caps the page size would else be read with gaps. A short last page is no cap: there the
+    number of pages agrees with the size that was asked.
+    """
+    total = shapes.first(page.total, page.total_capital)
+    count = shapes.first(page.count, page.count_capital)
+    given = shapes.first(page.size, page.size_capital)
+    if total is None and size == 1:
+        total = count
+    if total is None or not 0 <= total < fields.MAX_NUMBER:
+        return None
+    if given and size > given > 0 and count == -(-total // given) != -(-total // size):
+        raise DecodeError(f"pages of {given} records where {size} were asked: set api.page-size to {given}")
+    return total

@@ -1,0 +1,362 @@
+"""One poll: gather (I/O) → decide (pure) → commit (one transaction) → publish (a new snapshot).
+
+A poll asks for the total, once the duty allows a page again where that is soon, then works in rounds until
+nothing is due: at most one tail page and `ROUND` look-ups each. Every round is committed by itself, so a poll
+that breaks off has lost nothing: what was gathered until then is decided and committed all the same. What
+memory knows of the tail moves on only after the commit did.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+import structlog
+
+from exporter.discovery import tail as tails
+from exporter.discovery.gaps import MAX_PAGE_SIZE
+from exporter.discovery.pages import PROBE, PageRequest
+from exporter.discovery.tail import Tail
+from exporter.jobapi.errors import ApiError
+from exporter.jobapi.protocol import Platform
+from exporter.ledger.errors import LedgerError, LostLeadershipError
+from exporter.ledger.ledger import Ledger
+from exporter.metrics.families import ProcessMetrics
+from exporter.model import Page, Pulse, Series, Snapshot
+from exporter.polling.fetch import Gathered, Gatherer
+from exporter.tracking.decision import Changes, PageRead, begin, decide
+from exporter.tracking.gauges import pending_results, platform_gauges
+from exporter.tracking.tracker import Clock, Outcome, Rules, Tracked, due
+
+ROUND = 400  # look-ups a round: a second or two between commits, and little to ask again after a crash
+MAX_BACKOFF = 60.0  # seconds between polls while the platform is down
+PRUNE_INTERVAL = 3600.0  # seconds between two prunings of the ledger
+PUBLISH_SHARE = 0.1  # of the time of a poll: gauges are a walk over all open records
+MUCH = 2 * MAX_PAGE_SIZE  # records missing at once that no ordinary poll brings: catching up
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PollConfig:
+    """How to poll; seconds."""
+
+    rules: Rules = field(default_factory=Rules)
+    recheck_interval: float = 300.0
+    adopt: int = 200  # records of the first reading
+    history: float | None = 0.0  # count what ended up to so long ago; None: all there is; 0: nothing
+    duty: float = 0.1  # share of the wall time that tail pages may take
+    page_size: int = MAX_PAGE_SIZE
+    retention: float = 30 * 86400.0
+
+
+class Poller:
+    """Polls one platform into one ledger; `publish` gets a snapshot after each commit and each poll."""
+
+    def __init__(
+        self,
+        *,
+        api: Platform,
+        ledger: Ledger,
+        config: PollConfig,
+        process: ProcessMetrics,
+        publish: Callable[[Snapshot], None],
+        wall: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._api, self._ledger, self._config = api, ledger, config
+        self._process, self._show = process, publish
+        self._wall, self._monotonic, self._sleep = wall, monotonic, sleep
+        self._gatherer = Gatherer(api, duty=config.duty, clock=self._clock, monotonic=monotonic)
+        self._tail: Tail = ledger.state.tail
+        self._not_before = 0.0  # backing off until then; monotonic
+        self._prune_due = 0.0  # monotonic
+        self._publish_due = 0.0  # when a round may be shown; monotonic
+        self._failures = 0  # polls in a row
+        self._loads = ledger.loads  # of the memory that `_tail` goes on from
+        self._term = ledger.term  # in which polls were made last
+        self._caught_up = False
+        self._reached = False
+        self._stopping = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._version = 0
+        self.last_error: str | None = "the first poll has not ended yet"  # None: the last one was good
+
+    async def poll(self) -> None:
+        """Poll, where it is this replica's turn, and on while more is due than an interval holds.
+
+        A failure is logged and counted, never raised.
+        """
+        if self.busy or self._stopping:
+            return
+        self._idle.clear()
+        if self._term != self._ledger.term:  # what failed in an earlier one is no reason to wait in this
+            self._term, self._failures, self._not_before = self._ledger.term, 0, 0.0
+        try:
+            while self._monotonic() >= self._not_before and self._ledger.leads and await self._polled():
+                pass
+        except asyncio.CancelledError:
+            if not self._stopping and not self._ledger.follows:
+                raise
+        finally:
+            self._idle.set()
+
+    async def _polled(self) -> bool:
+        """Poll once. True: records are due, and the timer would come too late for them."""
+        began = self._monotonic()
+        error: Exception | None = None
+        more = False
+        try:
+            more = await self._rounds(began)
+        except LostLeadershipError as caught:
+            error = caught
+            log.warning("another replica leads now")
+        except (ApiError, LedgerError) as caught:
+            error = caught
+            log.warning("poll failed", reason=getattr(caught, "reason", "ledger"), error=str(caught))
+        except Exception as caught:
+            error = caught
+            log.error("poll failed by a fault of the exporter", exc_info=True)
+        self._finished(error, began)
+        await self._tell(error)
+        return more
+
+    @property
+    def busy(self) -> bool:
+        """Whether a poll is in flight."""
+        return not self._idle.is_set()
+
+    async def idle(self) -> None:
+        """Wait until no poll is in flight."""
+        await self._idle.wait()
+
+    def stop(self) -> None:
+        """Ask for nothing more; the poll in flight commits what it has in hand and ends."""
+        self._stopping = True
+        self.break_off()
+
+    def break_off(self) -> None:
+        """Wait for no more answers: another replica leads, and nothing of this poll can be committed."""
+        self._gatherer.cancel()
+
+    async def _rounds(self, began: float) -> bool:
+        """Ask for the total, then go round until nothing is due, or the interval is over (True)."""
+        await self._remember()
+        await self._until_pages(began)
+        if self._stopping:
+            return False
+        await self._probe()
+        while not self._stopping and await self._round(began):
+            if self._monotonic() >= self._publish_due:
+                self.publish()
+            if self._monotonic() >= began + self._config.rules.interval:
+                break
+        # What the duty leaves for the next poll is no downtime.
+        self._caught_up = self._caught_up or not tails.backlog(self._tail, self._wall())
+        await self._prune()
+        return not self._stopping and bool(self._due(limit=1))
+
+    async def _until_pages(self, began: float) -> None:
+        """Let the duty's pause pass where it ends within the interval; look-ups go on meanwhile.
+
+        So the total is told just before the page that follows, which then shows what came in the pause too.
+        """
+        end = began + self._config.rules.interval
+        while not self._stopping and self._monotonic() < self._gatherer.page_due < end:
+            looks = self._due(limit=ROUND)
+            if len(looks) == ROUND:  # the pause passes while these are made, and the total need not wait
+                return
+            if looks:
+                await self._worked(None, looks)
+            else:
+                await self._gatherer.waited(self._sleep(self._gatherer.page_due - self._monotonic()))
+
+    async def _probe(self) -> None:
+        """Ask how many records there are."""
+        page, cost = await self._gatherer.waited(self._api.page(PROBE.number, PROBE.size))
+        self._reached = True
+        # The first record is always the same one: its lightness says nothing of those on the tail.
+        tail = self._tail if self._tail.widest else tails.weighed(self._tail, len(page.items), cost.size)
+        if self._ledger.state.beginning is None:
+            await self._begin(tail, page)
+        else:
+            clock, recheck = self._clock(), self._config.recheck_interval
+            self._tail = tails.probed(
+                tail, page, now=clock.now, platform_now=clock.platform, recheck_interval=recheck
+            )
+        if tails.backlog(self._tail, self._wall()) > MUCH:
+            self._caught_up = False
+
+    async def _remember(self) -> None:
+        """Go on from what the ledger holds, where memory may not: a commit failed, another replica led."""
+        if self._ledger.doubtful:
+            await asyncio.to_thread(self._ledger.refresh)
+        if self._loads != self._ledger.loads:
+            self._loads, self._tail = self._ledger.loads, self._ledger.state.tail
+
+    async def _begin(self, tail: Tail, page: Page) -> None:
+        """Lay down where counting begins, before anything is read."""
+        config = self._config
+        changes = begin(
+            tail,
+            page,
+            clock=self._clock(),
+            adopt=config.adopt,
+            history=config.history,
+            recheck_interval=config.recheck_interval,
+        )
+        log.info("first start: reading the newest records", records=page.total)
+        await self._commit(changes)
+
+    async def _round(self, began: float) -> bool:
+        """One round; False when there is nothing to do until the next poll."""
+        request = tails.next_page(self._tail, now=self._wall(), limit=self._config.page_size)
+        looks = self._due(limit=ROUND)
+        wait = self._gatherer.page_due - self._monotonic()
+        if request is not None and wait > 0:
+            if looks or self._monotonic() + wait >= began + self._config.rules.interval:
+                request = None  # look-ups go on meanwhile; the page is the next poll's
+            else:
+                await self._gatherer.waited(self._sleep(wait))
+        if request is None and not looks:
+            return False
+        await self._worked(request, looks)
+        return True
+
+    async def _worked(self, request: PageRequest | None, looks: Iterable[Tracked]) -> None:
+        """Ask for a page and for records, and commit what they mean."""
+        gathered = await self._gatherer.gather(request, looks)
+        if gathered.too_heavy is not None:
+            self._tail = tails.too_heavy(self._tail, gathered.too_heavy)
+        # In a thread: a full round takes as long as some scrapes.
+        await self._commit(await asyncio.to_thread(self._decided, gathered))
+        if gathered.page_error is not None:
+            raise gathered.page_error
+        if gathered.is_lost and gathered.lost is not None:
+            raise gathered.lost
+
+    def _due(self, *, limit: int) -> list[Tracked]:
+        followed = self._ledger.state.followed.values()
+        return due(followed, now=self._wall(), rules=self._config.rules, limit=limit)
+
+    def _decided(self, gathered: Gathered) -> Changes:
+        """What the round means."""
+        state, read = self._ledger.state, None
+        if state.beginning is None:
+            raise LedgerError("the ledger does not say where counting began")
+        if gathered.page is not None:
+            page, cost = gathered.page
+            known = self._ledger.known([item.id for item in page.items])
+            read = PageRead(page=page, known=frozenset(known), size=cost.size)
+        return decide(
+            self._tail,
+            state.beginning,
+            state.followed,
+            read=read,
+            looks=gathered.looks,
+            clock=self._clock(),
+            rules=self._config.rules,
+        )
+
+    async def _commit(self, changes: Changes) -> None:
+        """Commit in a thread, to its end even while the program is being stopped; then move on."""
+        await asyncio.shield(asyncio.to_thread(self._ledger.commit, changes, now=self._wall()))
+        self._tail = changes.tail
+        if changes.order is not None:
+            log.info("order of pages found", order=str(changes.order))
+        if changes.adopted:
+            log.info(
+                "first reading ended",
+                records=changes.tail.total,
+                looked_back_to=changes.beginning.lowest,
+                bytes=changes.beginning.read,
+            )
+        if changes.given_up:
+            log.warning("records without host rows given up: no page shows them", records=changes.given_up)
+        for id_ in changes.unreadable:
+            log.warning("record cannot be read: it stays open until it can", record=id_)
+        for item in changes.settlements:
+            if item.outcome is Outcome.VANISHED:
+                log.warning("record vanished from the platform before it was done", record=item.id)
+
+    async def _prune(self) -> None:
+        if self._monotonic() < self._prune_due:
+            return
+        self._prune_due = self._monotonic() + PRUNE_INTERVAL
+        clock = self._clock()  # whichever is ahead may be wrong: what is kept too long does no harm
+        before = min(clock.now, clock.platform) - self._config.retention
+        gone = await asyncio.to_thread(self._ledger.prune, before=before)
+        if gone:
+            log.info("ledger pruned", records=gone)
+
+    def _clock(self) -> Clock:
+        return Clock(now=self._wall(), skew=self._api.clock_skew or 0.0)
+
+    def _finished(self, error: Exception | None, began: float) -> None:
+        """Count the poll, decide when the next one may be, publish."""
+        now = self._monotonic()
+        self._reached = not isinstance(error, ApiError) and self._reached
+        self._process.poll_finished(ok=error is None, up=self._reached, seconds=now - began, now=self._wall())
+        if error is None:
+            if self._failures:
+                log.info("polls are good again", failed=self._failures)
+            self._failures, self._not_before, self.last_error = 0, 0.0, None
+        else:
+            self._failures += 1
+            pause = max(min(MAX_BACKOFF, 2.0**self._failures), getattr(error, "retry_after", None) or 0.0)
+            # A little earlier: the poll that the timer starts just then is not to be missed.
+            self._not_before = began + pause - self._config.rules.interval / 4
+            # Everyone who may ask for readiness sees it: what an exception of ours quotes is for the log.
+            ours = isinstance(error, ApiError | LedgerError)
+            self.last_error = (ours and str(error)) or type(error).__name__
+        self.publish()
+
+    def publish(self) -> None:
+        """Show how things stand now: as this replica sees them, or as the one says that polls."""
+        began = self._monotonic()
+        platform = self._heard() if self._ledger.follows else self._seen()
+        self._version += 1
+        counters = {**self._process.counters(), **self._ledger.state.counters}
+        gauges = {**self._process.gauges(), **platform}
+        self._show(Snapshot(counters=counters, gauges=gauges, version=self._version))
+        self._publish_due = self._monotonic() + (self._monotonic() - began) / PUBLISH_SHARE
+
+    def _seen(self) -> Mapping[Series, float]:
+        """The platform's gauges, and those of the process that depend on the ledger."""
+        state, clock = self._ledger.state, self._clock()
+        self._process.state(
+            pending_results=pending_results(state),
+            catching_up=not self._caught_up,
+            ledger_records=state.records,
+            leader=self._ledger.leads,
+        )
+        if not self._reached:
+            return {}
+        skew, rules = self._api.clock_skew, self._config.rules
+        return platform_gauges(state, self._tail, clock=clock, skew=skew, rules=rules)
+
+    def _heard(self) -> Mapping[Series, float]:
+        """The same, as the replica that polls has told it; and where to go on if that one ends."""
+        pulse = self._ledger.pulse
+        if pulse is None:
+            self.last_error = "no replica has ended a poll yet"
+            return self._process.follow({})
+        said = dict(pulse.gauges)
+        self.last_error = pulse.error
+        self._caught_up = not said.get(Series("job_exporter_catching_up"))
+        return self._process.follow(said)
+
+    async def _tell(self, failed: Exception | None) -> None:
+        """Tell the other replicas how the poll ended."""
+        if not self._ledger.shared or not self._ledger.leads:
+            return
+        platform = self._seen()
+        gauges = {**self._process.said(), **platform}
+        pulse = Pulse(gauges=tuple(gauges.items()), error=self.last_error)
+        try:
+            await asyncio.shield(asyncio.to_thread(self._ledger.tell, pulse))
+        except LedgerError as error:
+            if not isinstance(failed, LedgerError):  # else it has been said
+                log.warning("the other replicas were not told of a poll", error=str(error))

@@ -1,0 +1,160 @@
+"""What a round of a poll means: what was gathered → the changes to commit. PURE."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from exporter.discovery import tail as tails
+from exporter.discovery.pages import Order
+from exporter.discovery.tail import Tail
+from exporter.model import Page, Series
+from exporter.tracking.counting import Increment
+from exporter.tracking.tracker import (
+    UNREADABLE_LOOKS,
+    Beginning,
+    Clock,
+    Look,
+    Outcome,
+    Rules,
+    Settlement,
+    Tracked,
+    discovered,
+    found,
+    looked,
+)
+
+ADOPT_BYTES = 32_000_000  # the first reading goes no further down than this takes
+DISCOVERED = Increment(series=Series("job_records_discovered_total"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageRead:
+    """A page of the tail, which of its records the ledger knows, and its size in bytes."""
+
+    page: Page
+    known: frozenset[str]
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """What is to be committed, in one transaction; and what of it is worth a line in the log."""
+
+    tail: Tail
+    beginning: Beginning
+    found: tuple[Tracked, ...] = ()  # records seen for the first time
+    changed: tuple[Tracked, ...] = ()  # records that stay in the open set
+    settlements: tuple[Settlement, ...] = ()
+    increments: tuple[Increment, ...] = ()  # that are not a settlement's
+    latest: Mapping[Series, float] = field(default_factory=dict)
+    order: Order | None = None  # of the pages, where this round found it out
+    given_up: int = 0  # records that never came into any page
+    adopted: bool = False  # the first reading ended
+    unreadable: tuple[str, ...] = ()  # ids of open records that could not be read for a while
+
+
+def begin(
+    tail: Tail, page: Page, *, clock: Clock, adopt: int, history: float | None, recheck_interval: float
+) -> Changes:
+    """First start: all that is finished now is the baseline (rule 2), unless history is wanted.
+
+    `history`: count what ended up to so many seconds ago; None: all there is; 0: nothing.
+    """
+    total = page.total or 0
+    horizon = 0.0 if history is None else clock.platform - history
+    gaps = tails.first_reading(
+        total,
+        now=clock.now,
+        newest=adopt if history == 0 else None,
+        since=horizon if history else None,
+    )
+    tail = tails.probed(
+        tail, page, now=clock.now, platform_now=clock.platform, recheck_interval=recheck_interval
+    )
+    # With all of history counted, or none there to be the baseline, every record is surely new.
+    floor = 0.0 if history is None or not total else None
+    return Changes(
+        tail=replace(tail, gaps=gaps, recheck_due=clock.now + recheck_interval),
+        beginning=Beginning(horizon=horizon, floor=floor),
+    )
+
+
+def decide(
+    tail: Tail,
+    beginning: Beginning,
+    followed: Mapping[str, Tracked],
+    *,
+    read: PageRead | None,
+    looks: Iterable[Look],
+    clock: Clock,
+    rules: Rules,
+) -> Changes:
+    """Take in a page (None: none was read) and looks at records that are followed."""
+    changes = Changes(tail=tail, beginning=beginning)
+    if read is not None:
+        changes = _paged(tail, beginning, read, clock, rules)
+    begun = [item for item in changes.found if discovered(None, item)]
+    changed: list[Tracked] = []
+    settlements: list[Settlement] = []
+    for look in looks:
+        before = followed[look.id]
+        after = looked(before, look, clock=clock, rules=rules)
+        if discovered(before, after):
+            begun.append(before)
+        if isinstance(after, Settlement):
+            settlements.append(after)
+        else:
+            changed.append(after)
+    return replace(
+        changes,
+        changed=tuple(changed),
+        settlements=tuple(settlements),
+        increments=(DISCOVERED,) * len(begun),
+        latest=_latest(settlements),
+        unreadable=tuple(item.id for item in changed if item.unread == UNREADABLE_LOOKS),
+    )
+
+
+def _paged(tail: Tail, beginning: Beginning, read: PageRead, clock: Clock, rules: Rules) -> Changes:
+    """Take in a tail page: the records on it that are new, and how far a first reading came."""
+    items = read.page.items
+    first = tails.is_first_reading(tail)
+    reading = tails.read(
+        tails.weighed(tail, len(items), read.size),
+        read.page,
+        read.known,
+        now=clock.now,
+        platform_now=clock.platform,
+    )
+    new = tuple(found(item, beginning=beginning, clock=clock, rules=rules) for item in reading.fresh)
+    after = reading.tail
+    if first:
+        beginning = replace(beginning, lowest=reading.first_low, read=beginning.read + read.size)
+        # Only where history counts nothing may it end early: there it is for adopting what is open.
+        if beginning.read > ADOPT_BYTES and beginning.horizon and not _counts_history(after):
+            after = tails.end_first_reading(after)
+        if not tails.is_first_reading(after) and beginning.floor is None:
+            lowest = beginning.lowest
+            beginning = replace(beginning, floor=beginning.horizon if lowest is None else lowest)
+    return Changes(
+        tail=after,
+        beginning=beginning,
+        found=new,
+        order=after.order if after.order is not tail.order else None,
+        given_up=0 if first else reading.given_up,
+        adopted=first and not tails.is_first_reading(after),
+    )
+
+
+def _counts_history(tail: Tail) -> bool:
+    return any(gap.floor_start is not None for gap in tail.gaps)
+
+
+def _latest(settlements: Iterable[Settlement]) -> Mapping[Series, float]:
+    """The last end of each result."""
+    latest: dict[Series, float] = {}
+    for item in settlements:
+        if item.outcome is Outcome.SETTLED and item.record is not None and item.record.end is not None:
+            result = str(item.record.result_status or "unknown")
+            series = Series("job_record_last_finished_timestamp_seconds", (("result_status", result),))
+            latest[series] = max(latest.get(series, 0.0), item.record.end)
+    return latest

@@ -1,0 +1,41 @@
+"""What the platform shows now: the state of the ledger → gauges. PURE."""
+
+from collections.abc import Mapping
+
+from exporter.discovery.tail import Tail
+from exporter.model import Series
+from exporter.tracking.state import State
+from exporter.tracking.tracker import Clock, Rules, Stage, is_overdue
+
+
+def pending_results(state: State) -> int:
+    """Records that are finished and not settled yet."""
+    return sum(item.stage is Stage.DONE for item in state.followed.values())
+
+
+def platform_gauges(
+    state: State, tail: Tail, *, clock: Clock, skew: float | None, rules: Rules
+) -> Mapping[Series, float]:
+    """The gauges that are gone while the platform can't be read."""
+    # A record not looked at yet runs, for all that is known.
+    open_ = {"init": 0, "doing": 0}
+    oldest: dict[str, float] = {}
+    overdue = 0
+    for item in state.followed.values():
+        if item.stage is Stage.DONE or item.horizon is not None:
+            continue
+        status = "init" if item.stage is Stage.INIT else "doing"
+        open_[status] += 1
+        overdue += is_overdue(item, clock=clock, rules=rules)
+        if item.start is not None:
+            oldest[status] = min(oldest.get(status, item.start), item.start)
+    done = max(0, (tail.total or 0) - sum(open_.values()))
+    gauges = {Series("job_records_overdue"): float(overdue)}
+    for status, number in {**open_, "done": done}.items():
+        gauges[Series("job_records", (("execute_status", status),))] = float(number)
+    for status, start in oldest.items():
+        name = "job_record_oldest_open_start_timestamp_seconds"
+        gauges[Series(name, (("execute_status", status),))] = start
+    if skew is not None:
+        gauges[Series("job_exporter_clock_skew_seconds")] = skew
+    return {**gauges, **state.latest}

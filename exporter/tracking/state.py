@@ -1,0 +1,24 @@
+"""What memory holds of the ledger. PURE."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from exporter.discovery.tail import Tail
+from exporter.model import FailedRecord, Sample, Series
+from exporter.tracking.tallies import Recent
+from exporter.tracking.tracker import Beginning, Tracked
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """All that is followed and counted, immutable; `followed` by record id."""
+
+    tail: Tail = field(default_factory=Tail)
+    beginning: Beginning | None = None  # None: nothing was read yet
+    followed: Mapping[str, Tracked] = field(default_factory=dict)
+    counters: Mapping[Series, Sample] = field(default_factory=dict)
+    latest: Mapping[Series, float] = field(default_factory=dict)  # gauges that keep the greatest value
+    failures: tuple[FailedRecord, ...] = ()  # newest first
+    recent: Recent = field(default_factory=dict)  # what ended in the last hours
+    numbers: Mapping[Series, int] = field(default_factory=dict)  # of series, in `settled.moved`
+    records: int = 0  # rows of `settled`

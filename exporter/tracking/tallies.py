@@ -1,0 +1,112 @@
+"""What ended in the last hours, in five-minute tallies: the plot and the table of IDCs of the page. PURE.
+
+Counters cannot tell it: they only ever grow. The ledger keeps the tallies beside them, written in the
+same transaction, so that the page goes on after a restart and no request needs the database.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from exporter.tracking.counting import OTHER, result_of
+from exporter.tracking.tracker import Outcome, Settlement
+
+WIDTH = 300  # seconds of a tally: fine enough to see when something broke, coarse enough for a bar each
+KEPT = 72  # tallies, six hours: a shift as people look back on it; as many bars fit on a phone
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """What ended in one stretch of `WIDTH` seconds and was counted."""
+
+    results: Mapping[str, int] = field(default_factory=dict)  # records by result status
+    hosts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # IDC → host status → hosts
+    lag: float = 0.0  # seconds from end to being counted, summed
+    lagged: int = 0  # over so many records
+
+
+Recent = Mapping[int, Tally]  # POSIX time // WIDTH → what ended then
+
+
+def tallied(settlements: Iterable[Settlement], *, idcs: Collection[str], now: float) -> Recent:
+    """Sort settlements of this moment by when their records ended, those from before the window left out.
+
+    A record that tells no end, or one that is still to come, ended now. An IDC that is none of `idcs`
+    has no series of its own (rule 10 of counting) and is `other` here too.
+    """
+    sorted_: dict[int, Tally] = {}
+    for item in settlements:
+        if item.outcome is not Outcome.SETTLED or item.record is None:
+            continue
+        end = item.record.end
+        number = int((now if end is None else min(end, now)) // WIDTH)
+        if number >= first_kept(now):
+            one = _of_one(item, str(result_of(item.record)), idcs)
+            sorted_[number] = _sum(sorted_.get(number, Tally()), one)
+    return sorted_
+
+
+def merged(had: Recent, new: Recent, *, now: float) -> Recent:
+    """Add new tallies to those kept, and let go of what has left the window."""
+    kept = {number: tally for number, tally in had.items() if number >= first_kept(now)}
+    for number, tally in new.items():
+        kept[number] = _sum(kept[number], tally) if number in kept else tally
+    return kept
+
+
+def total(tallies: Iterable[Tally]) -> Tally:
+    """Sum tallies up, in place: a fleet of 500 IDCs has many thousand numbers in its window."""
+    results: Counter[str] = Counter()
+    hosts: dict[str, dict[str, int]] = {}
+    lag, lagged = 0.0, 0
+    for tally in tallies:
+        results.update(tally.results)
+        for idc, statuses in tally.hosts.items():
+            sums = hosts.setdefault(idc, {})
+            for status, number in statuses.items():
+                sums[status] = sums.get(status, 0) + number
+        lag, lagged = lag + tally.lag, lagged + tally.lagged
+    return Tally(results=results, hosts=hosts, lag=lag, lagged=lagged)
+
+
+def results_of(tallies: Iterable[Tally]) -> Mapping[str, int]:
+    """Sum up how records ended, and nothing else."""
+    results: Counter[str] = Counter()
+    for tally in tallies:
+        results.update(tally.results)
+    return results
+
+
+def first_kept(now: float) -> int:
+    """The oldest stretch of the window that ends with the stretch of `now`."""
+    return int(now // WIDTH) - KEPT + 1
+
+
+def _of_one(item: Settlement, result: str, idcs: Collection[str]) -> Tally:
+    hosts: dict[str, Counter[str]] = {}
+    lag, lagged = 0.0, 0
+    for increment in item.increments:
+        series = increment.series
+        if series.family == "job_host_results_total":
+            labels = dict(series.labels)
+            idc = labels["idc"] if labels["idc"] in idcs else OTHER
+            hosts.setdefault(idc, Counter())[labels["status"]] += int(increment.value)
+        elif series.family == "job_exporter_count_lag_seconds" and series.part == "sum":
+            lag, lagged = increment.value, 1
+    return Tally(results={result: 1}, hosts=hosts, lag=lag, lagged=lagged)
+
+
+def _sum(one: Tally, other: Tally) -> Tally:
+    return Tally(
+        results=_added(one.results, other.results),
+        hosts={
+            **one.hosts,
+            **{idc: _added(one.hosts.get(idc, {}), statuses) for idc, statuses in other.hosts.items()},
+        },
+        lag=one.lag + other.lag,
+        lagged=one.lagged + other.lagged,
+    )
+
+
+def _added(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    return {**one, **{key: one.get(key, 0) + number for key, number in other.items()}}

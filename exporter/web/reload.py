@@ -1,0 +1,109 @@
+"""The web configuration in force: read anew when one of its files changes, the old one kept if that fails."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import structlog
+
+from exporter.web import tls as webtls
+from exporter.web.auth import Logins, Users
+from exporter.web.config import FileConfig, RateConfig, WebError, parse
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+_Stamp = tuple[int, int, int] | None  # mtime (ns), size, inode; None: not there
+
+
+class RateLimit:
+    """A bucket of `burst` tokens that gains one each `interval` seconds: the toolkit's, for all clients."""
+
+    def __init__(self, config: RateConfig, clock: Callable[[], float] = time.monotonic) -> None:
+        self._interval, self._burst, self._clock = config.interval, config.burst, clock
+        self._tokens, self._at = float(config.burst), clock()
+
+    def allow(self) -> bool:
+        """Take a token, if there is one."""
+        now = self._clock()
+        self._tokens = min(self._burst, self._tokens + (now - self._at) / self._interval)
+        self._at = now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """How requests are taken: over TLS or not, from whom, how many; headers that the file adds."""
+
+    tls: webtls.Tls | None = None
+    users: Users | None = None
+    rate: RateLimit | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def build(config: FileConfig, logins: Logins) -> Policy:
+    """Make the policy of a checked file; raises WebError for certificates that cannot be used."""
+    return Policy(
+        tls=webtls.build(config.tls) if config.tls else None,
+        users=Users(config.users, logins) if config.users else None,
+        rate=RateLimit(config.rate) if config.rate.interval else None,
+        headers={name: value for name, value in config.http.headers.items() if value},
+    )
+
+
+class Watcher:
+    """The policy of the file at `path` (None: the open one), followed as its files change.
+
+    A look costs one stat a file (some microseconds), so it is taken for every connection and request:
+    there is no moment at which an old certificate is still served. A change that cannot be used is
+    logged once, and tried again when a file changes again.
+    """
+
+    def __init__(self, path: Path | None, logins: Logins) -> None:
+        """Read the file; raises WebError."""
+        self._path = path
+        self._logins = logins
+        self._seen: dict[Path, _Stamp] = {}
+        self._policy = self._read()
+
+    def current(self) -> Policy:
+        """Give the policy in force."""
+        if any(_stamp(path) != stamp for path, stamp in self._seen.items()):
+            self.reload()
+        return self._policy
+
+    def reload(self) -> bool:
+        """Read all files again; False: they cannot be used (logged), and what was in force stays."""
+        try:
+            self._policy = self._read()
+        except WebError as error:
+            log.error("web configuration not taken over, the old one stays", error=str(error))  # noqa: TRY400
+            return False
+        if self._path:
+            log.info("web configuration read again", file=str(self._path))
+        return True
+
+    def _read(self) -> Policy:
+        if self._path is None:
+            return Policy()
+        # Stamps are taken before reading: a change in between is then seen as one, and read again.
+        # Those of the other files stay when the file itself is broken: each may be what mends it.
+        self._seen = {**self._seen, self._path: _stamp(self._path)}
+        config = parse(self._path)
+        others = config.tls.files() if config.tls else ()
+        self._seen = {self._path: self._seen[self._path], **{path: _stamp(path) for path in others}}
+        try:
+            return build(config, self._logins)
+        except WebError as error:
+            raise WebError(f"web configuration file {self._path}: {error}") from None
+
+
+def _stamp(path: Path) -> _Stamp:
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino

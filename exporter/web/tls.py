@@ -1,0 +1,219 @@
+"""`tls_server_config` → ssl.SSLContext; whether a client's certificate is an allowed one.
+
+| client_auth_type | here |
+|---|---|
+| NoClientCert | none is asked for |
+| RequestClientCert | as NoClientCert: Python's ssl cannot ask without verifying; nothing would look at it |
+| RequireAnyClientCert | refused: Python's ssl cannot take a certificate unverified |
+| VerifyClientCertIfGiven | none is needed; one that is given must be of `client_ca` |
+| RequireAndVerifyClientCert | one of `client_ca` is needed |
+
+The two that verify need a client CA: without one Go would trust every public CA, which nobody means.
+"""
+
+import ipaddress
+import os
+import ssl
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from exporter.web.config import TlsConfig, WebError, nearest
+
+_VERSIONS = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
+_OLD_VERSIONS = ("TLS10", "TLS11")  # known to the toolkit, broken since 2011 (BEAST), forbidden by RFC 8996
+_VERIFY = {
+    "NoClientCert": ssl.CERT_NONE,
+    "RequestClientCert": ssl.CERT_NONE,
+    "VerifyClientCertIfGiven": ssl.CERT_OPTIONAL,
+    "RequireAndVerifyClientCert": ssl.CERT_REQUIRED,
+}
+_CURVES = {"CurveP256": "prime256v1", "CurveP384": "secp384r1", "CurveP521": "secp521r1", "X25519": "X25519"}
+# Go's names (its crypto/tls.CipherSuites) → OpenSSL's.
+_CIPHERS = {
+    "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA": "ECDHE-ECDSA-AES128-SHA",
+    "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA": "ECDHE-ECDSA-AES256-SHA",
+    "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA": "ECDHE-RSA-AES128-SHA",
+    "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA": "ECDHE-RSA-AES256-SHA",
+    "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256": "ECDHE-ECDSA-AES128-GCM-SHA256",
+    "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384": "ECDHE-ECDSA-AES256-GCM-SHA384",
+    "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256": "ECDHE-RSA-AES128-GCM-SHA256",
+    "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384": "ECDHE-RSA-AES256-GCM-SHA384",
+    "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256": "ECDHE-RSA-CHACHA20-POLY1305",
+    "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256": "ECDHE-ECDSA-CHACHA20-POLY1305",
+}
+# TLS 1.3 has only good ones, and neither Go nor Python lets them be chosen: accepted, without effect.
+_CIPHERS_13 = ("TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tls:
+    """What a listener needs of TLS: the context, and the SANs one of which a client must have (None: any)."""
+
+    context: ssl.SSLContext
+    allowed_sans: frozenset[str] | None = None
+
+    def admits(self, certificate: Mapping[str, Any] | None) -> bool:
+        """Tell whether a verified client certificate (as `getpeercert()` gives it) has an allowed SAN."""
+        if self.allowed_sans is None:
+            return True
+        sans = (certificate or {}).get("subjectAltName", ())
+        return any(_canonical(value) in self.allowed_sans for _, value in sans)
+
+
+def build(config: TlsConfig) -> Tls:
+    """Make the TLS side of a checked file; raises WebError for what is missing, unreadable or unsupported."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.set_alpn_protocols(["http/1.1"])
+    _versions(context, config)
+    _ciphers(context, config)
+    _curves(context, config)
+    _certificate(context, config)
+    _clients(context, config)
+    sans = config.client_allowed_sans
+    return Tls(
+        context=context, allowed_sans=None if sans is None else frozenset(_canonical(name) for name in sans)
+    )
+
+
+def _canonical(name: str) -> str:
+    """Bring an IP address into its one canonical form (OpenSSL writes IPv6 in full); leave other names."""
+    try:
+        return str(ipaddress.ip_address(name))
+    except ValueError:
+        return name
+
+
+def _versions(context: ssl.SSLContext, config: TlsConfig) -> None:
+    chosen = []
+    for key, name in (("min_version", config.min_version), ("max_version", config.max_version)):
+        if name in _OLD_VERSIONS:
+            raise WebError(f"tls_server_config.{key}: {name} is not safe and not offered; use TLS12 or TLS13")
+        if name not in _VERSIONS:
+            raise WebError(f"tls_server_config.{key}: unknown TLS version {name}; use TLS12 or TLS13")
+        chosen.append(_VERSIONS[name])
+    if chosen[0] > chosen[1]:
+        raise WebError("tls_server_config: min_version is above max_version")
+    context.minimum_version, context.maximum_version = chosen
+
+
+def _ciphers(context: ssl.SSLContext, config: TlsConfig) -> None:
+    if not config.prefer_server_cipher_suites:
+        context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
+    if not config.cipher_suites:
+        return
+    for name in config.cipher_suites:
+        if name not in _CIPHERS and name not in _CIPHERS_13:
+            known = nearest(name, [*_CIPHERS, *_CIPHERS_13])
+            raise WebError(
+                f"tls_server_config.cipher_suites: {name} is not supported; the nearest is {known}"
+            )
+    old = [_CIPHERS[name] for name in config.cipher_suites if name in _CIPHERS]
+    if old:
+        try:
+            context.set_ciphers(":".join(old))
+        except ssl.SSLError:
+            raise WebError("tls_server_config.cipher_suites: this OpenSSL offers none of them") from None
+    elif config.max_version == "TLS12":
+        raise WebError("tls_server_config.cipher_suites: none of them works with max_version TLS12")
+    else:
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+
+
+def _curves(context: ssl.SSLContext, config: TlsConfig) -> None:
+    for name in config.curve_preferences:
+        if name not in _CURVES:
+            known = nearest(name, _CURVES)
+            raise WebError(
+                f"tls_server_config.curve_preferences: unknown curve {name}; the nearest is {known}"
+            )
+    if len(config.curve_preferences) > 1:
+        raise WebError(
+            "tls_server_config.curve_preferences: Python's ssl can be told one curve only;"
+            " give the one, or leave the key out for OpenSSL's own order"
+        )
+    for name in config.curve_preferences:
+        context.set_ecdh_curve(_CURVES[name])
+
+
+def _certificate(context: ssl.SSLContext, config: TlsConfig) -> None:
+    for inline, file, name in ((config.cert, config.cert_file, "cert"), (config.key, config.key_file, "key")):
+        if inline and file:
+            raise WebError(f"tls_server_config: give {name} or {name}_file, not both")
+        if not inline and not file:
+            raise WebError(f"tls_server_config: {name}_file is missing")
+    where = f"certificate {config.cert_file or '(inline)'} with key {config.key_file or '(inline)'}"
+    with (
+        _on_disk(config.cert, config.cert_file, "cert_file") as cert,
+        _on_disk(config.key, config.key_file, "key_file") as key,
+    ):
+        try:
+            context.load_cert_chain(cert, key, password=_no_password)
+        except ssl.SSLError as error:
+            hint = " (the key is not the certificate's)" if error.reason == "KEY_VALUES_MISMATCH" else ""
+            raise WebError(f"cannot use {where}: {error.reason or 'not PEM'}{hint}") from None
+        except ValueError as error:
+            raise WebError(f"cannot use {where}: {error}") from None
+
+
+def _no_password() -> str:
+    """Stand in for OpenSSL's own question, which would wait at a terminal for ever."""
+    raise ValueError("the key is encrypted; store it without a password")
+
+
+@contextmanager
+def _on_disk(text: str | None, path: str | None, key: str) -> Iterator[str]:
+    """Give the path of a readable file with the PEM; inline PEM lies in memory only while it is loaded."""
+    if path:
+        _read(path, key)
+        yield path
+        return
+    if sys.platform != "linux":
+        raise WebError(f"tls_server_config: inline PEM works on Linux only; use {key}")
+    descriptor = os.memfd_create(key)  # ssl reads from files only
+    try:
+        os.write(descriptor, (text or "").encode())
+        yield f"/proc/self/fd/{descriptor}"
+    finally:
+        os.close(descriptor)
+
+
+def _read(path: str, key: str) -> str:
+    try:
+        return Path(path).read_text(encoding="ascii", errors="replace")
+    except OSError as error:
+        raise WebError(f"tls_server_config.{key}: cannot read {path}: {error.strerror}") from None
+
+
+def _clients(context: ssl.SSLContext, config: TlsConfig) -> None:
+    kind = config.client_auth_type or "NoClientCert"
+    if kind in ("RequireAnyClientCert", "RequireClientCert"):
+        raise WebError(
+            f"tls_server_config.client_auth_type: Python's ssl cannot do {kind};"
+            " use RequireAndVerifyClientCert with client_ca_file"
+        )
+    if kind not in _VERIFY:
+        raise WebError(
+            f"tls_server_config.client_auth_type: unknown {kind}; the nearest is {nearest(kind, _VERIFY)}"
+        )
+    given = config.client_ca or config.client_ca_file
+    if config.client_ca and config.client_ca_file:
+        raise WebError("tls_server_config: give client_ca or client_ca_file, not both")
+    if given and kind == "NoClientCert":
+        raise WebError("tls_server_config: client_ca_file is of no use without a client_auth_type")
+    if not given and _VERIFY[kind] != ssl.CERT_NONE:
+        raise WebError(f"tls_server_config.client_ca_file is missing: {kind} verifies against it")
+    if config.client_allowed_sans is not None and _VERIFY[kind] != ssl.CERT_REQUIRED:
+        raise WebError(
+            "tls_server_config.client_allowed_sans needs client_auth_type RequireAndVerifyClientCert"
+        )
+    if given and _VERIFY[kind] != ssl.CERT_NONE:
+        pem = config.client_ca or _read(given, "client_ca_file")
+        try:
+            context.load_verify_locations(cadata=pem)
+        except (ssl.SSLError, ValueError):
+            raise WebError("tls_server_config.client_ca_file: no PEM certificate in it") from None
+    context.verify_mode = _VERIFY[kind]
