@@ -229,7 +229,7 @@ def test_a_page_that_tells_the_order_says_so_once() -> None:
 
 def test_what_is_given_up_is_told_but_not_of_the_first_reading() -> None:
     """Old positions without rows are no news."""
-    gap = replace(first_reading(100, now=NOW)[0], floor=None, since=NOW - 10_000, missing=3, looks=1)
+    gap = replace(first_reading(100, now=NOW)[0], floor=None, since=NOW - 10_000, missing=3, passes=1)
     assert decided(tail=Tail(total=100, order=Order.ASC, gaps=(gap,)), answer=page(2, 50, 100)).given_up == 3
     first = decided(
         tail=first_tail(newest=50), beginning=Beginning(horizon=NOW, floor=None), answer=page(20, 50, 1000)

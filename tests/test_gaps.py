@@ -17,11 +17,11 @@ from exporter.discovery.gaps import (
     concluded,
     explained,
     explained_elsewhere,
-    hole,
     is_due,
     joined,
     open_gap,
     passed,
+    split_empty,
     touches,
 )
 from exporter.model import PageItem
@@ -34,8 +34,10 @@ def gap(lo: int, hi: int, *, missing: int = 0, **changes: Any) -> Gap:
     return replace(open_gap(lo, hi, missing=missing, now=NOW), **changes)
 
 
-def view(lo: int, hi: int, *items: PageItem, known: tuple[str, ...] = (), holes: int = 0) -> View:
-    return View(lo=lo, hi=hi, page=page(1, hi - lo, 1000, *items), known=known, holes=holes)
+def view(lo: int, hi: int, *items: PageItem, known: tuple[str, ...] = (), empty_positions: int = 0) -> View:
+    return View(
+        lo=lo, hi=hi, page=page(1, hi - lo, 1000, *items), known=known, empty_positions=empty_positions
+    )
 
 
 def ended(given: Gap, **changes: Any) -> Gap | None:
@@ -141,7 +143,7 @@ def test_what_no_gap_on_a_page_missed_explains_the_nearest_other() -> None:
 
 def test_time_in_which_nobody_looked_is_no_part_of_the_hold() -> None:
     """After a downtime an empty position is looked at as long as it would have been without it."""
-    before = gap(90, 92, missing=1, since=NOW - 3600, looks=1, due=NOW - 3590, low_known=True)
+    before = gap(90, 92, missing=1, since=NOW - 3600, passes=1, due=NOW - 3590, low_known=True)
     assert kept(ended(before)).since == NOW - 10
     assert ended(replace(before, due=NOW)) is None
 
@@ -177,7 +179,7 @@ def test_a_first_reading_counts_its_positions() -> None:
 
 def test_holes_become_a_gap_of_their_own() -> None:
     """What shows nothing is looked at again a second later, one page of it, however wide the gap is."""
-    rest, empty = hole(gap(0, 100, missing=30), view(80, 100, holes=7), BOUNDS)
+    rest, empty = split_empty(gap(0, 100, missing=30), view(80, 100, empty_positions=7), BOUNDS)
     assert rest.missing == 23
     assert (kept(empty).lo, kept(empty).hi, kept(empty).missing) == (80, 100, 7)
     assert (kept(empty).due, kept(empty).until) == (NOW + 1, NOW + 6)
@@ -185,7 +187,7 @@ def test_holes_become_a_gap_of_their_own() -> None:
 
 def test_no_more_can_hide_than_is_missing() -> None:
     """Old empty positions beside a new record are looked at again, but not taken for missing."""
-    rest, empty = hole(gap(80, 100, missing=2), view(80, 100, holes=7), BOUNDS)
+    rest, empty = split_empty(gap(80, 100, missing=2), view(80, 100, empty_positions=7), BOUNDS)
     assert (rest.missing, kept(empty).missing) == (0, 2)
 
 
@@ -197,21 +199,24 @@ def test_no_more_can_hide_than_is_missing() -> None:
 def test_holes_are_handed_on_once(changes: dict[str, Any]) -> None:
     """A gap looked at again keeps its own; a re-check comes back by itself; others are not concerned."""
     before = gap(60, 100, missing=3, **changes)
-    assert hole(before, view(80, 100, holes=3), BOUNDS) == (before, None)
+    assert split_empty(before, view(80, 100, empty_positions=3), BOUNDS) == (before, None)
 
 
 def test_a_page_without_holes_leaves_a_gap_whole() -> None:
     """Nothing is to be looked at again."""
     before = gap(60, 100, missing=3)
-    assert hole(before, view(80, 100), BOUNDS) == (before, None)
+    assert split_empty(before, view(80, 100), BOUNDS) == (before, None)
 
 
 def test_holes_far_back_in_a_first_reading_are_old() -> None:
     """They were empty long ago and stay so: they are missing no longer, and not looked at again."""
     first = gap(0, 1000, missing=1000, floor=0)
-    rest, empty = hole(first, view(950, 1000, holes=5), BOUNDS)
+    rest, empty = split_empty(first, view(950, 1000, empty_positions=5), BOUNDS)
     assert (rest.missing, kept(empty).missing) == (995, 5)
-    assert hole(replace(first, at=950), view(900, 950, holes=5), BOUNDS) == (replace(rest, at=950), None)
+    assert split_empty(replace(first, at=950), view(900, 950, empty_positions=5), BOUNDS) == (
+        replace(rest, at=950),
+        None,
+    )
 
 
 def test_a_gap_closes_when_nothing_is_missing() -> None:
@@ -234,19 +239,19 @@ def test_a_gap_deepens_while_its_lowest_record_is_new() -> None:
 def test_a_gap_goes_no_deeper_than_the_oldest_record() -> None:
     """At position 0 it is looked at again instead, while something is missing."""
     again = kept(ended(gap(0, 10, missing=1)))
-    assert again.looks == 1
+    assert again.passes == 1
     assert ended(gap(0, 10)) is None
 
 
 def test_empty_positions_that_can_hide_what_is_missing_are_waited_for() -> None:
     """It is not gone deeper for them."""
-    assert kept(ended(gap(90, 100, missing=2, holes=2, low_known=True))).looks == 1
+    assert kept(ended(gap(90, 100, missing=2, empty_positions=2, low_known=True))).passes == 1
 
 
 def test_looks_at_empty_positions_come_less_and_less_often() -> None:
     """Each wait is longer, at most five minutes; the positions widen, because they shift, and are bounded."""
-    again, waits, now = gap(500, 501, missing=1, holes=1, low_known=True), list[float](), NOW
-    while (after := ended(replace(again, holes=1, low_known=True), now=now)) is not None:
+    again, waits, now = gap(500, 501, missing=1, empty_positions=1, low_known=True), list[float](), NOW
+    while (after := ended(replace(again, empty_positions=1, low_known=True), now=now)) is not None:
         waits.append(after.due - now)
         assert after.lo < again.lo
         assert after.hi > again.hi
@@ -266,15 +271,17 @@ def test_what_shows_nothing_for_the_hold_is_given_up() -> None:
 
 def test_a_recheck_does_not_look_at_empty_positions_again() -> None:
     """It comes back by itself."""
-    assert ended(gap(90, 100, holes=3, low_known=True, is_check=True)) is None
-    assert ended(gap(90, 100, holes=3, low_known=True)) is not None
+    assert ended(gap(90, 100, empty_positions=3, low_known=True, is_check=True)) is None
+    assert ended(gap(90, 100, empty_positions=3, low_known=True)) is not None
 
 
 def test_a_look_again_goes_no_higher_than_the_newest_record() -> None:
     """It keeps until when what is missing can have begun."""
-    again = kept(ended(gap(995, 1000, missing=1, holes=1, low_known=True)))
+    again = kept(ended(gap(995, 1000, missing=1, empty_positions=1, low_known=True)))
     assert (again.hi, again.until) == (1000, NOW + 6)
-    assert kept(ended(replace(again, holes=1, low_known=True), platform_now=NOW + 99)).until == NOW + 6
+    assert (
+        kept(ended(replace(again, empty_positions=1, low_known=True), platform_now=NOW + 99)).until == NOW + 6
+    )
 
 
 def test_a_first_reading_goes_down_to_its_floor() -> None:

@@ -36,13 +36,13 @@ MUTANTS = (
     Mutant(
         name="the cursor moves past a late row",
         file="discovery/gaps.py",
-        old="(gap.missing > gap.holes or not gap.low_known)",
+        old="(gap.missing > gap.empty_positions or not gap.low_known)",
         new="False",
     ),
     Mutant(
         name="records without rows are not looked at again",
         file="discovery/gaps.py",
-        old="if _held(gap, now) or not (gap.missing or (gap.holes and not gap.is_check)):",
+        old="if _held(gap, now) or not (gap.missing or (gap.empty_positions and not gap.is_check)):",
         new="if True:",
     ),
     Mutant(

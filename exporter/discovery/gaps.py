@@ -27,13 +27,13 @@ class Gap:
     missing: int  # records that must be found
     due: float  # when it is to be read
     since: float | None = None  # when its bottom was first reached
-    holes: int = 0  # empty positions seen in this pass; a first pass hands them on: see `hole`
+    empty_positions: int = 0  # seen in this pass; a first pass hands them on: see `split_empty`
     low: tuple[float, str] | None = None  # start and id of the lowest record seen in this pass
     low_known: bool = False  # and whether it was known before this pass
     anchor: int = 0  # positions at the bottom that were read before: nothing that is missing lies there
     after: float | None = None  # of growth: it was not there yet at this time (platform's clock)
     step: int = FIRST_STEP
-    looks: int = 0  # passes done
+    passes: int = 0  # that have ended
     is_check: bool = False  # nothing is known to be missing: a re-check
     until: float | None = None  # what is missing had begun by then (platform's clock); None: nothing known
     floor: int | None = None  # first reading: go on down to this position
@@ -48,7 +48,7 @@ class View:
     hi: int
     page: Page
     known: Container[str]
-    holes: int
+    empty_positions: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +135,7 @@ def passed(gap: Gap, view: View) -> Gap:
         gap,
         lo=lo,
         at=max(lo, view.lo),
-        holes=gap.holes + (view.holes if gap.looks else 0),
+        empty_positions=gap.empty_positions + (view.empty_positions if gap.passes else 0),
         low=low,
         low_known=low_known,
     )
@@ -154,15 +154,15 @@ def widened(gap: Gap, view: View) -> Gap:
     return replace(gap, lo=lo, missing=gap.missing + gap.lo - lo)
 
 
-def hole(gap: Gap, view: View, bounds: Bounds) -> tuple[Gap, Gap | None]:
+def split_empty(gap: Gap, view: View, bounds: Bounds) -> tuple[Gap, Gap | None]:
     """Take the empty positions of a page out of the gap that first passes it, as a gap of their own.
 
     So what is looked at again is one page, however much the gap spans. What a first reading meets far
     below the newest records was empty long ago, and stays so.
     """
-    if not view.holes or gap.looks or gap.is_check or not touches(gap, view):
+    if not view.empty_positions or gap.passes or gap.is_check or not touches(gap, view):
         return gap, None
-    missing = min(view.holes, gap.missing)
+    missing = min(view.empty_positions, gap.missing)
     gap = replace(gap, missing=gap.missing - missing)
     if gap.floor is not None and view.hi <= bounds.total - MAX_PAGE_SIZE:
         return gap, None
@@ -172,7 +172,7 @@ def hole(gap: Gap, view: View, bounds: Bounds) -> tuple[Gap, Gap | None]:
         at=view.hi,
         missing=missing,
         since=bounds.now,
-        looks=1,
+        passes=1,
         until=bounds.platform_now + 1.0,
         due=bounds.now + 1.0,
     )
@@ -193,9 +193,9 @@ def concluded(gap: Gap, bounds: Bounds) -> Gap | None:
         return replace(gap, lo=lo, at=gap.lo, missing=missing, step=min(2 * gap.step, MAX_STEP), due=now)
     # A deletion may have hidden that a record without rows is new: any empty position is looked at again,
     # but for those that a re-check sees, which comes back by itself.
-    if _held(gap, now) or not (gap.missing or (gap.holes and not gap.is_check)):
+    if _held(gap, now) or not (gap.missing or (gap.empty_positions and not gap.is_check)):
         return None
-    wider = min(2**gap.looks, MAX_PAGE_SIZE)
+    wider = min(2**gap.passes, MAX_PAGE_SIZE)
     hi = min(gap.hi + wider, bounds.total)
     return Gap(
         lo=max(0, gap.lo - wider, hi - MAX_STEP),
@@ -203,9 +203,9 @@ def concluded(gap: Gap, bounds: Bounds) -> Gap | None:
         at=hi,
         missing=gap.missing,
         since=gap.since,
-        looks=gap.looks + 1,
+        passes=gap.passes + 1,
         until=gap.until if gap.until is not None else bounds.platform_now + 1.0,
-        due=now + min(RELOOK_GROWTH**gap.looks, RELOOK_LIMIT),
+        due=now + min(RELOOK_GROWTH**gap.passes, RELOOK_LIMIT),
     )
 
 
@@ -216,7 +216,7 @@ def _goes_deeper(gap: Gap, now: float) -> bool:
     if gap.floor is not None:
         began = gap.floor_start is None or gap.low is None or gap.low[0] >= gap.floor_start
         return gap.lo > gap.floor and began
-    return not _held(gap, now) and (gap.missing > gap.holes or not gap.low_known)
+    return not _held(gap, now) and (gap.missing > gap.empty_positions or not gap.low_known)
 
 
 def _held(gap: Gap, now: float) -> bool:

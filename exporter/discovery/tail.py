@@ -35,11 +35,11 @@ from exporter.discovery.gaps import (
     concluded,
     explained,
     explained_elsewhere,
-    hole,
     is_due,
     joined,
     open_gap,
     passed,
+    split_empty,
     touches,
     widened,
 )
@@ -180,7 +180,7 @@ def read(tail: Tail, page: Page, known: Container[str], *, now: float, platform_
     tail = _ordered(_resized(tail, total, now, platform_now, due=now + ADD_UP), page)
     lo, hi = covered(page, total, tail.order)
     fresh = tuple(item for item in page.items if item.id not in known)
-    view = View(lo=lo, hi=hi, page=page, known=known, holes=max(0, hi - lo - len(page.items)))
+    view = View(lo=lo, hi=hi, page=page, known=known, empty_positions=max(0, hi - lo - len(page.items)))
     if is_first_reading(tail) and not any(touches(gap, view) for gap in tail.gaps):
         fresh = ()  # an end, read to find the order: a first reading counts positions, and comes by
     left = sorted((item.start or 0.0 for item in fresh), reverse=True)
@@ -192,7 +192,7 @@ def read(tail: Tail, page: Page, known: Container[str], *, now: float, platform_
         found = explained(gap, left, view)
         gap = replace(gap, missing=gap.missing - found)
         if empty is None:
-            gap, empty = hole(gap, view, bounds)
+            gap, empty = split_empty(gap, view, bounds)
         gaps.append(passed(gap, view))
     gaps = explained_elsewhere(gaps, left, view)
     if fresh and any(gap.is_check and touches(gap, view) for gap in tail.gaps):
@@ -210,7 +210,7 @@ def read(tail: Tail, page: Page, known: Container[str], *, now: float, platform_
 
 def is_first_reading(tail: Tail) -> bool:
     """Whether the first reading of the platform's history is still going on."""
-    return any(gap.floor is not None and gap.looks == 0 for gap in tail.gaps)
+    return any(gap.floor is not None and gap.passes == 0 for gap in tail.gaps)
 
 
 def end_first_reading(tail: Tail) -> Tail:
