@@ -11,11 +11,11 @@ from exporter.audit.verdict import FINDINGS, Difference, Kind, Seen, Terms, Verd
 from exporter.model import ExecuteStatus, HostStatus, Record, Results, ResultStatus, Series
 from exporter.tracking.counting import Buckets, Counting, fold_all
 from exporter.tracking.known import Known, Standing
-from exporter.tracking.tracker import Beginning, Clock, Rules, Stage, Tracked
+from exporter.tracking.tracker import Clock, CountingStart, Rules, Stage, Tracked
 from tests.core_support import NOW, done, row, rows, series
 
 BUCKETS = Buckets(duration=(1.0, 60.0), hosts=(1.0, 10.0), lag=(5.0,))
-BEGAN = Beginning(horizon=NOW - 50_000, floor=NOW - 60_000)
+BEGAN = CountingStart(baseline_end=NOW - 50_000, floor=NOW - 60_000)
 DOING = ExecuteStatus.DOING
 GOOD = rows(row("a"), row("b", HostStatus.FAIL, "北京"))
 OLD: dict[str, Any] = {"start": NOW - 2_010, "end": NOW - 2_000}  # long enough ago to be in the ledger
@@ -285,7 +285,7 @@ def test_what_a_page_shows_is_visible_though_it_has_no_rows() -> None:
 def test_before_the_first_reading_ended_nothing_is_missing() -> None:
     """Where counting begins is not known yet."""
     for began in (None, replace(BEGAN, floor=None)):
-        said = judge(None, Seen(record=done(**OLD), results=GOOD), terms(beginning=began))
+        said = judge(None, Seen(record=done(**OLD), results=GOOD), terms(counting_start=began))
         assert said.kind is Kind.WAITING
 
 
@@ -314,7 +314,7 @@ def test_what_was_discovered_can_be_told() -> None:
     """A counted record was, one that may be the baseline was not yet."""
     assert counted(done(), GOOD).discovered
     assert followed().discovered
-    assert not followed(horizon=NOW).discovered
+    assert not followed(baseline_end=NOW).discovered
     assert not Known(id="r", standing=Standing.BASELINE, found=NOW, moved={}).discovered
     assert not Known(id="r", standing=Standing.VANISHED, found=NOW, moved={}).discovered
     gone = {series("job_exporter_records_incomplete_total", reason="vanished"): 1.0}

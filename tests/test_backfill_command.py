@@ -205,8 +205,8 @@ def test_the_ledger_is_read_beside_the_daemon(tmp_path: Path) -> None:
         its.world.delete([gone])
         its.poll(10)
         with closing(seam_of(its, tmp_path)) as ledger:
-            assert ledger.seam.horizon == began
-            assert ledger.seam.created <= began
+            assert ledger.boundary.baseline_end == began
+            assert ledger.boundary.created <= began
             ids = {record.id for record in its.world} | {gone}
             assert ledger.owns(ids) == {counted, open_, gone}
 

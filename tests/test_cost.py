@@ -104,9 +104,9 @@ def test_the_first_reading_stops_where_records_are_heavy(tmp_path: Path) -> None
     heavy = ObservedDialect(stdout_bytes=1_500_000)
     with life(tmp_path, past=60, dialect=heavy) as its:
         assert max(asked.size for asked in its.api.tail_pages) <= 2
-        assert its.daemon.ledger.state.beginning is not None
-        assert its.daemon.ledger.state.beginning.read <= ADOPT_BYTES + 4_000_000
-        assert its.daemon.ledger.state.beginning.floor is not None
+        assert its.daemon.ledger.state.counting_start is not None
+        assert its.daemon.ledger.state.counting_start.read <= ADOPT_BYTES + 4_000_000
+        assert its.daemon.ledger.state.counting_start.floor is not None
         new = its.ran()
         its.poll(3)
         assert its.daemon.settled() == {new}

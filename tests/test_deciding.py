@@ -11,12 +11,12 @@ from exporter.discovery.pages import Order
 from exporter.discovery.tail import Tail, first_reading, is_first_reading, next_page
 from exporter.model import ExecuteStatus, Page, PageItem, Record, ResultStatus
 from exporter.tracking.decision import ADOPT_BYTES, DISCOVERED, Changes, PageRead, begin, decide
-from exporter.tracking.tracker import Beginning, Clock, Look, Outcome, Rules, Tracked
+from exporter.tracking.tracker import Clock, CountingStart, Look, Outcome, Rules, Tracked
 from tests.core_support import NOW, done, item, page, row, rows, series
 
 CLOCK = Clock(now=NOW, skew=100.0)
 RULES = Rules()
-BEGAN = Beginning(horizon=NOW, floor=NOW - 5000)
+BEGAN = CountingStart(baseline_end=NOW, floor=NOW - 5000)
 
 
 def begun(total: int | None, history: float | None = 0.0, adopt: int = 200) -> Changes:
@@ -34,7 +34,7 @@ def begun(total: int | None, history: float | None = 0.0, adopt: int = 200) -> C
 def decided(
     *looks: Look,
     tail: Tail | None = None,
-    beginning: Beginning = BEGAN,
+    counting_start: CountingStart = BEGAN,
     followed: Mapping[str, Tracked] | None = None,
     answer: Page | None = None,
     known: tuple[str, ...] = (),
@@ -43,7 +43,7 @@ def decided(
     read = None if answer is None else PageRead(page=answer, known=frozenset(known), size=size)
     return decide(
         tail or Tail(total=100, order=Order.ASC),
-        beginning,
+        counting_start,
         followed or {},
         read=read,
         looks=looks,
@@ -62,7 +62,7 @@ def tracked(record_id: str, **changes: Any) -> Tracked:
 def test_without_history_what_ended_by_now_is_the_baseline() -> None:
     """Rule 2: by the platform's clock; the newest records are read for what is open."""
     changes = begun(1000)
-    assert changes.beginning == Beginning(horizon=NOW + 100, floor=None)
+    assert changes.counting_start == CountingStart(baseline_end=NOW + 100, floor=None)
     assert (changes.tail.gaps[0].floor, changes.tail.gaps[0].floor_start) == (800, None)
     assert changes.tail.recheck_due == NOW + 300
     assert is_first_reading(changes.tail)
@@ -76,14 +76,14 @@ def test_fewer_are_adopted_where_the_setting_says_so() -> None:
 def test_with_all_of_history_every_record_counts() -> None:
     """Nothing is doubtful, and everything is read."""
     changes = begun(1000, history=None)
-    assert changes.beginning == Beginning(horizon=0.0, floor=0.0)
+    assert changes.counting_start == CountingStart(baseline_end=0.0, floor=0.0)
     assert changes.tail.gaps[0].floor == 0
 
 
 def test_with_a_duration_what_ended_within_it_counts() -> None:
     """It is read down to what began before, whatever the number."""
     changes = begun(1000, history=3600.0)
-    assert changes.beginning == Beginning(horizon=NOW - 3500, floor=None)
+    assert changes.counting_start == CountingStart(baseline_end=NOW - 3500, floor=None)
     assert (changes.tail.gaps[0].floor, changes.tail.gaps[0].floor_start) == (0, NOW - 3500)
 
 
@@ -91,7 +91,7 @@ def test_with_a_duration_what_ended_within_it_counts() -> None:
 def test_on_an_empty_platform_every_record_is_new(total: int | None) -> None:
     """There is nothing to read, and nothing that could be the baseline."""
     changes = begun(total)
-    assert (changes.tail.gaps, changes.beginning.floor) == ((), 0.0)
+    assert (changes.tail.gaps, changes.counting_start.floor) == ((), 0.0)
 
 
 # -- the first reading
@@ -109,49 +109,51 @@ def full(number: int, *, start: float, size: int = MAX_PAGE_SIZE) -> Page:
 
 def test_the_first_reading_lays_down_the_floor_when_it_ends() -> None:
     """What starts later than the oldest record it read is surely new."""
-    beginning = Beginning(horizon=NOW, floor=None)
-    half = decided(tail=first_tail(), beginning=beginning, answer=full(20, start=NOW - 1000))
+    counting_start = CountingStart(baseline_end=NOW, floor=None)
+    half = decided(tail=first_tail(), counting_start=counting_start, answer=full(20, start=NOW - 1000))
     assert not half.adopted
-    assert half.beginning == Beginning(horizon=NOW, floor=None, lowest=NOW - 1000, read=1000)
+    assert half.counting_start == CountingStart(baseline_end=NOW, floor=None, lowest=NOW - 1000, read=1000)
     assert len(half.found) == 50
     assert half.increments == ()  # none of them is surely new
-    whole = decided(tail=half.tail, beginning=half.beginning, answer=full(19, start=NOW - 2000))
+    whole = decided(tail=half.tail, counting_start=half.counting_start, answer=full(19, start=NOW - 2000))
     assert whole.adopted
-    assert whole.beginning == Beginning(horizon=NOW, floor=NOW - 2000, lowest=NOW - 2000, read=2000)
+    assert whole.counting_start == CountingStart(
+        baseline_end=NOW, floor=NOW - 2000, lowest=NOW - 2000, read=2000
+    )
 
 
 def test_where_the_first_reading_meets_no_start_the_floor_is_the_horizon() -> None:
     """Nothing tells how old its records are."""
-    beginning = Beginning(horizon=NOW, floor=None)
-    changes = decided(tail=first_tail(newest=50), beginning=beginning, answer=page(20, 50, 1000))
+    counting_start = CountingStart(baseline_end=NOW, floor=None)
+    changes = decided(tail=first_tail(newest=50), counting_start=counting_start, answer=page(20, 50, 1000))
     assert changes.adopted
-    assert changes.beginning.floor == NOW
+    assert changes.counting_start.floor == NOW
 
 
 def test_heavy_pages_end_the_adoption_early() -> None:
     """It goes no further down than 32 MB take, but for the one record that tells that it has ended."""
-    beginning = Beginning(horizon=NOW, floor=None)
+    counting_start = CountingStart(baseline_end=NOW, floor=None)
     heavy = decided(
-        tail=first_tail(), beginning=beginning, answer=full(20, start=NOW - 9), size=ADOPT_BYTES + 1
+        tail=first_tail(), counting_start=counting_start, answer=full(20, start=NOW - 9), size=ADOPT_BYTES + 1
     )
     request = next_page(heavy.tail, now=NOW)
     if request is not None:
         assert request.size == 1
         last = page(request.number, 1, 1000, item("last", NOW - 10))
-        heavy = decided(tail=heavy.tail, beginning=heavy.beginning, answer=last)
+        heavy = decided(tail=heavy.tail, counting_start=heavy.counting_start, answer=last)
     assert heavy.adopted
     assert next_page(heavy.tail, now=NOW) is None
-    assert heavy.beginning.floor is not None
-    assert heavy.beginning.floor >= NOW - 10
+    assert heavy.counting_start.floor is not None
+    assert heavy.counting_start.floor >= NOW - 10
 
 
 def test_wanted_history_is_read_however_heavy() -> None:
     """It is to be counted: all of it, or down to its time."""
     heavy = {"answer": full(20, start=NOW - 9), "size": ADOPT_BYTES + 1}
-    every = decided(tail=first_tail(), beginning=Beginning(horizon=0.0, floor=0.0), **heavy)  # type: ignore[arg-type]
+    every = decided(tail=first_tail(), counting_start=CountingStart(baseline_end=0.0, floor=0.0), **heavy)  # type: ignore[arg-type]
     since = decided(
         tail=first_tail(since=NOW - 3600),
-        beginning=Beginning(horizon=NOW - 3600, floor=None),
+        counting_start=CountingStart(baseline_end=NOW - 3600, floor=None),
         **heavy,  # type: ignore[arg-type]
     )
     assert not every.adopted
@@ -192,7 +194,7 @@ def test_looks_change_records_or_settle_them() -> None:
     )
     assert {after.id for after in changes.changed} == {"open", "mute"}
     assert [settled.id for settled in changes.settlements] == ["done"]
-    assert (changes.tail, changes.beginning) == (Tail(total=100, order=Order.ASC), BEGAN)
+    assert (changes.tail, changes.counting_start) == (Tail(total=100, order=Order.ASC), BEGAN)
 
 
 def test_the_last_end_of_each_result_is_kept() -> None:
@@ -215,7 +217,7 @@ def test_the_last_end_of_each_result_is_kept() -> None:
 
 def test_the_baseline_does_not_tell_a_last_end() -> None:
     """It was not counted."""
-    followed = {"a": tracked("a", horizon=NOW)}
+    followed = {"a": tracked("a", baseline_end=NOW)}
     assert decided(Look(id="a", record=done("a", end=NOW - 5)), followed=followed).latest == {}
 
 
@@ -232,6 +234,8 @@ def test_what_is_given_up_is_told_but_not_of_the_first_reading() -> None:
     gap = replace(first_reading(100, now=NOW)[0], floor=None, since=NOW - 10_000, missing=3, passes=1)
     assert decided(tail=Tail(total=100, order=Order.ASC, gaps=(gap,)), answer=page(2, 50, 100)).given_up == 3
     first = decided(
-        tail=first_tail(newest=50), beginning=Beginning(horizon=NOW, floor=None), answer=page(20, 50, 1000)
+        tail=first_tail(newest=50),
+        counting_start=CountingStart(baseline_end=NOW, floor=None),
+        answer=page(20, 50, 1000),
     )
     assert first.given_up == 0

@@ -51,14 +51,16 @@ def crowd(world: World, count: int) -> None:
 def follow_all(its: Life) -> None:
     """Let the ledger follow all of them, as after a day on this platform."""
     state = its.daemon.ledger.state
-    assert state.beginning is not None
+    assert state.counting_start is not None
     now = its.clock()
     found = tuple(
         Tracked(id=record.id, found=now, due=now, stage=Stage.DOING, start=NOW - 7200, timeout=86_400.0)
         for record in its.world
         if record.id not in state.followed
     )
-    its.daemon.ledger.commit(Changes(tail=state.tail, beginning=state.beginning, found=found), now=now)
+    its.daemon.ledger.commit(
+        Changes(tail=state.tail, counting_start=state.counting_start, found=found), now=now
+    )
     its.daemon.restart()
 
 

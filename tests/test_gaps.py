@@ -193,7 +193,7 @@ def test_no_more_can_hide_than_is_missing() -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"looks": 1}, {"is_check": True}, {"at": 70}],
+    [{"passes": 1}, {"is_check": True}, {"at": 70}],
     ids=["looked at before", "re-check", "elsewhere"],
 )
 def test_holes_are_handed_on_once(changes: dict[str, Any]) -> None:

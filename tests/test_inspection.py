@@ -16,13 +16,13 @@ from exporter.ledger.tables import MIGRATIONS
 from exporter.tracking.counting import Increment
 from exporter.tracking.decision import Changes
 from exporter.tracking.known import Known, Standing
-from exporter.tracking.tracker import Beginning, Outcome, Settlement, Stage, Tracked
+from exporter.tracking.tracker import CountingStart, Outcome, Settlement, Stage, Tracked
 from tests.core_support import NOW, done, series
 
 PLATFORM = "http://platform.test"
 FINISHED = series("job_records_finished_total", result_status="success")
 HOSTS = series("job_record_hosts", "sum")
-BEGAN = Beginning(horizon=NOW, floor=NOW)
+BEGAN = CountingStart(baseline_end=NOW, floor=NOW)
 
 
 def settlement(record_id: str, *, end: float | None = NOW, outcome: Outcome = Outcome.SETTLED) -> Settlement:
@@ -40,7 +40,7 @@ def settlement(record_id: str, *, end: float | None = NOW, outcome: Outcome = Ou
 
 CHANGES = Changes(
     tail=Tail(total=7),
-    beginning=BEGAN,
+    counting_start=BEGAN,
     found=(Tracked(id="open", found=NOW, due=NOW), Tracked(id="done", found=NOW, due=NOW, stage=Stage.DONE)),
     settlements=(
         settlement("counted"),

@@ -19,13 +19,13 @@ from exporter.model import FailedRecord, Pulse, ResultStatus, Snapshot
 from exporter.tracking.counting import Increment
 from exporter.tracking.decision import Changes
 from exporter.tracking.state import State
-from exporter.tracking.tracker import Beginning, Outcome, Settlement, Tracked
+from exporter.tracking.tracker import CountingStart, Outcome, Settlement, Tracked
 from tests.core_support import NOW, done, series, value
 from tests.inprocess import METRICS
 from tests.postgres_support import Postgres, cut_at_commit
 
 PLATFORM = "http://platform.test"
-BEGAN = Beginning(horizon=NOW, floor=NOW - 100)
+BEGAN = CountingStart(baseline_end=NOW, floor=NOW - 100)
 LAYOUT = layout(METRICS, label_limit=500)
 FINISHED = series("job_records_finished_total", result_status="fail", provider="salt", script_type="bash")
 HOURS = 3600.0  # a lease that no test outlives

@@ -18,11 +18,11 @@ from exporter.model import Exemplar, FailedRecord, IdcFailure, ResultStatus, Sam
 from exporter.tracking.counting import Increment
 from exporter.tracking.decision import Changes
 from exporter.tracking.state import State
-from exporter.tracking.tracker import Beginning, Outcome, Settlement, Stage, Tracked
+from exporter.tracking.tracker import CountingStart, Outcome, Settlement, Stage, Tracked
 from tests.core_support import NOW, done, series, value
 
 PLATFORM = "http://platform.test"
-BEGAN = Beginning(horizon=NOW, floor=NOW - 100)
+BEGAN = CountingStart(baseline_end=NOW, floor=NOW - 100)
 LAYOUT = Layout(initial=initial_series(MetricsConfig()), siblings=siblings)
 FINISHED = series("job_records_finished_total", result_status="success", provider="salt", script_type="bash")
 
@@ -124,7 +124,7 @@ def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
     exemplar = Exemplar(record_id="c", value=1.0, timestamp=NOW)
     with opened(tmp_path) as ledger:
         given = changes(
-            found=(tracked("a"), tracked("b", horizon=NOW), tracked("c")),
+            found=(tracked("a"), tracked("b", baseline_end=NOW), tracked("c")),
             settlements=(settlement("c", failure=failed),),
             increments=(Increment(series=series("job_records_discovered_total"), exemplar=exemplar),),
             latest=latest,
@@ -140,7 +140,7 @@ def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
         assert after.latest == latest
         assert after.failures == (failed,)
         assert set(after.followed) == {"a", "b"}
-        assert (after.tail, after.beginning, after.records) == (Tail(total=7), BEGAN, 1)
+        assert (after.tail, after.counting_start, after.records) == (Tail(total=7), BEGAN, 1)
 
 
 def test_when_to_look_next_is_not_written(tmp_path: Path) -> None:
@@ -215,9 +215,13 @@ def test_what_was_pruned_becomes_the_baseline(tmp_path: Path) -> None:
         settle(ledger, "old", now=NOW + 25, end=NOW + 20)
         settle(ledger, *(str(number) for number in range(KEPT_SETTLED)), now=NOW + 900)
         assert ledger.prune(before=NOW + 800) == 1
-        assert ledger.state.beginning == Beginning(horizon=NOW + 20, floor=NOW + 10, first_horizon=NOW)
+        assert ledger.state.counting_start == CountingStart(
+            baseline_end=NOW + 20, floor=NOW + 10, first_baseline_end=NOW
+        )
     with opened(tmp_path) as ledger:
-        assert ledger.state.beginning == Beginning(horizon=NOW + 20, floor=NOW + 10, first_horizon=NOW)
+        assert ledger.state.counting_start == CountingStart(
+            baseline_end=NOW + 20, floor=NOW + 10, first_baseline_end=NOW
+        )
 
 
 @pytest.mark.parametrize("jump", [-400.0, 86_400.0])
@@ -228,28 +232,28 @@ def test_pruning_goes_by_the_times_of_the_records(jump: float, tmp_path: Path) -
         settle(ledger, *(str(number) for number in range(KEPT_SETTLED)), now=NOW)
         gone = ledger.prune(before=NOW - 300 + max(0.0, jump))
         assert gone == (jump > 0)
-        began = ledger.state.beginning
+        began = ledger.state.counting_start
         assert began is not None
-        assert (began.horizon, began.floor) == (NOW, NOW - 10 if gone else NOW - 100)
+        assert (began.baseline_end, began.floor) == (NOW, NOW - 10 if gone else NOW - 100)
 
 
 def test_where_counting_began_is_known_whatever_was_pruned() -> None:
-    """What ended by the first horizon was never counted: prunings move the horizon, not that."""
-    beginning = Beginning(horizon=NOW, floor=NOW - 50)
-    assert beginning.began == NOW
-    later = beginning.pruned(ended=NOW + 100, started=NOW + 90).pruned(ended=NOW + 200, started=NOW)
-    assert (later.horizon, later.floor, later.began) == (NOW + 200, NOW + 90, NOW)
+    """What ended by the first `baseline_end` was never counted, though a pruning moves `baseline_end`."""
+    counting_start = CountingStart(baseline_end=NOW, floor=NOW - 50)
+    assert counting_start.began == NOW
+    later = counting_start.pruned(ended=NOW + 100, started=NOW + 90).pruned(ended=NOW + 200, started=NOW)
+    assert (later.baseline_end, later.floor, later.began) == (NOW + 200, NOW + 90, NOW)
 
 
 def test_pruning_leaves_a_beginning_that_is_not_there_yet(tmp_path: Path) -> None:
     """While a first reading goes on, its floor is unknown, and stays so."""
-    reading = Beginning(horizon=NOW, floor=None)
+    reading = CountingStart(baseline_end=NOW, floor=None)
     with opened(tmp_path) as ledger:
         assert ledger.prune(before=NOW) == 0
         ids = tuple(settlement(str(number)) for number in range(KEPT_SETTLED + 1))
-        ledger.commit(changes(settlements=ids, beginning=reading), now=NOW)
+        ledger.commit(changes(settlements=ids, counting_start=reading), now=NOW)
         assert ledger.prune(before=NOW + 1) == 1
-        assert ledger.state.beginning == reading
+        assert ledger.state.counting_start == reading
 
 
 # -- counters: rules 8, 9 and 10

@@ -17,7 +17,7 @@ from exporter.ledger.tables import MIGRATIONS
 from exporter.model import Pulse
 from exporter.tracking.counting import Increment
 from exporter.tracking.decision import Changes
-from exporter.tracking.tracker import Beginning, Outcome, Settlement, Tracked
+from exporter.tracking.tracker import CountingStart, Outcome, Settlement, Tracked
 from tests.core_support import NOW, series
 from tests.crash.cable import Cable, cable, through
 from tests.postgres_support import Postgres
@@ -27,7 +27,7 @@ CANARY = "canary-Zq7"
 DISCOVERED = series("job_records_discovered_total")
 COUNTED = Changes(
     tail=Tail(),
-    beginning=Beginning(horizon=NOW, floor=None),
+    counting_start=CountingStart(baseline_end=NOW, floor=None),
     increments=(Increment(series=DISCOVERED),),
 )
 

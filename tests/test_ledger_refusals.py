@@ -16,13 +16,13 @@ from exporter.ledger.ledger import Layout, Ledger
 from exporter.ledger.tables import MIGRATIONS
 from exporter.tracking.counting import Increment
 from exporter.tracking.decision import Changes
-from exporter.tracking.tracker import Beginning, Outcome, Settlement
+from exporter.tracking.tracker import CountingStart, Outcome, Settlement
 from tests.core_support import NOW, series
 
 PLATFORM = "http://platform.test"
 CHANGES = Changes(
     tail=Tail(),
-    beginning=Beginning(horizon=NOW, floor=None),
+    counting_start=CountingStart(baseline_end=NOW, floor=None),
     increments=(Increment(series=series("job_records_discovered_total")),),
     settlements=(Settlement(id="a", outcome=Outcome.SETTLED, found=NOW),),
 )

@@ -201,7 +201,7 @@ class Platform(RuleBasedStateMachine):
             assert not self.daemon.settled() & self.baseline
             counters = {series: sample.value for series, sample in state.counters.items()}
             vanished = counters[Series("job_exporter_records_incomplete_total", (("reason", "vanished"),))]
-            followed = sum(item.horizon is None for item in state.followed.values())
+            followed = sum(item.baseline_end is None for item in state.followed.values())
             assert counters[DISCOVERED] == finished + vanished + followed
 
     def teardown(self) -> None:

@@ -118,7 +118,7 @@ MUTANTS = (
     Mutant(
         name="the baseline counts",
         file="tracking/tracker.py",
-        old="    return record.end is None or not tracked.horizon < record.end <= clock.platform",
+        old="    return record.end is None or not tracked.baseline_end < record.end <= clock.platform",
         new="    return False",
     ),
     Mutant(

@@ -48,7 +48,7 @@ def test_there_are_never_fewer_than_none_done(total: int | None) -> None:
 
 def test_a_doubtful_record_is_not_taken_for_open() -> None:
     """It was not looked at yet and is done, most likely: the baseline."""
-    assert records(gauges(state(tracked("a", Stage.FOUND, horizon=NOW))))["doing"] == 0
+    assert records(gauges(state(tracked("a", Stage.FOUND, baseline_end=NOW))))["doing"] == 0
 
 
 def test_the_oldest_open_start_is_told_by_status() -> None:

@@ -49,7 +49,7 @@ def failures(its: Life) -> float:
 
 
 def has_begun(its: Life) -> bool:
-    return its.daemon.ledger.state.beginning is not None
+    return its.daemon.ledger.state.counting_start is not None
 
 
 # -- a platform that fails

@@ -16,8 +16,8 @@ from exporter.tracking.tracker import (
     STAGES,
     VANISHED_AFTER,
     VANISHED_LOOKS,
-    Beginning,
     Clock,
+    CountingStart,
     Look,
     Outcome,
     Rules,
@@ -35,7 +35,7 @@ from exporter.tracking.tracker import (
 from tests.core_support import NOW, done, item, row, rows, series
 
 RULES = Rules(interval=15.0, settle_grace=15.0, buckets=Buckets(duration=(60.0,)))
-BEGAN = Beginning(horizon=NOW - 1000, floor=NOW - 5000)
+BEGAN = CountingStart(baseline_end=NOW - 1000, floor=NOW - 5000)
 DOING, INIT = ExecuteStatus.DOING, ExecuteStatus.INIT
 COMPLETE = rows(row("a"))
 
@@ -81,9 +81,11 @@ def counts(settlement: Settlement, reason: str) -> bool:
 # -- rule 2: the baseline
 
 
-def first_seen(start: float | None, *, beginning: Beginning = BEGAN, record: Record | None = None) -> Tracked:
+def first_seen(
+    start: float | None, *, counting_start: CountingStart = BEGAN, record: Record | None = None
+) -> Tracked:
     seen = PageItem(id="r", start=start, record=record)
-    return found(seen, beginning=beginning, clock=at(), rules=RULES)
+    return found(seen, counting_start=counting_start, clock=at(), rules=RULES)
 
 
 @pytest.mark.parametrize(
@@ -94,13 +96,13 @@ def test_a_record_that_began_before_all_that_was_read_is_doubtful(
 ) -> None:
     """It may be older than the beginning: only a look at it tells. It is due at once."""
     new = first_seen(start)
-    assert (new.horizon is not None) is doubtful
+    assert (new.baseline_end is not None) is doubtful
     assert (new.due, new.stage) == (NOW, Stage.FOUND)
 
 
 def test_all_that_a_first_reading_finds_is_doubtful() -> None:
     """It goes on: nothing is known yet of what was there."""
-    assert first_seen(NOW, beginning=Beginning(horizon=NOW, floor=None)).horizon == NOW
+    assert first_seen(NOW, counting_start=CountingStart(baseline_end=NOW, floor=None)).baseline_end == NOW
 
 
 def test_a_page_of_whole_records_spares_the_look() -> None:
@@ -125,7 +127,7 @@ def test_a_page_of_whole_records_spares_the_look() -> None:
 def test_a_page_of_host_rows_spares_the_results(record: Record, results: Results, tells: bool) -> None:
     """Of a record that had ended when its page was read, and if they are complete."""
     seen = PageItem(id="r", start=NOW - 10, ended=Ended(start=NOW - 10, end=NOW, results=results))
-    new = found(seen, beginning=BEGAN, clock=at(), rules=RULES)
+    new = found(seen, counting_start=BEGAN, clock=at(), rules=RULES)
     assert (shown_results(new, record) is results) is tells
     assert shown_results(tracked(), record) is None
     assert shown_results(open_(look(new, running())), record) is None
@@ -134,14 +136,14 @@ def test_a_page_of_host_rows_spares_the_results(record: Record, results: Results
 @pytest.mark.parametrize(
     ("end", "is_baseline"),
     [(NOW - 1001, True), (NOW - 1000, True), (NOW - 999, False), (NOW, False), (NOW + 1, True), (None, True)],
-    ids=["before", "at the horizon", "after", "now", "still to come", "no end"],
+    ids=["before", "at the end of the baseline", "after", "now", "still to come", "no end"],
 )
 def test_a_doubtful_record_that_ended_by_the_horizon_is_the_baseline(
     end: float | None, is_baseline: bool
 ) -> None:
     """Rule 2: it is not counted; one that ended later is."""
     record = done(end=end, start=None)
-    before = tracked(horizon=NOW - 1000)
+    before = tracked(baseline_end=NOW - 1000)
     after = left(look(before, record, COMPLETE))
     assert after.outcome is (Outcome.BASELINE if is_baseline else Outcome.SETTLED)
     assert bool(after.increments) is not is_baseline
@@ -150,14 +152,14 @@ def test_a_doubtful_record_that_ended_by_the_horizon_is_the_baseline(
 
 def test_a_doubtful_record_that_is_open_is_adopted() -> None:
     """From then on it is counted, whenever it says that it ended."""
-    after = open_(look(tracked(horizon=NOW), running()))
-    assert after.horizon is None
+    after = open_(look(tracked(baseline_end=NOW), running()))
+    assert after.baseline_end is None
     assert left(look(after, done(end=NOW - 5000), COMPLETE)).outcome is Outcome.SETTLED
 
 
 def test_a_record_is_discovered_once() -> None:
     """When it is found, if surely new; else when a look shows that it will be counted."""
-    sure, doubtful = tracked(), tracked(horizon=NOW)
+    sure, doubtful = tracked(), tracked(baseline_end=NOW)
     assert discovered(None, sure)
     assert not discovered(None, doubtful)
     assert discovered(doubtful, sure)
@@ -431,11 +433,11 @@ def test_a_record_that_is_found_again_starts_anew() -> None:
 
 def test_a_doubtful_record_that_vanishes_counts_nothing() -> None:
     """It was never followed: it may have been the baseline."""
-    gone = tracked(horizon=NOW, not_found=VANISHED_LOOKS - 1, not_found_since=NOW - VANISHED_AFTER)
+    gone = tracked(baseline_end=NOW, not_found=VANISHED_LOOKS - 1, not_found_since=NOW - VANISHED_AFTER)
     assert left(missed(gone, 0)).increments == ()
 
 
 def test_an_item_without_a_record_is_only_found() -> None:
     """A page of host rows tells no execute status: each record is looked at."""
-    new = found(item("r"), beginning=BEGAN, clock=at(), rules=RULES)
-    assert (new.stage, new.start, new.horizon) == (Stage.FOUND, NOW, None)
+    new = found(item("r"), counting_start=BEGAN, clock=at(), rules=RULES)
+    assert (new.stage, new.start, new.baseline_end) == (Stage.FOUND, NOW, None)

@@ -201,11 +201,11 @@ class Auditor:
         )
         # After the platform: what was counted meanwhile is counted.
         known = self._ledger.known(records)
-        tail, beginning = self._ledger.tail()
+        tail, counting_start = self._ledger.tail()
         terms = Terms(
             clock=self._clock(),
             rules=self._config.rules,
-            beginning=beginning,
+            counting_start=counting_start,
             behind=sum(gap.missing for gap in tail.gaps),
         )
         return [

@@ -17,8 +17,8 @@ from exporter.tracking.known import Known, Standing
 from exporter.tracking.tracker import (
     MAX_LOOK_INTERVAL,
     VANISHED_LOOKS,
-    Beginning,
     Clock,
+    CountingStart,
     Rules,
     Stage,
     Tracked,
@@ -63,7 +63,7 @@ class Terms:
 
     clock: Clock
     rules: Rules
-    beginning: Beginning | None  # None: the ledger was never polled into
+    counting_start: CountingStart | None  # None: the ledger was never polled into
     behind: int = 0  # records that the daemon knows to be missing, and has not read yet
 
     @property
@@ -181,7 +181,7 @@ def _vanished(seen: Seen, terms: Terms) -> Verdict:
 
 def _unknown(seen: Seen, terms: Terms) -> Verdict:
     """Why the ledger has nothing of a record."""
-    record, began = seen.record, terms.beginning
+    record, began = seen.record, terms.counting_start
     if record is None:
         return Verdict(kind=Kind.NOWHERE, why="neither the ledger nor the platform knows this id")
     if began is None or began.floor is None:
@@ -200,10 +200,10 @@ def _unknown(seen: Seen, terms: Terms) -> Verdict:
     return Verdict(kind=Kind.MISSING if done else Kind.WAITING, why=why)
 
 
-def _from_before(record: Record, began: Beginning, terms: Terms) -> Verdict:
+def _from_before(record: Record, began: CountingStart, terms: Terms) -> Verdict:
     """A record that is not in the ledger, and is as old as what was there when counting began."""
     done = record.execute_status is ExecuteStatus.DONE
-    if done and not _ended_between(record, began.horizon, terms.clock.platform):
+    if done and not _ended_between(record, began.baseline_end, terms.clock.platform):
         why = "it ended before counting began, or so long ago that its id is forgotten (state.retention)"
         return Verdict(kind=Kind.UNCOUNTED, why=why)
     further = "further back than a first start looks (poll.adopt)"

@@ -12,10 +12,10 @@ from exporter.tracking.known import Standing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seam:
+class Boundary:
     """Where live counting began."""
 
-    horizon: float  # what ended by then is the backfill's; the platform's clock
+    baseline_end: float  # what ended by then is the backfill's; the platform's clock
     created: float  # counters stand at 0 since then; our clock
 
 
@@ -24,14 +24,14 @@ class Live:
 
     def __init__(self, url: str, *, platform: str) -> None:
         self._ledger = Inspection(url, platform=platform)
-        _, beginning = self._ledger.tail()
+        _, counting_start = self._ledger.tail()
         created = self._ledger.created()
-        if beginning is None or created is None:
+        if counting_start is None or created is None:
             self.close()
             raise BackfillError(
                 "the ledger at state.url does not say yet where counting began: let the daemon poll once"
             )
-        self.seam = Seam(horizon=beginning.began, created=created)
+        self.boundary = Boundary(baseline_end=counting_start.began, created=created)
 
     def close(self) -> None:
         """Let go of the ledger."""

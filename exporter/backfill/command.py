@@ -143,23 +143,23 @@ class _Work:
     def _begun(self, now: float, ledger: Live | None) -> Window:
         """The window as asked for, up to where live counting began."""
         asked = self._window(now)
-        if ledger is None or asked.end <= ledger.seam.horizon:
+        if ledger is None or asked.end <= ledger.boundary.baseline_end:
             return asked
-        horizon = ledger.seam.horizon
-        if horizon <= asked.begin:
+        baseline_end = ledger.boundary.baseline_end
+        if baseline_end <= asked.begin:
             raise BackfillError(
-                f"live counting began {shown(max(horizon, 0.0))}, before --from: nothing to fill in"
+                f"live counting began {shown(max(baseline_end, 0.0))}, before --from: nothing to fill in"
             )
-        self._say(f"live counting began {shown(horizon)}: the backfill ends there")
-        return replace(asked, end=horizon)
+        self._say(f"live counting began {shown(baseline_end)}: the backfill ends there")
+        return replace(asked, end=baseline_end)
 
     def _write(self, partial: Partial, ledger: Live | None, window: Window) -> None:
         """Make the output of the work file."""
         latest = math.inf
         if ledger is not None:  # it may have come, or counted more, while the platform was read
             partial.drop(ledger.owns)
-            window = replace(window, end=min(window.end, ledger.seam.horizon))
-            latest = ledger.seam.created
+            window = replace(window, end=min(window.end, ledger.boundary.baseline_end))
+            latest = ledger.boundary.created
         samples = grid(window, step=self._wanted.step, latest=latest)
         self._say("adding up")
         label_limit = self._settings.metrics.label_limit

@@ -198,7 +198,7 @@ class Ledger:
         """Forget what was settled and had ended before `before`, but the newest; how many were forgotten.
 
         A record that began and ended by the latest of their times and is met again is the baseline: see
-        `Beginning`. Their own times tell it, so that no jump of our clock makes one count again, or a new
+        `CountingStart`. Their own times tell it, so that no jump of our clock makes one count again, or a new
         one the baseline.
         """
         newest = sa.select(settled.c.id).order_by(settled.c.settled.desc()).limit(KEPT_SETTLED)
@@ -210,11 +210,11 @@ class Ledger:
         with self._writing() as connection:
             ended, started = connection.execute(bounds).one()
             gone = connection.execute(sa.delete(settled).where(old)).rowcount
-            began = state.beginning
+            began = state.counting_start
             if gone and began is not None:
                 began = began.pruned(ended=ended or 0.0, started=started or 0.0)
                 tables.put(connection, "beginning", began)
-        self.state = replace(state, beginning=began, records=state.records - gone)
+        self.state = replace(state, counting_start=began, records=state.records - gone)
         return gone
 
     def _applied(self, connection: sa.Connection, changes: Changes, now: float) -> State:
@@ -231,11 +231,11 @@ class Ledger:
         statements.settle(connection, settlements, moved, now)
         samples = self._count(connection, chain.from_iterable(folded), now)
         tables.put(connection, "tail", changes.tail)
-        if changes.beginning != state.beginning:
-            tables.put(connection, "beginning", changes.beginning)
+        if changes.counting_start != state.counting_start:
+            tables.put(connection, "beginning", changes.counting_start)
         return State(
             tail=changes.tail,
-            beginning=changes.beginning,
+            counting_start=changes.counting_start,
             followed=statements.follow(connection, state.followed, changes),
             counters=samples,
             latest=statements.keep_latest(connection, state.latest, changes.latest),

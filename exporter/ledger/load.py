@@ -12,7 +12,7 @@ from exporter.ledger.tables import counters, failures, followed, moving, recent,
 from exporter.model import FailedRecord, Pulse, Sample, Series
 from exporter.tracking.state import State
 from exporter.tracking.tallies import Tally
-from exporter.tracking.tracker import Beginning, Tracked
+from exporter.tracking.tracker import CountingStart, Tracked
 
 
 def loaded(connection: sa.Connection) -> State:
@@ -22,7 +22,7 @@ def loaded(connection: sa.Connection) -> State:
     return replace(
         counted(connection, State()),
         tail=tables.get(connection, "tail", Tail) or Tail(),
-        beginning=tables.get(connection, "beginning", Beginning),
+        counting_start=tables.get(connection, "beginning", CountingStart),
         followed={row.id: msgspec.json.decode(row.state, type=Tracked) for row in open_set},
         numbers={tables.series_of(row): row.number for row in numbered},
         records=connection.scalar(sa.select(sa.func.count()).select_from(settled)) or 0,

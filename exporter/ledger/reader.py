@@ -22,7 +22,7 @@ from exporter.ledger.tables import counters, followed, moving, settled
 from exporter.model import Series
 from exporter.tracking import effects
 from exporter.tracking.known import Known, Standing
-from exporter.tracking.tracker import Beginning, Outcome, Stage, Tracked
+from exporter.tracking.tracker import CountingStart, Outcome, Stage, Tracked
 
 PATIENCE = 60.0  # seconds after which PostgreSQL ends a transaction of which it hears nothing
 STANDINGS = {
@@ -61,11 +61,11 @@ class Inspection:
                     "name another ledger in state.url, or that platform in api.base-url"
                 )
 
-    def tail(self) -> tuple[Tail, Beginning | None]:
+    def tail(self) -> tuple[Tail, CountingStart | None]:
         """What the daemon knows of the platform's pages, and where counting began."""
         with self._reading() as connection:
             tail = tables.get(connection, "tail", Tail)
-            return tail or Tail(), tables.get(connection, "beginning", Beginning)
+            return tail or Tail(), tables.get(connection, "beginning", CountingStart)
 
     def created(self) -> float | None:
         """Since when counters stand there, at 0 then; our clock."""

@@ -179,7 +179,7 @@ class Poller:
         self._reached = True
         # The first record is always the same one: its lightness says nothing of those on the tail.
         tail = self._tail if self._tail.widest else tails.weighed(self._tail, len(page.items), cost.size)
-        if self._ledger.state.beginning is None:
+        if self._ledger.state.counting_start is None:
             await self._begin(tail, page)
         else:
             clock, recheck = self._clock(), self._config.recheck_interval
@@ -244,7 +244,7 @@ class Poller:
     def _decided(self, gathered: Gathered) -> Changes:
         """What the round means."""
         state, read = self._ledger.state, None
-        if state.beginning is None:
+        if state.counting_start is None:
             raise LedgerError("the ledger does not say where counting began")
         if gathered.page is not None:
             page, cost = gathered.page
@@ -252,7 +252,7 @@ class Poller:
             read = PageRead(page=page, known=frozenset(known), size=cost.size)
         return decide(
             self._tail,
-            state.beginning,
+            state.counting_start,
             state.followed,
             read=read,
             looks=gathered.looks,
@@ -270,8 +270,8 @@ class Poller:
             log.info(
                 "first reading ended",
                 records=changes.tail.total,
-                looked_back_to=changes.beginning.lowest,
-                bytes=changes.beginning.read,
+                looked_back_to=changes.counting_start.lowest,
+                bytes=changes.counting_start.read,
             )
         if changes.given_up:
             log.warning("records without host rows given up: no page shows them", records=changes.given_up)

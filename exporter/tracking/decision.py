@@ -10,8 +10,8 @@ from exporter.model import Page, Series
 from exporter.tracking.counting import Increment
 from exporter.tracking.tracker import (
     UNREADABLE_LOOKS,
-    Beginning,
     Clock,
+    CountingStart,
     Look,
     Outcome,
     Rules,
@@ -40,7 +40,7 @@ class Changes:
     """What is to be committed, in one transaction; and what of it is worth a line in the log."""
 
     tail: Tail
-    beginning: Beginning
+    counting_start: CountingStart
     found: tuple[Tracked, ...] = ()  # records seen for the first time
     changed: tuple[Tracked, ...] = ()  # records that stay in the open set
     settlements: tuple[Settlement, ...] = ()
@@ -60,12 +60,12 @@ def begin(
     `history`: count what ended up to so many seconds ago; None: all there is; 0: nothing.
     """
     total = page.total or 0
-    horizon = 0.0 if history is None else clock.platform - history
+    baseline_end = 0.0 if history is None else clock.platform - history
     gaps = tails.first_reading(
         total,
         now=clock.now,
         newest=adopt if history == 0 else None,
-        since=horizon if history else None,
+        since=baseline_end if history else None,
     )
     tail = tails.probed(
         tail, page, now=clock.now, platform_now=clock.platform, recheck_interval=recheck_interval
@@ -74,13 +74,13 @@ def begin(
     floor = 0.0 if history is None or not total else None
     return Changes(
         tail=replace(tail, gaps=gaps, recheck_due=clock.now + recheck_interval),
-        beginning=Beginning(horizon=horizon, floor=floor),
+        counting_start=CountingStart(baseline_end=baseline_end, floor=floor),
     )
 
 
 def decide(
     tail: Tail,
-    beginning: Beginning,
+    counting_start: CountingStart,
     followed: Mapping[str, Tracked],
     *,
     read: PageRead | None,
@@ -89,9 +89,9 @@ def decide(
     rules: Rules,
 ) -> Changes:
     """Take in a page (None: none was read) and looks at records that are followed."""
-    changes = Changes(tail=tail, beginning=beginning)
+    changes = Changes(tail=tail, counting_start=counting_start)
     if read is not None:
-        changes = _paged(tail, beginning, read, clock, rules)
+        changes = _paged(tail, counting_start, read, clock, rules)
     begun = [item for item in changes.found if discovered(None, item)]
     changed: list[Tracked] = []
     settlements: list[Settlement] = []
@@ -114,7 +114,7 @@ def decide(
     )
 
 
-def _paged(tail: Tail, beginning: Beginning, read: PageRead, clock: Clock, rules: Rules) -> Changes:
+def _paged(tail: Tail, counting_start: CountingStart, read: PageRead, clock: Clock, rules: Rules) -> Changes:
     """Take in a tail page: the records on it that are new, and how far a first reading came."""
     items = read.page.items
     first = tails.is_first_reading(tail)
@@ -125,19 +125,25 @@ def _paged(tail: Tail, beginning: Beginning, read: PageRead, clock: Clock, rules
         now=clock.now,
         platform_now=clock.platform,
     )
-    new = tuple(found(item, beginning=beginning, clock=clock, rules=rules) for item in reading.fresh)
+    new = tuple(
+        found(item, counting_start=counting_start, clock=clock, rules=rules) for item in reading.fresh
+    )
     after = reading.tail
     if first:
-        beginning = replace(beginning, lowest=reading.first_low, read=beginning.read + read.size)
+        counting_start = replace(
+            counting_start, lowest=reading.first_low, read=counting_start.read + read.size
+        )
         # Only where history counts nothing may it end early: there it is for adopting what is open.
-        if beginning.read > ADOPT_BYTES and beginning.horizon and not _counts_history(after):
+        if counting_start.read > ADOPT_BYTES and counting_start.baseline_end and not _counts_history(after):
             after = tails.end_first_reading(after)
-        if not tails.is_first_reading(after) and beginning.floor is None:
-            lowest = beginning.lowest
-            beginning = replace(beginning, floor=beginning.horizon if lowest is None else lowest)
+        if not tails.is_first_reading(after) and counting_start.floor is None:
+            lowest = counting_start.lowest
+            counting_start = replace(
+                counting_start, floor=counting_start.baseline_end if lowest is None else lowest
+            )
     return Changes(
         tail=after,
-        beginning=beginning,
+        counting_start=counting_start,
         found=new,
         order=after.order if after.order is not tail.order else None,
         given_up=0 if first else reading.given_up,

@@ -22,7 +22,7 @@ def platform_gauges(
     oldest: dict[str, float] = {}
     overdue = 0
     for item in state.followed.values():
-        if item.stage is Stage.DONE or item.horizon is not None:
+        if item.stage is Stage.DONE or item.baseline_end is not None:
             continue
         status = "init" if item.stage is Stage.INIT else "doing"
         open_[status] += 1

@@ -39,5 +39,5 @@ class Known:
     def discovered(self) -> bool:
         """Whether it was taken for one to be counted: it moved `job_records_discovered_total`."""
         if self.tracked is not None:
-            return self.tracked.horizon is None
+            return self.tracked.baseline_end is None
         return self.standing is Standing.COUNTED or (self.standing is Standing.VANISHED and bool(self.moved))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from exporter.discovery.tail import Tail
 from exporter.model import FailedRecord, Sample, Series
 from exporter.tracking.tallies import Recent
-from exporter.tracking.tracker import Beginning, Tracked
+from exporter.tracking.tracker import CountingStart, Tracked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,7 +14,7 @@ class State:
     """All that is followed and counted, immutable; `followed` by record id."""
 
     tail: Tail = field(default_factory=Tail)
-    beginning: Beginning | None = None  # None: nothing was read yet
+    counting_start: CountingStart | None = None  # None: nothing was read yet
     followed: Mapping[str, Tracked] = field(default_factory=dict)
     counters: Mapping[Series, Sample] = field(default_factory=dict)
     latest: Mapping[Series, float] = field(default_factory=dict)  # gauges that keep the greatest value

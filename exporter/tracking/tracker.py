@@ -11,7 +11,7 @@ Rules of counting (5, 6, 7 and 10: see `counting` too; 3 and 11 are the tail's a
     transaction, and its primary key refuses a second one.
 2.  What was finished before counting began is the baseline. A record is doubtful when it may be as old:
     it was found by the first reading, or began no later than the oldest record read then. A doubtful
-    record that is done at the first look is the baseline if it ended by the horizon, or tells no end.
+    record that is done at the first look is the baseline if it ended by `baseline_end`, or tells no end.
 4.  An open record is looked at by id after max(poll interval, 10 % of its age), at most a minute, and
     promptly when its own timeout passes, until it is done, however far it has gone from the tail; and
     so is one whose answers can't be read, which is said aloud.
@@ -92,40 +92,40 @@ class Clock:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Beginning:
+class CountingStart:
     """Where counting began; the platform's clock. Pruning the ledger moves both up."""
 
-    horizon: float  # a doubtful record that ended by then is the baseline
+    baseline_end: float  # a doubtful record that ended by then is the baseline
     floor: float | None  # what started later is surely new; None: the first reading is going on
     lowest: float | None = None  # earliest start that the first reading met so far
     read: int = 0  # bytes of the pages of the first reading
-    first_horizon: float | None = None  # before any pruning moved it; None: none did
+    first_baseline_end: float | None = None  # before any pruning moved it; None: none did
 
     @property
     def began(self) -> float:
         """What ended by then was never counted, whatever was pruned since."""
-        return self.horizon if self.first_horizon is None else self.first_horizon
+        return self.baseline_end if self.first_baseline_end is None else self.first_baseline_end
 
-    def pruned(self, *, ended: float, started: float) -> "Beginning":
+    def pruned(self, *, ended: float, started: float) -> "CountingStart":
         """After the ledger forgot records: the latest end, and the latest start of these."""
         if self.floor is None:
             return self
         return dataclasses.replace(
             self,
-            horizon=max(self.horizon, ended),
+            baseline_end=max(self.baseline_end, ended),
             floor=max(self.floor, started),
-            first_horizon=self.began,
+            first_baseline_end=self.began,
         )
 
 
 class Tracked(Struct, frozen=True, kw_only=True, gc=False):
-    """A record of the open set; our clock, but for `start` and `horizon`."""
+    """A record of the open set; our clock, but for `start` and `baseline_end`."""
 
     id: str
     found: float
     due: float
     stage: Stage = Stage.FOUND
-    horizon: float | None = None  # of a doubtful record; None: surely new, or known to be followed
+    baseline_end: float | None = None  # of a doubtful record; None: surely new, or known to be followed
     start: float | None = None
     timeout: float | None = None
     not_found: int = 0  # answers "not found" in a row
@@ -164,15 +164,15 @@ class Settlement:
     failure: FailedRecord | None = None
 
 
-def found(item: PageItem, *, beginning: Beginning, clock: Clock, rules: Rules) -> Tracked:
+def found(item: PageItem, *, counting_start: CountingStart, clock: Clock, rules: Rules) -> Tracked:
     """Begin to follow a record that a page has shown for the first time; it is due at once."""
-    doubtful = beginning.floor is None or item.start is None or item.start <= beginning.floor
+    doubtful = counting_start.floor is None or item.start is None or item.start <= counting_start.floor
     tracked = Tracked(
         id=item.id,
         found=clock.now,
         due=clock.now,
         start=item.start,
-        horizon=beginning.horizon if doubtful else None,
+        baseline_end=counting_start.baseline_end if doubtful else None,
         ended=item.ended,
     )
     # A page of whole records spares the look.
@@ -239,8 +239,8 @@ def is_overdue(tracked: Tracked, *, clock: Clock, rules: Rules) -> bool:
 def discovered(before: Tracked | None, after: Tracked | Settlement) -> bool:
     """Whether a record is now surely one to be counted, and was not before (None: it was just found)."""
     if isinstance(after, Settlement):
-        return after.outcome is Outcome.SETTLED and before is not None and before.horizon is not None
-    return after.horizon is None and (before is None or before.horizon is not None)
+        return after.outcome is Outcome.SETTLED and before is not None and before.baseline_end is not None
+    return after.baseline_end is None and (before is None or before.baseline_end is not None)
 
 
 def next_look(tracked: Tracked, clock: Clock, rules: Rules) -> float:
@@ -263,7 +263,7 @@ def _seen(tracked: Tracked, record: Record, clock: Clock, rules: Rules) -> Track
     tracked = replace(
         tracked,
         stage=Stage.DONE if done else STAGES[record.execute_status],
-        horizon=None,  # it was seen open, or ended after the horizon: it will be counted
+        baseline_end=None,  # it was seen open, or ended after the baseline: it will be counted
         not_found=0,
         not_found_since=None,
         unread=0,
@@ -283,7 +283,7 @@ def _missed(tracked: Tracked, clock: Clock, rules: Rules) -> Tracked | Settlemen
     if missed >= VANISHED_LOOKS and clock.now - since >= VANISHED_AFTER:
         gone = Series("job_exporter_records_incomplete_total", (("reason", "vanished"),))
         # One still doubtful was never followed: it may have been the baseline, and nothing is lost.
-        counts = (Increment(series=gone),) if tracked.horizon is None else ()
+        counts = (Increment(series=gone),) if tracked.baseline_end is None else ()
         return _left(tracked, Outcome.VANISHED, increments=counts)
     wait = max(rules.interval, VANISHED_AFTER / VANISHED_LOOKS)
     return replace(tracked, not_found=missed, not_found_since=since, due=clock.now + wait)
@@ -291,9 +291,9 @@ def _missed(tracked: Tracked, clock: Clock, rules: Rules) -> Tracked | Settlemen
 
 def _is_baseline(tracked: Tracked, record: Record, clock: Clock) -> bool:
     """Rule 2. An end that is still to come says nothing of when it ended."""
-    if tracked.horizon is None or record.execute_status is not ExecuteStatus.DONE:
+    if tracked.baseline_end is None or record.execute_status is not ExecuteStatus.DONE:
         return False
-    return record.end is None or not tracked.horizon < record.end <= clock.platform
+    return record.end is None or not tracked.baseline_end < record.end <= clock.platform
 
 
 def _done(

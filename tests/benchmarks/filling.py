@@ -20,7 +20,7 @@ from exporter.metrics.families import ProcessMetrics
 from exporter.model import ExecuteStatus, HostResult, HostStatus, Record, Results, ResultStatus
 from exporter.tracking.counting import Counting
 from exporter.tracking.decision import Changes
-from exporter.tracking.tracker import Beginning, Outcome, Settlement
+from exporter.tracking.tracker import CountingStart, Outcome, Settlement
 from tests.benchmarks.asking import api_config
 from tests.benchmarks.measuring import peak, quiet, resident
 from tests.benchmarks.simulated import METRICS, RULES
@@ -83,8 +83,8 @@ def _batch(first: int, count: int, now: float) -> Changes:
                 record=record,
             )
         )
-    beginning = Beginning(horizon=START, floor=START)
-    return Changes(tail=Tail(), beginning=beginning, settlements=tuple(settlements))
+    counting_start = CountingStart(baseline_end=START, floor=START)
+    return Changes(tail=Tail(), counting_start=counting_start, settlements=tuple(settlements))
 
 
 def start(path: str) -> dict[str, float]:

@@ -12,7 +12,7 @@ from exporter.metrics.families import MetricsConfig
 from exporter.model import ExecuteStatus, Record, ResultStatus, Series
 from exporter.tracking.counting import Increment
 from exporter.tracking.decision import Changes
-from exporter.tracking.tracker import Beginning, Outcome, Settlement
+from exporter.tracking.tracker import CountingStart, Outcome, Settlement
 from tests.benchmarks.figures import Figure, Section, plain, shown
 from tests.postgres_support import server
 
@@ -71,7 +71,7 @@ def _changes(ids: Iterable[str]) -> Changes:
     now = time.time()
     return Changes(
         tail=Tail(),
-        beginning=Beginning(horizon=now, floor=now),
+        counting_start=CountingStart(baseline_end=now, floor=now),
         settlements=tuple(
             Settlement(
                 id=id_,

@@ -27,7 +27,7 @@ from exporter.metrics.families import ProcessMetrics
 from exporter.model import Sample, Snapshot
 from exporter.polling.poller import Poller
 from exporter.tracking.decision import Changes
-from exporter.tracking.tracker import Beginning
+from exporter.tracking.tracker import CountingStart
 from exporter.web.server import Web, WebConfig
 from tests.benchmarks.asking import Question, api_config, fetch_all, own_client
 from tests.benchmarks.measuring import quiet
@@ -44,8 +44,8 @@ def say(port: int) -> None:
 async def exporter(series: int, url: str) -> None:
     """Serve; poll without a pause once the parent says so."""
     with open_ledger(url, label_limit=10**6) as ledger:
-        beginning = Beginning(horizon=0.0, floor=0.0)
-        seed = Changes(tail=Tail(), beginning=beginning, increments=increments(series))
+        counting_start = CountingStart(baseline_end=0.0, floor=0.0)
+        seed = Changes(tail=Tail(), counting_start=counting_start, increments=increments(series))
         ledger.commit(seed, now=1.0)
         process, exposition = ProcessMetrics(version="0", python="3"), Exposition(zero_hold=60.0)
         api = JobApi(api_config(url), process)

@@ -22,12 +22,12 @@ from exporter.discovery.tail import Tail
 from exporter.ledger.ledger import Layout, Ledger
 from exporter.tracking.counting import Increment
 from exporter.tracking.decision import Changes
-from exporter.tracking.tracker import Beginning, Outcome, Settlement, Tracked
+from exporter.tracking.tracker import CountingStart, Outcome, Settlement, Tracked
 from tests.core_support import NOW, done, series
 
 TRACEME, SYSCALL = 0, 24  # requests of ptrace
 FINISHED = series("job_records_finished_total", result_status="success", provider="salt", script_type="bash")
-EMPTY = Changes(tail=Tail(total=1), beginning=Beginning(horizon=NOW, floor=NOW))
+EMPTY = Changes(tail=Tail(total=1), counting_start=CountingStart(baseline_end=NOW, floor=NOW))
 IDS = tuple(f"record {number}" for number in range(40))
 ROUND = replace(
     EMPTY,
