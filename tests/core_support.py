@@ -133,7 +133,7 @@ class MoodyApi(WorldApi):
         """Give the pages that were asked for, without probes."""
         return [asked for asked in self.requests if asked.endpoint == "page" and not asked.is_probe]
 
-    def looks(self, record_id: str, endpoint: str = "record") -> list[float]:
+    def lookups(self, record_id: str, endpoint: str = "record") -> list[float]:
         """Tell when a record was looked at."""
         return [asked.at for asked in self.requests if (asked.id, asked.endpoint) == (record_id, endpoint)]
 

@@ -22,7 +22,7 @@ OLD: dict[str, Any] = {"start": NOW - 2_010, "end": NOW - 2_000}  # long enough 
 
 
 def terms(**changes: Any) -> Terms:
-    return Terms(**{"clock": Clock(now=NOW), "rules": Rules(), "beginning": BEGAN, **changes})
+    return Terms(**{"clock": Clock(now=NOW), "rules": Rules(), "counting_start": BEGAN, **changes})
 
 
 def moved(

@@ -425,7 +425,7 @@ def test_a_record_is_told_with_its_way(tmp_path: Path) -> None:
         known = told(it, record).known
         assert known.found == began
         assert began < known.done <= known.settled
-        assert known.looks >= 3
+        assert known.lookups >= 3
         assert known.result == "fail"
         assert known.moved[Series("job_record_hosts", (), "sum")] == 2
 

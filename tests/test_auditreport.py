@@ -32,7 +32,7 @@ def known(record: Record, results: Results | None, **changes: Any) -> Known:
         "result": record.result_status,
         "start": record.start,
         "end": record.end,
-        "looks": 4,
+        "lookups": 4,
         "done": NOW + 1,
         "moved": {part.series: float(part.value) for part in counting.record(record, results)},
     }
@@ -90,10 +90,10 @@ def test_a_change_is_told_with_what_would_move_now() -> None:
 def test_what_is_not_there_is_said() -> None:
     """A record that nobody knows; one of an older version; one that is followed."""
     assert lines(audited(None, None))[:2] == ["ledger unknown", "platform not known"]
-    older = known(done(), HOSTS, moved=None, looks=None, done=None)
+    older = known(done(), HOSTS, moved=None, lookups=None, done=None)
     assert "moved not kept: it was counted by a version before this was" in lines(audited(older, done()))
-    tracked = Tracked(id="r", found=NOW, due=NOW, stage=Stage.DOING, start=NOW, looks=1)
-    open_ = Known(id="r", standing=Standing.OPEN, found=NOW, tracked=tracked, looks=1)
+    tracked = Tracked(id="r", found=NOW, due=NOW, stage=Stage.DOING, start=NOW, lookups=1)
+    open_ = Known(id="r", standing=Standing.OPEN, found=NOW, tracked=tracked, lookups=1)
     told = lines(audited(open_, done(end=None)))
     assert told[0] == "ledger open"
     assert "stage doing" in told

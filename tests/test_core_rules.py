@@ -150,11 +150,11 @@ def test_an_end_is_told_soon_after_the_records_own_timeout(tmp_path: Path) -> No
         began = its.clock.now
         its.poll(66)
         its.poll(40)
-        looks = [at - began for at in its.api.looks(record)]
-        assert any(1000 < at <= 1000 + 16 for at in looks)
-        waits = [later - earlier for earlier, later in pairwise(looks)]
+        lookups = [at - began for at in its.api.lookups(record)]
+        assert any(1000 < at <= 1000 + 16 for at in lookups)
+        waits = [later - earlier for earlier, later in pairwise(lookups)]
         assert max(waits) <= 75
-        assert len(looks) <= 45
+        assert len(lookups) <= 45
 
 
 # -- rule 5: settling

@@ -88,7 +88,7 @@ def test_a_long_running_record_costs_a_look_a_minute(tmp_path: Path) -> None:
         its.poll(60)
         its.forget_requests()
         its.poll(240)
-        assert 55 <= len(its.api.looks(record)) <= 62
+        assert 55 <= len(its.api.lookups(record)) <= 62
         assert its.api.tail_pages == []
 
 
@@ -127,7 +127,7 @@ def test_a_page_of_3_s_is_followed_by_the_next_after_30_s(tmp_path: Path) -> Non
         assert len(began) >= 8
         assert all(later - earlier >= 30 for earlier, later in pairwise(began))
         assert all(later - earlier <= 60 for earlier, later in pairwise(began))
-        assert len(its.api.looks(running)) >= 10
+        assert len(its.api.lookups(running)) >= 10
 
 
 def test_a_fast_page_is_waited_for_within_the_poll(tmp_path: Path) -> None:
@@ -155,9 +155,9 @@ def test_a_page_of_host_rows_spares_the_results(tmp_path: Path) -> None:
         its.poll()
         assert its.daemon.settled() == {ended, running}
         assert its.is_true()
-        assert len(its.api.looks(ended)) == 1
-        assert its.api.looks(ended, "result") == []
-        assert len(its.api.looks(running, "result")) == 1
+        assert len(its.api.lookups(ended)) == 1
+        assert its.api.lookups(ended, "result") == []
+        assert len(its.api.lookups(running, "result")) == 1
 
 
 def test_the_total_is_told_just_before_a_page_that_had_to_wait(tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_the_total_is_told_just_before_a_page_that_had_to_wait(tmp_path: Path) -
         asked = [request for request in its.api.requests if request.endpoint == "page"]
         assert [request.is_probe for request in asked] == [True, False]
         assert {request.at for request in asked} == {first + 20}
-        assert its.api.looks(running)[0] == began < first + 20
+        assert its.api.lookups(running)[0] == began < first + 20
         assert its.finished == 1
 
 

@@ -11,7 +11,7 @@ from exporter.discovery.pages import Order
 from exporter.discovery.tail import Tail, first_reading, is_first_reading, next_page
 from exporter.model import ExecuteStatus, Page, PageItem, Record, ResultStatus
 from exporter.tracking.decision import ADOPT_BYTES, DISCOVERED, Changes, PageRead, begin, decide
-from exporter.tracking.tracker import Clock, CountingStart, Look, Outcome, Rules, Tracked
+from exporter.tracking.tracker import Clock, CountingStart, Lookup, Outcome, Rules, Tracked
 from tests.core_support import NOW, done, item, page, row, rows, series
 
 CLOCK = Clock(now=NOW, skew=100.0)
@@ -32,7 +32,7 @@ def begun(total: int | None, history: float | None = 0.0, adopt: int = 200) -> C
 
 
 def decided(
-    *looks: Look,
+    *lookups: Lookup,
     tail: Tail | None = None,
     counting_start: CountingStart = BEGAN,
     followed: Mapping[str, Tracked] | None = None,
@@ -46,7 +46,7 @@ def decided(
         counting_start,
         followed or {},
         read=read,
-        looks=looks,
+        lookups=lookups,
         clock=CLOCK,
         rules=RULES,
     )
@@ -177,8 +177,8 @@ def test_a_late_old_record_is_not_discovered_before_it_was_looked_at() -> None:
     assert found.increments == ()
     followed = {"old": found.found[0]}
     open_ = Record(id="old", execute_status=ExecuteStatus.DOING)
-    assert decided(Look(id="old", record=open_), followed=followed).increments == (DISCOVERED,)
-    baseline = decided(Look(id="old", record=done("old", end=NOW - 1)), followed=followed)
+    assert decided(Lookup(id="old", record=open_), followed=followed).increments == (DISCOVERED,)
+    baseline = decided(Lookup(id="old", record=done("old", end=NOW - 1)), followed=followed)
     assert baseline.increments == ()
     assert baseline.settlements[0].outcome is Outcome.BASELINE
 
@@ -187,9 +187,9 @@ def test_looks_change_records_or_settle_them() -> None:
     """Each by itself, in one round."""
     followed = {name: tracked(name) for name in ("open", "done", "mute")}
     changes = decided(
-        Look(id="open", record=Record(id="open", execute_status=ExecuteStatus.DOING)),
-        Look(id="done", record=done("done"), results=rows(row("a"))),
-        Look(id="mute"),
+        Lookup(id="open", record=Record(id="open", execute_status=ExecuteStatus.DOING)),
+        Lookup(id="done", record=done("done"), results=rows(row("a"))),
+        Lookup(id="mute"),
         followed=followed,
     )
     assert {after.id for after in changes.changed} == {"open", "mute"}
@@ -206,8 +206,8 @@ def test_the_last_end_of_each_result_is_kept() -> None:
         "d": done("d", end=NOW - 3, result_status=None),
         "e": done("e", end=None, result_status=ResultStatus.FAIL),
     }
-    looks = (Look(id=key, record=record, results=rows(row("a"))) for key, record in ended.items())
-    changes = decided(*looks, followed={key: tracked(key) for key in ended})
+    lookups = (Lookup(id=key, record=record, results=rows(row("a"))) for key, record in ended.items())
+    changes = decided(*lookups, followed={key: tracked(key) for key in ended})
     name = "job_record_last_finished_timestamp_seconds"
     assert changes.latest == {
         series(name, result_status="success"): NOW,
@@ -218,7 +218,7 @@ def test_the_last_end_of_each_result_is_kept() -> None:
 def test_the_baseline_does_not_tell_a_last_end() -> None:
     """It was not counted."""
     followed = {"a": tracked("a", baseline_end=NOW)}
-    assert decided(Look(id="a", record=done("a", end=NOW - 5)), followed=followed).latest == {}
+    assert decided(Lookup(id="a", record=done("a", end=NOW - 5)), followed=followed).latest == {}
 
 
 def test_a_page_that_tells_the_order_says_so_once() -> None:

@@ -139,7 +139,7 @@ FACTS = [
     ("about {:g} MB a page", "约 {:g} MB", PAGE_BYTES / 1e6),
     ("at most {} of the time", "最多占用 {} 的时间", DEFAULTS["api.duty"]),
     ("newest {} (`poll.adopt`)", "最新的 {} 条记录中（`poll.adopt`）", DEFAULTS["poll.adopt"]),
-    ('after {} answers "not found"', "{} 次回答“不存在”", tracker.VANISHED_LOOKS),
+    ('after {} answers "not found"', "{} 次回答“不存在”", tracker.VANISHED_LOOKUPS),
     ("{} after a record was first seen done", "首次看到记录结束 {} 之后", DEFAULTS["poll.settle-grace"]),
     ("`metrics.zero-hold` ({})", "`metrics.zero-hold`（{}）", DEFAULTS["metrics.zero-hold"]),
     ("{} later (`poll.settle-grace`)", "{}（`poll.settle-grace`）", DEFAULTS["poll.settle-grace"]),
@@ -164,7 +164,7 @@ def _joined(text: str) -> str:
 
 def test_limits_that_are_told_in_words_are_those_of_the_code() -> None:
     """A minute between looks and between polls, an hour for results and re-checks, two seconds to stop."""
-    assert tracker.MAX_LOOK_INTERVAL == tracker.VANISHED_AFTER == poller.MAX_BACKOFF == MINUTE
+    assert tracker.MAX_LOOKUP_INTERVAL == tracker.VANISHED_AFTER == poller.MAX_BACKOFF == MINUTE
     assert tracker.RESULTS_LIMIT == 60 * MINUTE
     assert Settings().poll.recheck_interval * IDLE_RECHECKS == 60 * MINUTE
     assert app.STOP_GRACE < 2.0

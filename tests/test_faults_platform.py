@@ -23,7 +23,7 @@ from exporter.simulator.documented import DocumentedDialect
 from exporter.simulator.observed import ObservedDialect
 from exporter.simulator.record import RecordSpec
 from exporter.simulator.world import Order, World
-from exporter.tracking.tracker import MAX_LOOK_INTERVAL, UNREADABLE_LOOKS
+from exporter.tracking.tracker import MAX_LOOKUP_INTERVAL, UNREADABLE_LOOKUPS
 from tests.core_support import HOSTS, NOW, Asked, Life, life
 from tests.inprocess import truth_of
 
@@ -364,13 +364,13 @@ def test_open_records_that_can_never_be_read(tmp_path: Path) -> None:
         its.poll(4)
         assert its.daemon.settled() == new(its) > good
         assert its.daemon.value("job_exporter_poll_failures_total") == failed
-        looks = its.api.looks(min(bad))
-        assert all(later - earlier >= MAX_LOOK_INTERVAL for earlier, later in pairwise(looks))
-        assert len(looks) >= 9
+        lookups = its.api.lookups(min(bad))
+        assert all(later - earlier >= MAX_LOOKUP_INTERVAL for earlier, later in pairwise(lookups))
+        assert len(lookups) >= 9
         assert its.daemon.gauge("job_records", execute_status="doing") == 30
         said = Counter(line["record"] for line in lines if "cannot be read" in line["event"])
         assert said == dict.fromkeys(bad, 1)
-        assert len(lines) > UNREADABLE_LOOKS
+        assert len(lines) > UNREADABLE_LOOKUPS
         its.api.mood = lambda _asked: None
         for record in bad:
             its.end(record)

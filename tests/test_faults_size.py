@@ -18,7 +18,7 @@ from exporter.simulator.observed import ObservedDialect
 from exporter.simulator.record import RecordSpec
 from exporter.simulator.world import World
 from exporter.tracking.decision import Changes
-from exporter.tracking.tracker import MAX_LOOK_INTERVAL, Stage, Tracked, due
+from exporter.tracking.tracker import MAX_LOOKUP_INTERVAL, Stage, Tracked, due
 from tests.core_support import HOSTS, NOW, Life, life
 from tests.inprocess import RULES, truth_of
 
@@ -82,10 +82,10 @@ def test_100_000_open_records(count: int, tmp_path: Path) -> None:
         for record in ended:
             its.end(record)
         its.poll(2)
-        looks = Counter(asked.id for asked in its.api.requests if asked.endpoint == "record")
-        assert len(looks) == count + len(new)
-        assert max(looks[id_] for id_ in looks if id_ not in ended) == 1
-        assert max(asked.at for asked in its.api.requests) - NOW <= MAX_LOOK_INTERVAL + 20
+        lookups = Counter(asked.id for asked in its.api.requests if asked.endpoint == "record")
+        assert len(lookups) == count + len(new)
+        assert max(lookups[id_] for id_ in lookups if id_ not in ended) == 1
+        assert max(asked.at for asked in its.api.requests) - NOW <= MAX_LOOKUP_INTERVAL + 20
         assert its.daemon.settled() == new | ended
         assert its.is_true()
         assert its.daemon.gauge("job_records", execute_status="doing") == count - len(ended)
@@ -113,12 +113,12 @@ def test_more_records_are_due_than_can_be_asked_for(tmp_path: Path) -> None:
         its.poll()  # goes on, as what is due is never done
         probes = [asked.at for asked in its.api.requests if asked.is_probe]
         assert max(later - earlier for earlier, later in pairwise(probes)) <= 2 * ROUND / 25
-        looks: dict[str, list[float]] = {}
+        lookups: dict[str, list[float]] = {}
         for asked in its.api.requests:
             if asked.id.startswith("open-"):
-                looks.setdefault(asked.id, []).append(asked.at)
-        assert len(looks) == count
-        waits = (later - earlier for times in looks.values() for earlier, later in pairwise(times))
+                lookups.setdefault(asked.id, []).append(asked.at)
+        assert len(lookups) == count
+        waits = (later - earlier for times in lookups.values() for earlier, later in pairwise(times))
         assert max(waits) <= 1.2 * count / 25  # none waits while others have their turn twice
         assert len(its.daemon.settled()) >= len(new) - 4
         assert its.daemon.value("job_exporter_polls_total") >= 10

@@ -20,7 +20,7 @@ from exporter.jobapi.errors import (
 )
 from exporter.model import Ended, Page, Record, Results
 from exporter.polling.fetch import LOST_AFTER, Gathered, Gatherer
-from exporter.tracking.tracker import UNREADABLE_LOOKS, Clock, Tracked
+from exporter.tracking.tracker import UNREADABLE_LOOKUPS, Clock, Tracked
 from tests.core_support import NOW, done, item, page, row, rows
 
 REQUEST = PageRequest(number=3, size=20)
@@ -81,7 +81,7 @@ def test_a_page_and_looks_are_asked_together() -> None:
     gathered = run(gatherer(api).gather(REQUEST, followed(2)))
     assert gathered.page is not None
     assert gathered.page[0].number == 3
-    assert {look.id: (look.record, look.results) for look in gathered.looks} == {
+    assert {look.id: (look.record, look.results) for look in gathered.lookups} == {
         "r0": (done("r0"), COMPLETE),
         "r1": (done("r1"), COMPLETE),
     }
@@ -93,11 +93,11 @@ def test_what_is_known_is_not_asked_again() -> None:
     api, ended = Api(), Ended(start=NOW - 10, end=NOW, results=COMPLETE)
     gathered = run(gatherer(api).gather(None, followed(ended=ended)))
     assert api.asked == [("record", "r0")]
-    assert gathered.looks[0].results is COMPLETE
+    assert gathered.lookups[0].results is COMPLETE
     api.asked.clear()
     gathered = run(gatherer(api).gather(None, followed(record=done("r0"))))
     assert api.asked == [("result", "r0")]
-    assert gathered.looks[0].record is None
+    assert gathered.lookups[0].record is None
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_a_page_that_fails_costs_no_look(error: ApiError, is_heavy: bool, fails:
     assert gathered.page is None
     assert gathered.too_heavy == (REQUEST if is_heavy else None)
     assert gathered.page_error is (error if fails else None)
-    assert len(gathered.looks) == 1
+    assert len(gathered.lookups) == 1
 
 
 def test_a_single_record_that_is_too_large_counts_as_an_empty_position() -> None:
@@ -138,7 +138,7 @@ def test_a_record_that_is_gone_or_cannot_be_read_is_said() -> None:
     odd = NotUnderstoodError("a list", endpoint="record")
     errors = {"r0": RecordNotFound("gone", endpoint="record"), "r1": odd}
     gathered = run(gatherer(Api(fails=lambda _endpoint, id_: errors.get(id_))).gather(None, followed(3)))
-    told = {look.id: (look.not_found, look.unread) for look in gathered.looks}
+    told = {look.id: (look.not_found, look.unread) for look in gathered.lookups}
     assert told == {"r0": (True, False), "r1": (False, True), "r2": (False, False)}
     assert (gathered.is_lost, gathered.lost) == (False, odd)
 
@@ -149,7 +149,7 @@ def test_look_ups_end_when_the_platform_is_gone() -> None:
     gathered = run(gatherer(api := Api(fails=always(error, "record"))).gather(None, followed(100)))
     assert len(api.asked) == LOST_AFTER
     assert gathered.is_lost
-    odd = followed(100, unread=UNREADABLE_LOOKS)
+    odd = followed(100, unread=UNREADABLE_LOOKUPS)
     gathered = run(gatherer(api := Api(fails=always(error, "record"))).gather(None, odd))
     assert len(api.asked) == 100
     assert not gathered.is_lost
@@ -174,7 +174,7 @@ def test_a_cancelled_round_brings_back_what_was_answered() -> None:
         return await task
 
     gathered = run(cut_short())
-    assert (gathered.page, gathered.page_error, len(gathered.looks)) == (None, None, 1)
+    assert (gathered.page, gathered.page_error, len(gathered.lookups)) == (None, None, 1)
 
 
 def test_a_wait_can_be_cut_short() -> None:

@@ -31,7 +31,7 @@ def settlement(record_id: str, *, end: float | None = NOW, outcome: Outcome = Ou
         id=record_id,
         outcome=outcome,
         found=NOW - 5,
-        looks=3,
+        lookups=3,
         done=NOW - 1,
         increments=moved if outcome is Outcome.SETTLED else (),
         record=done(record_id, end=end),
@@ -114,7 +114,7 @@ def test_it_tells_what_the_ledger_has(url: str) -> None:
         result="success",
         start=NOW - 10,
         end=NOW,
-        looks=3,
+        lookups=3,
         done=NOW - 1,
         moved={FINISHED: 1.0, HOSTS: 12.0},
     )

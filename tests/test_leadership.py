@@ -64,7 +64,7 @@ def settlement(record_id: str) -> Settlement:
 
 def changes(*ids: str, **given: Any) -> Changes:
     """Make a round's changes that settle these records."""
-    usual = {"tail": Tail(total=7), "beginning": BEGAN, "settlements": tuple(map(settlement, ids))}
+    usual = {"tail": Tail(total=7), "counting_start": BEGAN, "settlements": tuple(map(settlement, ids))}
     return Changes(**{**usual, **given})
 
 

@@ -63,7 +63,7 @@ def tracked(record_id: str, **changes: Any) -> Tracked:
 
 
 def changes(**given: Any) -> Changes:
-    return Changes(**{"tail": Tail(total=7), "beginning": BEGAN, **given})
+    return Changes(**{"tail": Tail(total=7), "counting_start": BEGAN, **given})
 
 
 def settle(ledger: Ledger, *ids: str, now: float = NOW, **given: Any) -> State:
@@ -348,7 +348,7 @@ def test_what_a_record_moved_stands_beside_its_id(tmp_path: Path) -> None:
 
     def hosts(idc: str) -> Settlement:
         one = Increment(series=series("job_host_results_total", idc=idc, status="fail"), value=3.0)
-        return settlement(idc, increments=(Increment(series=FINISHED), one), looks=4, done=NOW - 1)
+        return settlement(idc, increments=(Increment(series=FINISHED), one), lookups=4, done=NOW - 1)
 
     for idcs in (("a", "b"), ("c", "a2")):
         with opened(tmp_path, label_limit=1) as ledger:

@@ -277,8 +277,8 @@ def test_any_interval_works(interval: float, tmp_path: Path) -> None:
         its.poll()
         its.forget_requests()
         its.poll(6)
-        looks = its.api.looks(record)
-        assert len(looks) == len(set(looks))
+        lookups = its.api.lookups(record)
+        assert len(lookups) == len(set(lookups))
         its.end(record)
         its.poll(70)
         assert its.finished == 1

@@ -11,24 +11,24 @@ from msgspec import structs
 from exporter.model import Ended, ExecuteStatus, HostStatus, PageItem, Record, Results, ResultStatus
 from exporter.tracking.counting import Buckets
 from exporter.tracking.tracker import (
-    MAX_LOOK_INTERVAL,
+    MAX_LOOKUP_INTERVAL,
     RESULTS_LIMIT,
     STAGES,
     VANISHED_AFTER,
-    VANISHED_LOOKS,
+    VANISHED_LOOKUPS,
     Clock,
     CountingStart,
-    Look,
+    Lookup,
     Outcome,
     Rules,
     Settlement,
     Stage,
     Tracked,
+    after_lookup,
     discovered,
     due,
-    found,
+    follow,
     is_overdue,
-    looked,
     shown_results,
     wants_results,
 )
@@ -60,7 +60,9 @@ def look(
     *,
     clock: Clock | None = None,
 ) -> Tracked | Settlement:
-    return looked(before, Look(id="r", record=record, results=results), clock=clock or at(), rules=RULES)
+    return after_lookup(
+        before, Lookup(id="r", record=record, results=results), clock=clock or at(), rules=RULES
+    )
 
 
 def open_(after: Tracked | Settlement) -> Tracked:
@@ -85,7 +87,7 @@ def first_seen(
     start: float | None, *, counting_start: CountingStart = BEGAN, record: Record | None = None
 ) -> Tracked:
     seen = PageItem(id="r", start=start, record=record)
-    return found(seen, counting_start=counting_start, clock=at(), rules=RULES)
+    return follow(seen, counting_start=counting_start, clock=at(), rules=RULES)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +129,7 @@ def test_a_page_of_whole_records_spares_the_look() -> None:
 def test_a_page_of_host_rows_spares_the_results(record: Record, results: Results, tells: bool) -> None:
     """Of a record that had ended when its page was read, and if they are complete."""
     seen = PageItem(id="r", start=NOW - 10, ended=Ended(start=NOW - 10, end=NOW, results=results))
-    new = found(seen, counting_start=BEGAN, clock=at(), rules=RULES)
+    new = follow(seen, counting_start=BEGAN, clock=at(), rules=RULES)
     assert (shown_results(new, record) is results) is tells
     assert shown_results(tracked(), record) is None
     assert shown_results(open_(look(new, running())), record) is None
@@ -220,25 +222,25 @@ def test_a_record_is_looked_at_promptly_when_its_timeout_passes(timeout: float |
     answer=st.sampled_from(["nothing", "not found", "no results", "some", "none"]),
     rules=st.builds(Rules, interval=st.floats(0.1, 7200), settle_grace=st.floats(0, 600)),
     waited=st.none() | st.floats(0, 7200),
-    looks=st.integers(0, 20),
+    lookups=st.integers(0, 20),
 )
 def test_no_look_is_due_again_within_its_own_poll(
-    record: Record, answer: str, rules: Rules, waited: float | None, looks: int
+    record: Record, answer: str, rules: Rules, waited: float | None, lookups: int
 ) -> None:
     """Else that poll would ask again and again; nor is it put off beyond a minute or a poll."""
     since = None if waited is None else NOW - waited
-    before = tracked(done=since, result_looks=looks, stage=Stage.FOUND if waited is None else Stage.DONE)
+    before = tracked(done=since, result_lookups=lookups, stage=Stage.FOUND if waited is None else Stage.DONE)
     results = {"some": rows(row("a")), "none": rows()}.get(answer)
-    given_look = Look(
+    given_look = Lookup(
         id="r",
         record=None if answer in {"nothing", "not found"} else record,
         results=results,
         not_found=answer == "not found",
     )
-    after = looked(before, given_look, clock=at(), rules=rules)
+    after = after_lookup(before, given_look, clock=at(), rules=rules)
     if isinstance(after, Tracked):
         assert due([after], now=NOW, rules=rules, limit=1) == []
-        assert after.due <= NOW + max(MAX_LOOK_INTERVAL, rules.interval, rules.settle_grace) + 1
+        assert after.due <= NOW + max(MAX_LOOKUP_INTERVAL, rules.interval, rules.settle_grace) + 1
 
 
 def test_those_that_wait_longest_are_looked_at_first() -> None:
@@ -253,9 +255,11 @@ def test_those_that_wait_longest_are_looked_at_first() -> None:
 
 def test_a_record_does_not_wait_out_a_clock_that_jumped_back() -> None:
     """What is due later than any look is ever put off is due now."""
-    ahead = tracked(due=NOW + MAX_LOOK_INTERVAL + 1.1)
+    ahead = tracked(due=NOW + MAX_LOOKUP_INTERVAL + 1.1)
     assert due([ahead], now=NOW, rules=RULES, limit=1) == [ahead]
-    assert due([structs.replace(ahead, due=NOW + MAX_LOOK_INTERVAL + 1)], now=NOW, rules=RULES, limit=1) == []
+    assert (
+        due([structs.replace(ahead, due=NOW + MAX_LOOKUP_INTERVAL + 1)], now=NOW, rules=RULES, limit=1) == []
+    )
 
 
 def test_a_record_that_could_not_be_asked_for_is_asked_for_at_the_next_poll() -> None:
@@ -265,15 +269,15 @@ def test_a_record_that_could_not_be_asked_for_is_asked_for_at_the_next_poll() ->
 
 def test_a_record_that_cannot_be_read_is_asked_for_ever_more_rarely() -> None:
     """As rule 4 has it for any open record: at most a minute apart, and never given up; an answer ends it."""
-    unread = Look(id="r", unread=True)
+    unread = Lookup(id="r", unread=True)
     item_, waits, now = tracked(stage=Stage.DOING, start=NOW), [], NOW
     for _ in range(40):
-        after = looked(item_, unread, clock=Clock(now=now), rules=RULES)
+        after = after_lookup(item_, unread, clock=Clock(now=now), rules=RULES)
         assert isinstance(after, Tracked)
         waits.append(after.due - now)
         item_, now = after, after.due
     assert waits == sorted(waits)
-    assert (waits[0], waits[-1]) == (15, MAX_LOOK_INTERVAL)
+    assert (waits[0], waits[-1]) == (15, MAX_LOOKUP_INTERVAL)
     assert item_.unread == 40
     read = look(item_, done(execute_status=ExecuteStatus.DOING, result_status=None, end=None))
     assert isinstance(read, Tracked)
@@ -306,13 +310,13 @@ def test_a_record_whose_hosts_are_complete_is_settled_at_once() -> None:
 def test_missing_hosts_are_waited_for_until_the_grace_has_passed(grace: float, waits: list[float]) -> None:
     """Looks go by polls, less and less often; then the hosts count as unreported."""
     record, rules = done(expected_hosts=frozenset("ab")), replace(RULES, settle_grace=grace)
-    answer = Look(id="r", record=record, results=COMPLETE)
-    after, now, waited = looked(tracked(), answer, clock=at(), rules=rules), 0.0, []
+    answer = Lookup(id="r", record=record, results=COMPLETE)
+    after, now, waited = after_lookup(tracked(), answer, clock=at(), rules=rules), 0.0, []
     while isinstance(after, Tracked):
         assert (after.stage, after.done) == (Stage.DONE, NOW)
         waited.append(after.due - NOW - now)
         now = after.due - NOW
-        after = looked(after, replace(answer, record=None), clock=at(now), rules=rules)
+        after = after_lookup(after, replace(answer, record=None), clock=at(now), rules=rules)
     assert waited == waits
     assert counts(after, "missing_rows")
     unreported = series("job_host_results_total", idc="unknown", status="unreported")
@@ -333,7 +337,7 @@ def test_hosts_are_not_settled_by_a_look_that_shows_less_than_an_earlier_one() -
     first = open_(look(tracked(), record, all_rows))
     blinked = open_(look(first, None, rows(row("a")), clock=at(15)))
     assert blinked.best == all_rows
-    late = at(15 + MAX_LOOK_INTERVAL)
+    late = at(15 + MAX_LOOKUP_INTERVAL)
     silent = series("job_host_results_total", idc="杭州", status="unreported")
     for settlement in (
         left(look(blinked, None, all_rows, clock=at(30))),
@@ -363,15 +367,15 @@ def test_a_host_that_reports_within_the_grace_is_counted_truly() -> None:
 def test_results_that_cannot_be_had_are_asked_for_over_an_hour() -> None:
     """Less and less often, at most a minute apart; then the record counts without hosts."""
     after = look(tracked(), done(), None)
-    looks, now, longest = 1, 0.0, 0.0
+    lookups, now, longest = 1, 0.0, 0.0
     while isinstance(after, Tracked):
         longest = max(longest, after.due - NOW - now)
         now = after.due - NOW
         after = look(after, None, None, clock=at(now))
-        looks += 1
-    assert RESULTS_LIMIT <= now <= RESULTS_LIMIT + MAX_LOOK_INTERVAL
-    assert longest == MAX_LOOK_INTERVAL
-    assert looks < 100
+        lookups += 1
+    assert RESULTS_LIMIT <= now <= RESULTS_LIMIT + MAX_LOOKUP_INTERVAL
+    assert longest == MAX_LOOKUP_INTERVAL
+    assert lookups < 100
     assert counts(after, "no_results")
 
 
@@ -380,7 +384,7 @@ def test_a_settlement_tells_its_way() -> None:
     waiting = look(open_(look(tracked(), running())))  # the second one could not be had
     ended = look(open_(waiting), done(), rows(row("a", None)))
     after = left(look(open_(ended), None, COMPLETE, clock=at(15)))
-    assert (after.looks, after.done, after.found) == (3, NOW, NOW)
+    assert (after.lookups, after.done, after.found) == (3, NOW, NOW)
 
 
 def test_what_was_done_stays_done() -> None:
@@ -403,13 +407,13 @@ def test_a_failure_is_told_to_the_page() -> None:
 
 
 def missed(before: Tracked, seconds: float) -> Tracked | Settlement:
-    return looked(before, Look(id="r", not_found=True), clock=at(seconds), rules=RULES)
+    return after_lookup(before, Lookup(id="r", not_found=True), clock=at(seconds), rules=RULES)
 
 
 def test_a_record_that_is_not_found_again_and_again_has_vanished() -> None:
     """Three answers over a minute: one may be a replica's lag. It is counted as vanished."""
     first = open_(missed(tracked(), 0))
-    assert first.due == NOW + VANISHED_AFTER / VANISHED_LOOKS
+    assert first.due == NOW + VANISHED_AFTER / VANISHED_LOOKUPS
     second = open_(missed(first, 20))
     third = open_(missed(second, 40))
     gone = left(missed(third, 60))
@@ -433,11 +437,11 @@ def test_a_record_that_is_found_again_starts_anew() -> None:
 
 def test_a_doubtful_record_that_vanishes_counts_nothing() -> None:
     """It was never followed: it may have been the baseline."""
-    gone = tracked(baseline_end=NOW, not_found=VANISHED_LOOKS - 1, not_found_since=NOW - VANISHED_AFTER)
+    gone = tracked(baseline_end=NOW, not_found=VANISHED_LOOKUPS - 1, not_found_since=NOW - VANISHED_AFTER)
     assert left(missed(gone, 0)).increments == ()
 
 
 def test_an_item_without_a_record_is_only_found() -> None:
     """A page of host rows tells no execute status: each record is looked at."""
-    new = found(item("r"), counting_start=BEGAN, clock=at(), rules=RULES)
+    new = follow(item("r"), counting_start=BEGAN, clock=at(), rules=RULES)
     assert (new.stage, new.start, new.baseline_end) == (Stage.FOUND, NOW, None)

@@ -194,7 +194,7 @@ def test_trap_7_a_record_that_never_ends_is_overdue(tmp_path: Path) -> None:
         assert its.daemon.gauge("job_records", execute_status="doing") == 1
         its.forget_requests()
         its.poll(40)
-        assert len(its.api.looks(record)) == 10
+        assert len(its.api.lookups(record)) == 10
         its.end(record, "timeout")
         its.poll(6)
         assert its.daemon.settled() == {record}

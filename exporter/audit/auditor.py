@@ -197,7 +197,7 @@ class Auditor:
     async def _once(self, records: Mapping[str, Record | None], *, shown: bool) -> list[Audited]:
         before = self._ledger.known(records)
         seen = await asyncio.gather(
-            *(self._look(id_, record, before.get(id_), shown) for id_, record in records.items())
+            *(self._look_up(id_, record, before.get(id_), shown) for id_, record in records.items())
         )
         # After the platform: what was counted meanwhile is counted.
         known = self._ledger.known(records)
@@ -218,7 +218,7 @@ class Auditor:
             for id_, one in zip(records, seen, strict=True)
         ]
 
-    async def _look(self, id_: str, record: Record | None, known: Known | None, shown: bool) -> Seen:
+    async def _look_up(self, id_: str, record: Record | None, known: Known | None, shown: bool) -> Seen:
         """What the platform says of a record; its results where the verdict hangs on them."""
         results = None
         try:

@@ -144,7 +144,7 @@ def _ledger_json(known: Known | None) -> dict[str, Any] | None:
         return None
     return {
         "found": known.found,
-        "looks": known.looks,
+        "looks": known.lookups,
         "stage": str(known.tracked.stage) if known.tracked else None,
         "done": known.done,
         "settled": known.settled,
@@ -196,8 +196,8 @@ def _ledger_lines(known: Known | None) -> Iterable[tuple[str, str]]:
     if known is None:
         return
     yield "  found", shown(known.found)
-    if known.looks is not None:
-        yield "  looks", f"{known.looks} at least: a restart may forget some"
+    if known.lookups is not None:
+        yield "  looks", f"{known.lookups} at least: a restart may forget some"
     if known.tracked is not None:
         yield "  stage", str(known.tracked.stage)
     if known.done is not None:

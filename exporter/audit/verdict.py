@@ -15,15 +15,15 @@ from exporter.model import ExecuteStatus, Record, Results, Series
 from exporter.tracking.counting import BOUNDED_LABELS, OTHER, Counting, Increment, fold, result_of
 from exporter.tracking.known import Known, Standing
 from exporter.tracking.tracker import (
-    MAX_LOOK_INTERVAL,
-    VANISHED_LOOKS,
+    MAX_LOOKUP_INTERVAL,
+    VANISHED_LOOKUPS,
     Clock,
     CountingStart,
     Rules,
     Stage,
     Tracked,
     is_overdue,
-    next_look,
+    next_lookup,
 )
 
 LAG = "job_exporter_count_lag_seconds"
@@ -69,7 +69,7 @@ class Terms:
     @property
     def patience(self) -> float:
         """Seconds after its end in which a record may be on its way into the ledger."""
-        return self.rules.settle_grace + FEW_POLLS * self.rules.interval + MAX_LOOK_INTERVAL
+        return self.rules.settle_grace + FEW_POLLS * self.rules.interval + MAX_LOOKUP_INTERVAL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,7 +172,7 @@ def _counted(known: Known, seen: Seen) -> Verdict:
 
 def _vanished(seen: Seen, terms: Terms) -> Verdict:
     if seen.record is None:
-        why = f"the platform answered {VANISHED_LOOKS} times that it does not know it, before it was done"
+        why = f"the platform answered {VANISHED_LOOKUPS} times that it does not know it, before it was done"
         return Verdict(kind=Kind.UNCOUNTED, why=why)
     if _is_fresh(seen.record, terms):
         return Verdict(kind=Kind.WAITING, why="it had vanished, and is back: it will be found again")
@@ -230,7 +230,7 @@ def _on_its_way(tracked: Tracked, seen: Seen, terms: Terms) -> str:
         return "the platform does not know it now; it is given up after some looks over a minute"
     if tracked.stage is Stage.DONE:
         return "it is done, and its hosts are waited for (poll.settle-grace)"
-    wait = next_look(tracked, terms.clock, terms.rules) - terms.clock.now
+    wait = next_lookup(tracked, terms.clock, terms.rules) - terms.clock.now
     late = ", and past its own timeout" if is_overdue(tracked, clock=terms.clock, rules=terms.rules) else ""
     now = "done on the platform" if seen.record.execute_status is ExecuteStatus.DONE else "open"
     return f"it is {now}{late}; a look comes each {wait:.0f} s"

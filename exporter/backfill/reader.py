@@ -129,8 +129,8 @@ class Reader:
                 raise BackfillError(str(error)) from None
         else:
             items = self._unread(page.items)
-            looks = await self._together([self._look(item) for item in items])
-            found = [look for look in looks if look is not None]
+            lookups = await self._together([self._look_up(item) for item in items])
+            found = [look for look in lookups if look is not None]
             starts = [one.start for one in page.items] + [one.started for one in found]
             after = read(walk, page, size=cost.size, starts=starts, oldest=self._oldest)
         after = replace(after, unread=walk.unread + self._missed)
@@ -150,7 +150,7 @@ class Reader:
     def _is_wanted(self, look: Finished) -> bool:
         return look.ended is not None or self._window.holds(look.started)
 
-    async def _look(self, item: PageItem) -> Finished | None:
+    async def _look_up(self, item: PageItem) -> Finished | None:
         """Look at a record, and at its results if it ended in the window; None: it could not be read."""
         record = item.record or await self._tried(lambda: self._api.record(item.id))
         if record is None:
@@ -230,8 +230,8 @@ class Reader:
             page, _ = await self._ask(request)
             starts = [item.start for item in page.items if item.start is not None]
             if page.items and not starts:
-                looks = await self._together([self._start(item.id) for item in page.items])
-                starts = [start for start in looks if start is not None]
+                lookups = await self._together([self._start(item.id) for item in page.items])
+                starts = [start for start in lookups if start is not None]
             if starts:
                 total = page.total or walk.total
                 return _Seen(position=covered(page, total, walk.order)[0], start=min(starts), total=total)

@@ -117,7 +117,7 @@ class Inspection:
             result=row.result,
             start=row.started,
             end=row.ended,
-            looks=row.looks,
+            lookups=row.looks,
             done=row.done,
             moved=moved,
         )
@@ -131,7 +131,7 @@ def _followed(row: sa.Row[Any]) -> Known:
         found=tracked.found,
         tracked=tracked,
         start=tracked.start,
-        looks=tracked.looks,
+        lookups=tracked.lookups,
         done=tracked.done,
     )
 

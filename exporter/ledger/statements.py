@@ -81,7 +81,7 @@ def _durable(item: Tracked | None) -> Tracked | None:
     """What a restart must find of a record; when to look next is found anew."""
     if item is None:
         return None
-    return replace(item, due=0.0, record=None, ended=None, looks=0, unread=0, result_looks=0, best=None)
+    return replace(item, due=0.0, record=None, ended=None, lookups=0, unread=0, result_lookups=0, best=None)
 
 
 def number(
@@ -109,7 +109,7 @@ def settle(
             "settled": now,
             "started": item.record.start if item.record else None,
             "ended": item.record.end if item.record else None,
-            "looks": item.looks,
+            "looks": item.lookups,
             "done": item.done,
             "moved": text,
         }

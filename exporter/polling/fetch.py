@@ -16,7 +16,7 @@ from exporter.jobapi.client import PageCost
 from exporter.jobapi.errors import ApiError, RecordNotFound, TooLargeError
 from exporter.jobapi.protocol import GONE, UNREAD, Platform
 from exporter.model import Page
-from exporter.tracking.tracker import UNREADABLE_LOOKS, Clock, Look, Tracked, shown_results, wants_results
+from exporter.tracking.tracker import UNREADABLE_LOOKUPS, Clock, Lookup, Tracked, shown_results, wants_results
 
 LOST_AFTER = 20  # look-ups that fail in a row: the platform is gone, the rest of the round is not asked
 
@@ -31,7 +31,7 @@ class Gathered:
     page: tuple[Page, PageCost] | None = None
     page_error: ApiError | None = None
     too_heavy: PageRequest | None = None  # a page that was too large, or did not come in time
-    looks: list[Look] = field(default_factory=list)
+    lookups: list[Lookup] = field(default_factory=list)
     answers: int = 0  # look-ups that were answered
     lost: ApiError | None = None  # the last failure
     failed: int = 0  # in a row
@@ -68,10 +68,10 @@ class Gatherer:
         finally:
             self._tasks.discard(task)
 
-    async def gather(self, request: PageRequest | None, looks: Iterable[Tracked]) -> Gathered:
+    async def gather(self, request: PageRequest | None, lookups: Iterable[Tracked]) -> Gathered:
         """Ask for the page and the records, all at once; the API client bounds how many in flight."""
         gathered = Gathered()
-        jobs: list[Coroutine[Any, Any, None]] = [self._look(item, gathered) for item in looks]
+        jobs: list[Coroutine[Any, Any, None]] = [self._look_up(item, gathered) for item in lookups]
         if request is not None:
             jobs.append(self._read_page(request, gathered))
         self._tasks.update(asyncio.create_task(job) for job in jobs)
@@ -105,7 +105,7 @@ class Gatherer:
         finally:
             self.page_due = began + (self._monotonic() - began) / self._duty
 
-    async def _look(self, item: Tracked, gathered: Gathered) -> None:
+    async def _look_up(self, item: Tracked, gathered: Gathered) -> None:
         """Look at one record, and at its results once it is done."""
         if gathered.failed >= LOST_AFTER:
             return
@@ -118,11 +118,11 @@ class Gatherer:
             gathered.failed = 0
         except RecordNotFound:
             gathered.answers += 1
-            gathered.looks.append(Look(id=item.id, not_found=True))
+            gathered.lookups.append(Lookup(id=item.id, not_found=True))
             return
         except ApiError as error:
             gathered.lost = error
-            gathered.failed += item.unread < UNREADABLE_LOOKS  # what could not be read for long tells nothing
+            gathered.failed += item.unread < UNREADABLE_LOOKUPS  # a record unread for long tells nothing
             unread = error.reason in UNREAD
         had = None if item.record else record
-        gathered.looks.append(Look(id=item.id, record=had, results=results, unread=unread))
+        gathered.lookups.append(Lookup(id=item.id, record=had, results=results, unread=unread))

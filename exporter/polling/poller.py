@@ -165,11 +165,11 @@ class Poller:
         """
         end = began + self._config.rules.interval
         while not self._stopping and self._monotonic() < self._gatherer.page_due < end:
-            looks = self._due(limit=ROUND)
-            if len(looks) == ROUND:  # the pause passes while these are made, and the total need not wait
+            lookups = self._due(limit=ROUND)
+            if len(lookups) == ROUND:  # the pause passes while these are made, and the total need not wait
                 return
-            if looks:
-                await self._worked(None, looks)
+            if lookups:
+                await self._worked(None, lookups)
             else:
                 await self._gatherer.waited(self._sleep(self._gatherer.page_due - self._monotonic()))
 
@@ -213,21 +213,21 @@ class Poller:
     async def _round(self, began: float) -> bool:
         """One round; False when there is nothing to do until the next poll."""
         request = tails.next_page(self._tail, now=self._wall(), limit=self._config.page_size)
-        looks = self._due(limit=ROUND)
+        lookups = self._due(limit=ROUND)
         wait = self._gatherer.page_due - self._monotonic()
         if request is not None and wait > 0:
-            if looks or self._monotonic() + wait >= began + self._config.rules.interval:
+            if lookups or self._monotonic() + wait >= began + self._config.rules.interval:
                 request = None  # look-ups go on meanwhile; the page is the next poll's
             else:
                 await self._gatherer.waited(self._sleep(wait))
-        if request is None and not looks:
+        if request is None and not lookups:
             return False
-        await self._worked(request, looks)
+        await self._worked(request, lookups)
         return True
 
-    async def _worked(self, request: PageRequest | None, looks: Iterable[Tracked]) -> None:
+    async def _worked(self, request: PageRequest | None, lookups: Iterable[Tracked]) -> None:
         """Ask for a page and for records, and commit what they mean."""
-        gathered = await self._gatherer.gather(request, looks)
+        gathered = await self._gatherer.gather(request, lookups)
         if gathered.too_heavy is not None:
             self._tail = tails.too_heavy(self._tail, gathered.too_heavy)
         # In a thread: a full round takes as long as some scrapes.
@@ -255,7 +255,7 @@ class Poller:
             state.counting_start,
             state.followed,
             read=read,
-            looks=gathered.looks,
+            lookups=gathered.lookups,
             clock=self._clock(),
             rules=self._config.rules,
         )

@@ -9,17 +9,17 @@ from exporter.discovery.tail import Tail
 from exporter.model import Page, Series
 from exporter.tracking.counting import Increment
 from exporter.tracking.tracker import (
-    UNREADABLE_LOOKS,
+    UNREADABLE_LOOKUPS,
     Clock,
     CountingStart,
-    Look,
+    Lookup,
     Outcome,
     Rules,
     Settlement,
     Tracked,
+    after_lookup,
     discovered,
-    found,
-    looked,
+    follow,
 )
 
 ADOPT_BYTES = 32_000_000  # the first reading goes no further down than this takes
@@ -84,7 +84,7 @@ def decide(
     followed: Mapping[str, Tracked],
     *,
     read: PageRead | None,
-    looks: Iterable[Look],
+    lookups: Iterable[Lookup],
     clock: Clock,
     rules: Rules,
 ) -> Changes:
@@ -95,9 +95,9 @@ def decide(
     begun = [item for item in changes.found if discovered(None, item)]
     changed: list[Tracked] = []
     settlements: list[Settlement] = []
-    for look in looks:
-        before = followed[look.id]
-        after = looked(before, look, clock=clock, rules=rules)
+    for lookup in lookups:
+        before = followed[lookup.id]
+        after = after_lookup(before, lookup, clock=clock, rules=rules)
         if discovered(before, after):
             begun.append(before)
         if isinstance(after, Settlement):
@@ -110,7 +110,7 @@ def decide(
         settlements=tuple(settlements),
         increments=(DISCOVERED,) * len(begun),
         latest=_latest(settlements),
-        unreadable=tuple(item.id for item in changed if item.unread == UNREADABLE_LOOKS),
+        unreadable=tuple(item.id for item in changed if item.unread == UNREADABLE_LOOKUPS),
     )
 
 
@@ -126,7 +126,7 @@ def _paged(tail: Tail, counting_start: CountingStart, read: PageRead, clock: Clo
         platform_now=clock.platform,
     )
     new = tuple(
-        found(item, counting_start=counting_start, clock=clock, rules=rules) for item in reading.fresh
+        follow(item, counting_start=counting_start, clock=clock, rules=rules) for item in reading.fresh
     )
     after = reading.tail
     if first:

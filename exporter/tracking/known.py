@@ -31,7 +31,7 @@ class Known:
     result: str | None = None
     start: float | None = None
     end: float | None = None
-    looks: int | None = None  # that were answered, at least
+    lookups: int | None = None  # that were answered, at least
     done: float | None = None  # first seen done
     moved: Mapping[Series, float] | None = None  # None: counted before the ledger kept it
 

@@ -33,12 +33,12 @@ from msgspec.structs import replace
 from exporter.model import Ended, ExecuteStatus, FailedRecord, PageItem, Record, Results, Series
 from exporter.tracking.counting import Buckets, Counting, Increment, failure, is_complete
 
-MAX_LOOK_INTERVAL = 60.0  # seconds: an end is never told later than this
+MAX_LOOKUP_INTERVAL = 60.0  # seconds: an end is never told later than this
 AGE_SHARE = 0.1  # a job that ran an hour is looked at each minute, one of five minutes each 30 s
 RESULTS_LIMIT = 3600.0  # seconds for which results are asked again before a record counts without them
-VANISHED_LOOKS = 3  # answers "not found" in a row before a record is given up: one may be a replica's lag
+VANISHED_LOOKUPS = 3  # answers "not found" in a row before a record is given up: one may be a replica's lag
 VANISHED_AFTER = 60.0  # and seconds over which they must be spread
-UNREADABLE_LOOKS = 20  # answers in a row that can't be read before it is said: five minutes of them at least
+UNREADABLE_LOOKUPS = 20  # answers in a row that can't be read before it is said: five minutes at least
 TIMEOUT_SLACK = 1.0  # seconds: the platform's times are whole ones, let that second pass
 
 
@@ -131,16 +131,16 @@ class Tracked(Struct, frozen=True, kw_only=True, gc=False):
     not_found: int = 0  # answers "not found" in a row
     not_found_since: float | None = None
     done: float | None = None  # first seen done
-    looks: int = 0  # that were answered; a restart may forget some
+    lookups: int = 0  # that were answered; a restart may forget some
     unread: int = 0  # looks in a row whose answer could not be read
-    result_looks: int = 0
+    result_lookups: int = 0
     record: Record | None = None  # once done; not kept in the ledger, it is read again after a restart
     ended: Ended | None = None  # what its page told, where it had ended by then; not kept in the ledger
     best: Results | None = None  # of the looks at its hosts, the one that showed most; not kept either
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class Lookup:
     """What one look at a record brought; None: not asked for, or it could not be had."""
 
     id: str
@@ -157,14 +157,14 @@ class Settlement:
     id: str
     outcome: Outcome
     found: float
-    looks: int = 0
+    lookups: int = 0
     done: float | None = None  # first seen done
     increments: tuple[Increment, ...] = ()
     record: Record | None = None
     failure: FailedRecord | None = None
 
 
-def found(item: PageItem, *, counting_start: CountingStart, clock: Clock, rules: Rules) -> Tracked:
+def follow(item: PageItem, *, counting_start: CountingStart, clock: Clock, rules: Rules) -> Tracked:
     """Begin to follow a record that a page has shown for the first time; it is due at once."""
     doubtful = counting_start.floor is None or item.start is None or item.start <= counting_start.floor
     tracked = Tracked(
@@ -187,28 +187,28 @@ def due(tracked: Iterable[Tracked], *, now: float, rules: Rules, limit: int) -> 
     """
     soon = now + rules.interval / 2
     # What is due later than any look is ever put off was put off before our clock jumped back.
-    never = now + max(MAX_LOOK_INTERVAL, rules.interval, rules.settle_grace) + TIMEOUT_SLACK
+    never = now + max(MAX_LOOKUP_INTERVAL, rules.interval, rules.settle_grace) + TIMEOUT_SLACK
     waiting = (item for item in tracked if not soon < item.due <= never)
     return heapq.nsmallest(limit, waiting, key=lambda item: (item.due, item.id))
 
 
-def looked(tracked: Tracked, look: Look, *, clock: Clock, rules: Rules) -> Tracked | Settlement:
+def after_lookup(tracked: Tracked, lookup: Lookup, *, clock: Clock, rules: Rules) -> Tracked | Settlement:
     """Decide what a look at a record means: it stays in the open set, or leaves it."""
-    if look.not_found or look.record or look.results:
-        tracked = replace(tracked, looks=tracked.looks + 1)
-    if look.not_found:
+    if lookup.not_found or lookup.record or lookup.results:
+        tracked = replace(tracked, lookups=tracked.lookups + 1)
+    if lookup.not_found:
         return _missed(tracked, clock, rules)
-    if look.record is not None:
-        if _is_baseline(tracked, look.record, clock):
-            return _left(tracked, Outcome.BASELINE, record=look.record)
-        tracked = _seen(tracked, look.record, clock, rules)
-    elif tracked.record is None and look.unread:  # it may never be: it stays open, for all that is known
-        return replace(tracked, unread=tracked.unread + 1, due=next_look(tracked, clock, rules))
+    if lookup.record is not None:
+        if _is_baseline(tracked, lookup.record, clock):
+            return _leave(tracked, Outcome.BASELINE, record=lookup.record)
+        tracked = _seen(tracked, lookup.record, clock, rules)
+    elif tracked.record is None and lookup.unread:  # it may never be: it stays open, for all that is known
+        return replace(tracked, unread=tracked.unread + 1, due=next_lookup(tracked, clock, rules))
     elif tracked.record is None:  # nothing could be had
         return replace(tracked, due=clock.now + rules.interval)
     if tracked.record is None:
         return tracked
-    return _done(tracked, tracked.record, look.results, clock, rules)
+    return _done(tracked, tracked.record, lookup.results, clock, rules)
 
 
 def wants_results(tracked: Tracked, record: Record, *, clock: Clock) -> bool:
@@ -243,13 +243,13 @@ def discovered(before: Tracked | None, after: Tracked | Settlement) -> bool:
     return after.baseline_end is None and (before is None or before.baseline_end is not None)
 
 
-def next_look(tracked: Tracked, clock: Clock, rules: Rules) -> float:
+def next_lookup(tracked: Tracked, clock: Clock, rules: Rules) -> float:
     """Rule 4: when to look at an open record again.
 
     Never before the next poll: what is due at once is looked at again and again by this one.
     """
     age = clock.platform - tracked.start if tracked.start is not None else clock.now - tracked.found
-    wait = min(MAX_LOOK_INTERVAL, AGE_SHARE * age)
+    wait = min(MAX_LOOKUP_INTERVAL, AGE_SHARE * age)
     if tracked.start is not None and tracked.timeout is not None:
         passes = tracked.start + tracked.timeout - clock.platform
         if 0 <= passes < max(wait, rules.interval):
@@ -273,19 +273,19 @@ def _seen(tracked: Tracked, record: Record, clock: Clock, rules: Rules) -> Track
         record=record if done else None,
         ended=tracked.ended if done else None,
     )
-    return replace(tracked, due=clock.now if done else next_look(tracked, clock, rules))
+    return replace(tracked, due=clock.now if done else next_lookup(tracked, clock, rules))
 
 
 def _missed(tracked: Tracked, clock: Clock, rules: Rules) -> Tracked | Settlement:
     """The platform says that it does not know the record."""
     since = tracked.not_found_since if tracked.not_found_since is not None else clock.now
     missed = tracked.not_found + 1
-    if missed >= VANISHED_LOOKS and clock.now - since >= VANISHED_AFTER:
+    if missed >= VANISHED_LOOKUPS and clock.now - since >= VANISHED_AFTER:
         gone = Series("job_exporter_records_incomplete_total", (("reason", "vanished"),))
         # One still doubtful was never followed: it may have been the baseline, and nothing is lost.
         counts = (Increment(series=gone),) if tracked.baseline_end is None else ()
-        return _left(tracked, Outcome.VANISHED, increments=counts)
-    wait = max(rules.interval, VANISHED_AFTER / VANISHED_LOOKS)
+        return _leave(tracked, Outcome.VANISHED, increments=counts)
+    wait = max(rules.interval, VANISHED_AFTER / VANISHED_LOOKUPS)
     return replace(tracked, not_found=missed, not_found_since=since, due=clock.now + wait)
 
 
@@ -302,15 +302,15 @@ def _done(
     """Rule 5: a finished record with what could be had of its hosts."""
     waited = clock.now - (tracked.done if tracked.done is not None else clock.now)
     if results is None:
-        wait = max(rules.interval, min(MAX_LOOK_INTERVAL, AGE_SHARE * waited))
+        wait = max(rules.interval, min(MAX_LOOKUP_INTERVAL, AGE_SHARE * waited))
         settled = waited >= RESULTS_LIMIT
     else:
         best = results if _shows_most(tracked, results) else tracked.best
         settled = is_complete(record, results) or _waited_enough(tracked, results, waited, rules)
         wait = min(
-            rules.interval * 2.0**tracked.result_looks, max(rules.interval, rules.settle_grace - waited)
+            rules.interval * 2.0**tracked.result_lookups, max(rules.interval, rules.settle_grace - waited)
         )
-        tracked = replace(tracked, result_looks=tracked.result_looks + 1, best=best)
+        tracked = replace(tracked, result_lookups=tracked.result_lookups + 1, best=best)
         results = best
     if not settled:
         return replace(tracked, due=clock.now + wait)
@@ -320,7 +320,7 @@ def _done(
         record_labels=rules.record_labels,
         buckets=rules.buckets,
     )
-    return _left(
+    return _leave(
         tracked,
         Outcome.SETTLED,
         record=record,
@@ -329,13 +329,13 @@ def _done(
     )
 
 
-def _left(tracked: Tracked, outcome: Outcome, **more: Any) -> Settlement:
+def _leave(tracked: Tracked, outcome: Outcome, **more: Any) -> Settlement:
     """Let a record go, with what is known of its way."""
     return Settlement(
         id=tracked.id,
         outcome=outcome,
         found=tracked.found,
-        looks=tracked.looks,
+        lookups=tracked.lookups,
         done=tracked.done,
         **more,
     )
@@ -347,8 +347,8 @@ def _waited_enough(tracked: Tracked, results: Results, waited: float, rules: Rul
     Rows blink, or go with their record: what counts is never the only look, and if the last one shows less
     than an earlier one did, that one counts, a while later. A poll a little early is in time.
     """
-    seen_twice = tracked.result_looks > 0 or not rules.settle_grace
-    shows_all = _shows_most(tracked, results) or waited >= rules.settle_grace + MAX_LOOK_INTERVAL
+    seen_twice = tracked.result_lookups > 0 or not rules.settle_grace
+    shows_all = _shows_most(tracked, results) or waited >= rules.settle_grace + MAX_LOOKUP_INTERVAL
     return seen_twice and shows_all and waited >= rules.settle_grace - rules.interval / 4
 
 

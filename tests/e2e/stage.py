@@ -137,17 +137,17 @@ class Observer:
     def __init__(self, sites: Iterable[Site], *, server: str, manager: str) -> None:
         self._sites = {site.name: site for site in sites}
         self._server, self._manager = server, manager
-        self.looks = 0
+        self.lookups = 0
 
     async def run(self) -> None:
         """Look until cancelled."""
         async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as client:
             while True:
-                await self._look(client)
-                self.looks += 1
+                await self._look_up(client)
+                self.lookups += 1
                 await asyncio.sleep(STEP)
 
-    async def _look(self, client: httpx.AsyncClient) -> None:
+    async def _look_up(self, client: httpx.AsyncClient) -> None:
         for labels in await self._ask(client, SETTLED):
             self._sites[labels["platform"]].ready = True
         active: dict[str, set[tuple[str, str]]] = {}
@@ -185,7 +185,7 @@ async def stage(folder: Path, names: Sequence[str]) -> AsyncIterator[tuple[Site,
         observer = Observer(sites, server=server, manager=manager)
         async with asyncio.TaskGroup() as tasks:
             watching = tasks.create_task(observer.run())
-            await until(lambda: observer.looks > 0, "the first look at Prometheus")
+            await until(lambda: observer.lookups > 0, "the first look at Prometheus")
             yield sites
             watching.cancel()
 
