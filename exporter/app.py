@@ -151,7 +151,7 @@ class Exporter:
 
     def _not_ready(self) -> str | None:
         """A follower is ready once it has something to show, however the leader's polls end."""
-        if self._ledger.follows and self._ledger.pulse is not None:
+        if self._ledger.follows and self._ledger.leader_status is not None:
             return self._replica.trouble if self._replica else None
         return self._error()
 

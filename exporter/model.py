@@ -152,7 +152,7 @@ class Sample(Struct, frozen=True, kw_only=True, gc=False):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pulse:
+class LeaderStatus:
     """What the replica that polls says at the end of each poll; the others show it as if it were theirs."""
 
     gauges: tuple[tuple[Series, float], ...]  # of the platform, and what the poller says of itself

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
 from exporter.model import FailedRecord, IdcFailure, ResultStatus, Sample, Series, Snapshot
-from exporter.page.data import Facts, gathered
+from exporter.page.data import PageData, gathered
 from exporter.page.handlers import page
 from exporter.page.sections import Site
 from exporter.tracking.tallies import WIDTH, Recent, Tally
@@ -91,14 +91,16 @@ def ended(minutes: Mapping[float, Tally]) -> Recent:
     return {int((NOW - 60 * ago) // WIDTH): tally for ago, tally in minutes.items()}
 
 
-def facts(shown: Snapshot | None = None, kept: Keeping | None = None, error: str | None = None) -> Facts:
+def page_data(
+    shown: Snapshot | None = None, kept: Keeping | None = None, error: str | None = None
+) -> PageData:
     """Read the facts of a snapshot, one that is well unless given."""
     return gathered(shown or snapshot(), kept or Keeping(), error=error, interval=SITE.interval, now=NOW)
 
 
 def html(shown: Snapshot | None = None, kept: Keeping | None = None, error: str | None = None) -> str:
     """Make the page of a snapshot."""
-    return page(facts(shown, kept, error), SITE).html
+    return page(page_data(shown, kept, error), SITE).html
 
 
 @dataclass

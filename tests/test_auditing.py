@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from exporter.audit.verdict import FINDINGS, Difference, Kind, Seen, Terms, Verdict, differences, judge
 from exporter.model import ExecuteStatus, HostStatus, Record, Results, ResultStatus, Series
 from exporter.tracking.counting import Buckets, Counting, fold_all
-from exporter.tracking.known import Known, Standing
+from exporter.tracking.known import Known, LedgerStatus
 from exporter.tracking.tracker import Clock, CountingStart, Rules, Stage, Tracked
 from tests.core_support import NOW, done, row, rows, series
 
@@ -37,7 +37,7 @@ def counted(record: Record, results: Results | None, **changes: Any) -> Known:
     """What the ledger has of a record that it counted."""
     return Known(
         id=record.id,
-        standing=Standing.COUNTED,
+        status=LedgerStatus.COUNTED,
         found=NOW,
         **{
             "settled": NOW,
@@ -52,8 +52,8 @@ def counted(record: Record, results: Results | None, **changes: Any) -> Known:
 
 def followed(**changes: Any) -> Known:
     tracked = Tracked(id="r", **{"found": NOW, "due": NOW, "stage": Stage.DOING, **changes})
-    standing = Standing.SETTLING if tracked.stage is Stage.DONE else Standing.OPEN
-    return Known(id="r", standing=standing, found=NOW, tracked=tracked)
+    status = LedgerStatus.SETTLING if tracked.stage is Stage.DONE else LedgerStatus.OPEN
+    return Known(id="r", status=status, found=NOW, tracked=tracked)
 
 
 def verdict(
@@ -198,22 +198,28 @@ def test_what_had_no_room_then_is_compared_as_other() -> None:
 LONG_AGO: dict[str, Any] = {"start": NOW - 70_000, "end": NOW - 65_000}
 NOT_COUNTED: dict[str, tuple[Known | None, Record | None, Results | None, Kind, str]] = {
     "baseline": (
-        Known(id="r", standing=Standing.BASELINE, found=NOW),
+        Known(id="r", status=LedgerStatus.BASELINE, found=NOW),
         done(**OLD),
         GOOD,
         Kind.UNCOUNTED,
         "poll.history",
     ),
-    "vanished": (Known(id="r", standing=Standing.VANISHED, found=NOW), None, None, Kind.UNCOUNTED, "3 times"),
+    "vanished": (
+        Known(id="r", status=LedgerStatus.VANISHED, found=NOW),
+        None,
+        None,
+        Kind.UNCOUNTED,
+        "3 times",
+    ),
     "vanished, is back": (
-        Known(id="r", standing=Standing.VANISHED, found=NOW),
+        Known(id="r", status=LedgerStatus.VANISHED, found=NOW),
         done(**OLD),
         GOOD,
         Kind.MISSING,
         "no page showed it again",
     ),
     "vanished, was back a moment ago": (
-        Known(id="r", standing=Standing.VANISHED, found=NOW),
+        Known(id="r", status=LedgerStatus.VANISHED, found=NOW),
         done(),
         GOOD,
         Kind.WAITING,
@@ -315,7 +321,7 @@ def test_what_was_discovered_can_be_told() -> None:
     assert counted(done(), GOOD).discovered
     assert followed().discovered
     assert not followed(baseline_end=NOW).discovered
-    assert not Known(id="r", standing=Standing.BASELINE, found=NOW, moved={}).discovered
-    assert not Known(id="r", standing=Standing.VANISHED, found=NOW, moved={}).discovered
+    assert not Known(id="r", status=LedgerStatus.BASELINE, found=NOW, moved={}).discovered
+    assert not Known(id="r", status=LedgerStatus.VANISHED, found=NOW, moved={}).discovered
     gone = {series("job_exporter_records_incomplete_total", reason="vanished"): 1.0}
-    assert Known(id="r", standing=Standing.VANISHED, found=NOW, moved=gone).discovered
+    assert Known(id="r", status=LedgerStatus.VANISHED, found=NOW, moved=gone).discovered

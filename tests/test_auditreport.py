@@ -13,7 +13,7 @@ from exporter.audit.verdict import Kind, Seen, Terms, judge
 from exporter.model import HostStatus, Record, Results
 from exporter.settings.time_range import Window
 from exporter.tracking.counting import Buckets, Counting
-from exporter.tracking.known import Known, Standing
+from exporter.tracking.known import Known, LedgerStatus
 from exporter.tracking.tracker import Clock, CountingStart, Rules, Stage, Tracked
 from tests.core_support import NOW, done, row, rows
 
@@ -26,7 +26,7 @@ BUCKETS = Buckets(duration=(1.0, 60.0), hosts=(1.0, 10.0), lag=(5.0,))
 def known(record: Record, results: Results | None, **changes: Any) -> Known:
     counting = Counting(now=NOW, platform_now=NOW + 1.25, buckets=BUCKETS)
     usual = {
-        "standing": Standing.COUNTED,
+        "status": LedgerStatus.COUNTED,
         "found": NOW - 12,
         "settled": NOW + 2,
         "result": record.result_status,
@@ -93,7 +93,7 @@ def test_what_is_not_there_is_said() -> None:
     older = known(done(), HOSTS, moved=None, lookups=None, done=None)
     assert "moved not kept: it was counted by a version before this was" in lines(audited(older, done()))
     tracked = Tracked(id="r", found=NOW, due=NOW, stage=Stage.DOING, start=NOW, lookups=1)
-    open_ = Known(id="r", standing=Standing.OPEN, found=NOW, tracked=tracked, lookups=1)
+    open_ = Known(id="r", status=LedgerStatus.OPEN, found=NOW, tracked=tracked, lookups=1)
     told = lines(audited(open_, done(end=None)))
     assert told[0] == "ledger open"
     assert "stage doing" in told

@@ -17,7 +17,7 @@ from exporter.ledger import bulk, tables
 from exporter.ledger.copy import copy
 from exporter.ledger.errors import LedgerBusyError, LedgerError
 from exporter.ledger.ledger import Ledger
-from exporter.model import Pulse
+from exporter.model import LeaderStatus
 from exporter.tracking.tracker import Outcome, Stage, Tracked
 from tests.core_support import NOW
 from tests.test_leadership import LAYOUT, PLATFORM, changes, settle, settlement
@@ -171,7 +171,7 @@ def test_nobody_leads_on_a_source_while_it_is_copied(postgres_url: str, tmp_path
     """A replica that is started meanwhile follows."""
     with opened(postgres_url) as ledger:
         settle(ledger, "a")
-        ledger.tell(Pulse(gauges=(), error=None))
+        ledger.tell(LeaderStatus(gauges=(), error=None))
     started: list[bool] = []
 
     def start(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:

@@ -178,6 +178,6 @@ def test_the_architecture_counts_right() -> None:
     assert f"Each {Settings().poll.recheck_interval / MINUTE:g} minutes" in text
     assert f"or {Settings().poll.settle_grace:g} seconds later" in text
     assert f"until {Settings().metrics.zero_hold:g} seconds later" in text
-    assert f"at most one page and {poller.ROUND} looks" in text
+    assert f"at most one page and {poller.ROUND} look-ups" in text
     assert math.isclose(tracker.AGE_SHARE, 0.1)
     assert "after a tenth of its age" in text

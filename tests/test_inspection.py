@@ -15,7 +15,7 @@ from exporter.ledger.reader import Inspection
 from exporter.ledger.tables import MIGRATIONS
 from exporter.tracking.counting import Increment
 from exporter.tracking.decision import Changes
-from exporter.tracking.known import Known, Standing
+from exporter.tracking.known import Known, LedgerStatus
 from exporter.tracking.tracker import CountingStart, Outcome, Settlement, Stage, Tracked
 from tests.core_support import NOW, done, series
 
@@ -99,16 +99,16 @@ def test_it_tells_what_the_ledger_has(url: str) -> None:
         ledger.commit(CHANGES, now=NOW)
         known = inspection.known(IDS)
         assert inspection.tail() == (Tail(total=7), BEGAN)
-    assert {id_: one.standing for id_, one in known.items()} == {
-        "open": Standing.OPEN,
-        "done": Standing.SETTLING,
-        "counted": Standing.COUNTED,
-        "old": Standing.BASELINE,
-        "gone": Standing.VANISHED,
+    assert {id_: one.status for id_, one in known.items()} == {
+        "open": LedgerStatus.OPEN,
+        "done": LedgerStatus.SETTLING,
+        "counted": LedgerStatus.COUNTED,
+        "old": LedgerStatus.BASELINE,
+        "gone": LedgerStatus.VANISHED,
     }
     assert known["counted"] == Known(
         id="counted",
-        standing=Standing.COUNTED,
+        status=LedgerStatus.COUNTED,
         found=NOW - 5,
         settled=NOW,
         result="success",

@@ -16,7 +16,7 @@ from exporter.page.routes import routes
 from exporter.page.sections import SHOWN_FAILURES, SHOWN_IDCS, SHOWN_PLACES, STATES, record_link
 from exporter.tracking.tallies import Tally
 from grafana.src.style import COLOURS
-from tests.landing_support import NOW, SITE, Keeping, Reader, ended, facts, failed, html, snapshot
+from tests.landing_support import NOW, SITE, Keeping, Reader, ended, failed, html, page_data, snapshot
 from tests.web_support import get, serving
 
 DOWN = snapshot(up=False, polled=NOW - 600, polls=140, poll_failures=40)
@@ -125,9 +125,9 @@ def test_nothing_open_has_no_age() -> None:
 def test_the_lag_is_that_of_the_last_minutes() -> None:
     """The mean of records that ended in the last three stretches; a dash without any."""
     recent = ended({1: Tally(lag=30.0, lagged=2), 8: Tally(lag=6.0, lagged=2), 40: Tally(lag=9e9, lagged=1)})
-    assert facts(kept=Keeping(recent=recent)).lag == 9.0
+    assert page_data(kept=Keeping(recent=recent)).lag == 9.0
     assert "9 s after its end" in html(kept=Keeping(recent=recent))
-    assert facts().lag is None
+    assert page_data().lag is None
     assert "after its end" not in html()
     assert "None that was counted. Counting began 14 Jan 08:00." in Reader(html()).find("main")[0].text
 
@@ -141,7 +141,7 @@ def test_idcs_are_told_worst_first() -> None:
         }
     )
     hosts = {name: {"success": 90, "fail": 10} for name in ("quiet", "bad", "good")}
-    seen = facts(snapshot(hosts=hosts), Keeping(recent=recent))
+    seen = page_data(snapshot(hosts=hosts), Keeping(recent=recent))
     assert [(idc.name, idc.bad, idc.hosts) for idc in seen.idcs] == [
         ("bad", 7, 8),
         ("good", 0, 10),
@@ -163,9 +163,9 @@ def test_many_idcs_are_cut() -> None:
 def test_failures_are_told_newest_first() -> None:
     """By their end, though they were counted in another order; an end that is to come counts as now."""
     kept = Keeping(failures=[failed("old", ended=NOW - 900), failed("new"), failed("none", ended=None)])
-    assert [item.id for item in facts(kept=kept).failures] == ["none", "new", "old"]
+    assert [item.id for item in page_data(kept=kept).failures] == ["none", "new", "old"]
     odd = Keeping(failures=[failed("future", ended=NOW + 9e6), failed("new", ended=NOW)])
-    assert [item.id for item in facts(kept=odd).failures] == ["future", "new"]
+    assert [item.id for item in page_data(kept=odd).failures] == ["future", "new"]
 
 
 def test_a_failure_has_all_that_leads_to_its_cause() -> None:

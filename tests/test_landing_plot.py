@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from exporter.page.format import number
 from exporter.page.plot import HEIGHT, LEAST, STACK, nice, plot, segments, share_bar, spoken, table
 from exporter.tracking.tallies import Tally
-from tests.landing_support import NOW, Keeping, Reader, ended, facts, html
+from tests.landing_support import NOW, Keeping, Reader, ended, html, page_data
 
 RESULTS = [str(status) for status in STACK]
 COUNTS = st.dictionaries(st.sampled_from(RESULTS), st.integers(0, 10**7))
@@ -47,7 +47,7 @@ def test_what_is_large_has_its_length(counts: dict[str, int]) -> None:
 def test_the_plot_draws_each_stretch() -> None:
     """A bar for each stretch in which records ended, failures at the bottom, and its numbers in words."""
     recent = ended({0: Tally(results={"success": 30, "fail": 10}), 62: Tally(results={"timeout": 1})})
-    told = Reader(plot(facts(kept=Keeping(recent=recent)).window, now=NOW))
+    told = Reader(plot(page_data(kept=Keeping(recent=recent)).window, now=NOW))
     assert [title.text for title in told.find("title")] == [
         "Records by how they ended",
         "06:55 to 07:00: 1 timeout",
@@ -69,9 +69,9 @@ def test_the_plot_draws_each_stretch() -> None:
 def test_the_plot_is_told_to_who_does_not_see_it() -> None:
     """A name and a sentence belong to the drawing, and the hours stand in a table."""
     recent = ended({0: Tally(results={"success": 1_000}), 300: Tally(results={"fail": 1, "success": 2})})
-    window = facts(kept=Keeping(recent=recent)).window
+    window = page_data(kept=Keeping(recent=recent)).window
     assert spoken(window) == "In the last 6 hours 1,003 records ended: 1,002 success and 1 fail."
-    assert spoken(facts().window) == "No record ended in the last 6 hours."
+    assert spoken(page_data().window) == "No record ended in the last 6 hours."
     (svg,) = [
         one for one in Reader(html(kept=Keeping(recent=recent))).find("svg") if "role" in one.attributes
     ]

@@ -15,7 +15,7 @@ from exporter.discovery.tail import Tail
 from exporter.ledger.errors import LedgerError, LostLeadershipError
 from exporter.ledger.ledger import Ledger
 from exporter.metrics.exposition import Exposition
-from exporter.model import FailedRecord, Pulse, ResultStatus, Snapshot
+from exporter.model import FailedRecord, LeaderStatus, ResultStatus, Snapshot
 from exporter.tracking.counting import Increment
 from exporter.tracking.decision import Changes
 from exporter.tracking.state import State
@@ -187,7 +187,7 @@ def test_of_many_that_take_over_together_one_does(postgres_url: str) -> None:
 WRITES: Mapping[str, Callable[[Ledger], object]] = {
     "commit": lambda ledger: settle(ledger, "b"),
     "prune": lambda ledger: ledger.prune(before=NOW + 1),
-    "tell": lambda ledger: ledger.tell(Pulse(gauges=(), error=None)),
+    "tell": lambda ledger: ledger.tell(LeaderStatus(gauges=(), error=None)),
     "keep_lead": lambda ledger: ledger.keep_lead(),
 }
 
@@ -367,11 +367,13 @@ def test_what_did_not_change_stays_the_same_object(replicas: tuple[Ledger, Ledge
 def test_a_follower_hears_what_the_leader_says_of_the_platform(replicas: tuple[Ledger, Ledger]) -> None:
     """And knows that nothing was said yet before the first poll."""
     leader, follower = replicas
-    assert follower.pulse is None
-    pulse = Pulse(gauges=((series("job_records", execute_status="done"), 7.0),), error="HTTP 500")
-    leader.tell(pulse)
+    assert follower.leader_status is None
+    leader_status = LeaderStatus(
+        gauges=((series("job_records", execute_status="done"), 7.0),), error="HTTP 500"
+    )
+    leader.tell(leader_status)
     follower.refresh()
-    assert follower.pulse == pulse == leader.pulse
+    assert follower.leader_status == leader_status == leader.leader_status
 
 
 def test_births_are_told_by_the_clock_of_the_database(postgres_url: str) -> None:

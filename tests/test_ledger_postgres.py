@@ -14,7 +14,7 @@ from exporter.ledger import statements as writing
 from exporter.ledger.errors import LedgerError
 from exporter.ledger.ledger import Layout, Ledger
 from exporter.ledger.tables import MIGRATIONS
-from exporter.model import Pulse
+from exporter.model import LeaderStatus
 from exporter.tracking.counting import Increment
 from exporter.tracking.decision import Changes
 from exporter.tracking.tracker import CountingStart, Outcome, Settlement, Tracked
@@ -313,7 +313,7 @@ async def test_each_commit_and_each_end_of_a_lead_is_told(postgres_url: str) -> 
         await anext(news)
         for happening in (
             lambda: ledger.commit(COUNTED, now=NOW),
-            lambda: ledger.tell(Pulse(gauges=(), error=None)),
+            lambda: ledger.tell(LeaderStatus(gauges=(), error=None)),
             ledger.give_up_lead,
         ):
             await asyncio.to_thread(happening)

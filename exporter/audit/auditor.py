@@ -25,7 +25,7 @@ from exporter.model import ExecuteStatus, Page, PageItem, Record
 from exporter.polling.fetch import LOST_AFTER
 from exporter.polling.poller import PollConfig
 from exporter.settings.time_range import Window
-from exporter.tracking.known import Known, Standing
+from exporter.tracking.known import Known, LedgerStatus
 from exporter.tracking.tracker import Clock
 
 BLINK = 1.0  # seconds: rows that are being written again are back by then (seen: 0.1 s)
@@ -172,7 +172,7 @@ class Auditor:
         new = {
             item.id: item.record
             for item in items
-            if (item.id not in known or known[item.id].standing is Standing.VANISHED)
+            if (item.id not in known or known[item.id].status is LedgerStatus.VANISHED)
             and (item.start is None or item.start <= window.end)
         }
         audited = await self._audit(new, shown=True)
@@ -223,7 +223,7 @@ class Auditor:
         results = None
         try:
             record = record or await self._api.record(id_)
-            if known.standing is Standing.COUNTED if known else not shown:
+            if known.status is LedgerStatus.COUNTED if known else not shown:
                 results = await self._api.results(id_)
         except RecordNotFound:
             self._failed = 0

@@ -10,7 +10,7 @@ from rich.console import Console
 from exporter import app, logs
 from exporter.audit.auditor import Audited, AuditError, Auditor, Tally
 from exporter.audit.report import put
-from exporter.jobapi.client import JobApi, Silent
+from exporter.jobapi.client import JobApi, NullObserver
 from exporter.ledger.reader import Inspection
 from exporter.settings import Settings, SettingsError, catalog, load
 from exporter.settings.flags import names, parsed_some
@@ -68,7 +68,7 @@ def audit_parser() -> argparse.ArgumentParser:
 
 async def _audit(given: argparse.Namespace, settings: Settings, longest_run: float) -> int:
     platform = settings.require_platform()
-    api = JobApi(app.api_config(settings, platform), Silent())
+    api = JobApi(app.api_config(settings, platform), NullObserver())
     try:
         with (
             closing(Inspection(settings.state.url.get_secret_value(), platform=platform)) as ledger,

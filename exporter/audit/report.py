@@ -14,7 +14,7 @@ from exporter.model import ExecuteStatus, Record, Results, Series
 from exporter.settings.time_range import shown
 from exporter.tracking.counting import duration, is_complete, result_of
 from exporter.tracking.decision import DISCOVERED
-from exporter.tracking.known import Known, Standing
+from exporter.tracking.known import Known, LedgerStatus
 
 STYLES = {Kind.SAME: "green", **dict.fromkeys(FINDINGS, "bold red")}
 OTHERWISE = "yellow"
@@ -69,7 +69,7 @@ def print_record(audited: Audited, console: Console) -> None:
 
 
 def _moved_lines(known: Known | None) -> Iterable[tuple[str, str]]:
-    if known is not None and known.standing is Standing.COUNTED and known.moved is None:
+    if known is not None and known.status is LedgerStatus.COUNTED and known.moved is None:
         yield "moved", "not kept: it was counted by a version before this was"
         return
     moved = [_series_text(series, value) for series, value in _moved(known)]
@@ -123,7 +123,7 @@ def _verdict_json(audited: Audited) -> dict[str, Any]:
     known, verdict = audited.known, audited.verdict
     return {
         "id": audited.id,
-        "state": str(known.standing if known else Standing.UNKNOWN),
+        "state": str(known.status if known else LedgerStatus.UNKNOWN),
         "verdict": verdict.kind.name.lower(),
         "finding": verdict.is_finding,
         "why": verdict.why,
@@ -192,7 +192,7 @@ def _difference_lines(differences: Iterable[Difference]) -> Iterable[str]:
 
 
 def _ledger_lines(known: Known | None) -> Iterable[tuple[str, str]]:
-    yield "ledger", str(known.standing if known else Standing.UNKNOWN)
+    yield "ledger", str(known.status if known else LedgerStatus.UNKNOWN)
     if known is None:
         return
     yield "  found", shown(known.found)
@@ -203,7 +203,7 @@ def _ledger_lines(known: Known | None) -> Iterable[tuple[str, str]]:
     if known.done is not None:
         yield "  seen done", shown(known.done)
     if known.settled is not None:
-        result = f" as {known.result or 'unknown'}" if known.standing is Standing.COUNTED else ""
+        result = f" as {known.result or 'unknown'}" if known.status is LedgerStatus.COUNTED else ""
         yield "  settled", f"{shown(known.settled)}{result}"
 
 

@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from exporter.model import ExecuteStatus, Record, Results, Series
 from exporter.tracking.counting import BOUNDED_LABELS, OTHER, Counting, Increment, fold, result_of
-from exporter.tracking.known import Known, Standing
+from exporter.tracking.known import Known, LedgerStatus
 from exporter.tracking.tracker import (
     MAX_LOOKUP_INTERVAL,
     VANISHED_LOOKUPS,
@@ -99,14 +99,14 @@ def judge(known: Known | None, seen: Seen, terms: Terms) -> Verdict:
     """Say whether a record was counted rightly."""
     if seen.problem:
         return Verdict(kind=Kind.UNANSWERED, why=seen.problem)
-    match known.standing if known else Standing.UNKNOWN:
-        case Standing.COUNTED if known is not None:
+    match known.status if known else LedgerStatus.UNKNOWN:
+        case LedgerStatus.COUNTED if known is not None:
             return _counted(known, seen)
-        case Standing.BASELINE:
+        case LedgerStatus.BASELINE:
             return Verdict(kind=Kind.UNCOUNTED, why="it was finished when counting began (poll.history)")
-        case Standing.VANISHED:
+        case LedgerStatus.VANISHED:
             return _vanished(seen, terms)
-        case Standing.OPEN | Standing.SETTLING if known is not None and known.tracked is not None:
+        case LedgerStatus.OPEN | LedgerStatus.SETTLING if known is not None and known.tracked is not None:
             return Verdict(kind=Kind.WAITING, why=_on_its_way(known.tracked, seen, terms))
     return _unknown(seen, terms)
 

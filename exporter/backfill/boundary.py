@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from exporter.backfill.grid import BackfillError
 from exporter.ledger.reader import Inspection
-from exporter.tracking.known import Standing
+from exporter.tracking.known import LedgerStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,7 @@ class Live:
     def owns(self, ids: Collection[str]) -> set[str]:
         """Which of these records live counting has counted, follows, or saw vanish."""
         known = self._ledger.known(ids)
-        return {id_ for id_, item in known.items() if item.standing is not Standing.BASELINE}
+        return {id_ for id_, item in known.items() if item.status is not LedgerStatus.BASELINE}
 
 
 def live(url: str, *, platform: str) -> Live | None:

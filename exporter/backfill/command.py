@@ -19,7 +19,7 @@ from exporter.backfill.reader import Reader, ReadingConfig, answered
 from exporter.backfill.sums import filled_families
 from exporter.backfill.workfile import Partial, opened
 from exporter.backfill.writer import Labels, Text, output, refuse_existing, summed
-from exporter.jobapi.client import JobApi, Silent
+from exporter.jobapi.client import JobApi, NullObserver
 from exporter.metrics.families import MetricsConfig
 from exporter.settings import Settings, SettingsError, load
 from exporter.settings.flags import names, parsed_some
@@ -107,7 +107,7 @@ class _Work:
 
     async def _read(self, partial: Partial, ledger: Live | None) -> Window:
         """Read what is not read yet; the window that was read."""
-        api = JobApi(app.api_config(self._settings, self._platform), Silent())
+        api = JobApi(app.api_config(self._settings, self._platform), NullObserver())
         try:
             window = partial.window
             if window is None:

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from exporter.discovery.tail import PAGE_BYTES
-from exporter.jobapi.client import JobApi, PageCost, Silent
+from exporter.jobapi.client import JobApi, NullObserver, PageCost
 from exporter.jobapi.errors import ApiError, RecordNotFound
 from exporter.jobapi.transport import ApiConfig
 from exporter.model import Page, Record
@@ -45,7 +45,7 @@ class Finding:
 
 async def check(config: ApiConfig, *, console: Console | None = None) -> int:
     """Ask and print; 0 if the exporter would work, else 1. Raises ConfigError."""
-    api = JobApi(config, Silent(), rng=random.Random())  # noqa: S311  (spreads retries)
+    api = JobApi(config, NullObserver(), rng=random.Random())  # noqa: S311  (spreads retries)
     try:
         findings = await _ask(api)
     finally:

@@ -71,7 +71,7 @@ class Observer(Protocol):
         ...
 
 
-class Silent:
+class NullObserver:
     """Observes nothing: what happened is told in another way."""
 
     def request(self, *, endpoint: str, seconds: float, size: int, reason: str | None) -> None:

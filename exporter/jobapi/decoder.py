@@ -19,15 +19,13 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import UNSET, Raw
 
-from exporter.jobapi import fields
-from exporter.jobapi import items as records
-from exporter.jobapi import schema as shapes
+from exporter.jobapi import fields, items, schema
 from exporter.model import Page, Record, Results
 
 MAX_MESSAGE = 200  # characters of a platform's message: the cause, not the SQL behind it
 
 S = TypeVar("S", bound=msgspec.Struct)
-_PageRead = tuple[shapes.PageBody[Any], Iterable[shapes.PageRow], int]  # its items; how many were odd
+_PageRead = tuple[schema.PageBody[Any], Iterable[schema.PageRow], int]  # its items; how many were odd
 
 
 class DecodeError(ValueError):
@@ -67,11 +65,11 @@ def decode_page(body: bytes, *, number: int, size: int, zone: tzinfo) -> Page:
 
     `zone` is where times without an offset are meant. Raises DecodeError or PlatformError.
     """
-    page, items, bad = _usual_page(body) or _odd_page(_open(body))
+    page, rows, bad = _usual_page(body) or _odd_page(_open(body))
     total = _total(page, size)
     if total is None and page.items is UNSET and page.items_capital is UNSET:
         raise DecodeError("JSON without list and totalCount instead of a page: is the base URL right?")
-    folded, nameless = records.page_items(items, zone)
+    folded, nameless = items.page_items(rows, zone)
     return Page(number=number, size=size, total=total, items=folded, bad_items=bad + nameless)
 
 
@@ -83,13 +81,13 @@ def decode_record(body: bytes, *, zone: tzinfo) -> Record:
     content = _open(body)
     wrong: list[str] = []
     try:
-        item = shapes.ITEM.decode(content)
-    except shapes.UNREADABLE:
-        item, wrong = _by_field(content, shapes.Item, "a record")
-    record_id = records.id_of(item)
+        item = schema.ITEM.decode(content)
+    except schema.UNREADABLE:
+        item, wrong = _by_field(content, schema.Item, "a record")
+    record_id = items.id_of(item)
     if record_id is None:
         raise DecodeError("JSON without a readable id instead of a record: is the base URL right?")
-    return records.record(item, record_id, zone, wrong)
+    return items.record(item, record_id, zone, wrong)
 
 
 def decode_results(body: bytes, *, zone: tzinfo) -> Results:  # noqa: ARG001  (rows have no times of their own)
@@ -98,20 +96,20 @@ def decode_results(body: bytes, *, zone: tzinfo) -> Results:  # noqa: ARG001  (r
     Raises DecodeError or PlatformError.
     """
     bad = 0
-    rows: Iterable[shapes.Row]
+    rows: Iterable[schema.Row]
     try:
-        usual = shapes.USUAL_RESULTS.decode(body)
-        rows = usual.content if isinstance(usual, shapes.Success) else usual
-    except shapes.UNREADABLE:
+        usual = schema.USUAL_RESULTS.decode(body)
+        rows = usual.content if isinstance(usual, schema.Success) else usual
+    except schema.UNREADABLE:
         content = _open(body)
         if bytes(content[:4]) == b"null":
             return Results(rows=())
         if bytes(content[:1]) == b"[":
-            raws = shapes.RAWS.decode(content)
-            rows, bad = shapes.salvage(raws, shapes.ROW, shapes.Row, records.known_host)
+            raws = schema.RAWS.decode(content)
+            rows, bad = schema.salvage(raws, schema.ROW, schema.Row, items.known_host)
         else:
             rows, bad = _single_row(content)
-    results, nameless = records.host_results(rows)
+    results, nameless = items.host_results(rows)
     return Results(rows=results, bad_rows=bad + nameless)
 
 
@@ -124,28 +122,28 @@ def _open(body: bytes) -> memoryview:
         raise DecodeError("HTML instead of JSON: is the base URL a web page or a proxy?")
     try:
         if head != b"{":
-            return memoryview(shapes.RAW.decode(body))
-        envelope = shapes.ENVELOPE.decode(body)
+            return memoryview(schema.RAW.decode(body))
+        envelope = schema.ENVELOPE.decode(body)
     except RecursionError:
         raise DecodeError("JSON that is nested too deep") from None
-    except shapes.UNREADABLE:
+    except schema.UNREADABLE:
         seen = "malformed JSON: cut short on its way?" if head in b"{[" else "text instead of JSON"
         raise DecodeError(seen) from None
-    status = (shapes.text(envelope.status) or "").strip().lower()
+    status = (schema.text(envelope.status) or "").strip().lower()
     if envelope.content:
         if status in {"", "success"}:
             return memoryview(envelope.content)
-        raise _platform_error(shapes.text(envelope.message))
+        raise _platform_error(schema.text(envelope.message))
     if status == "error" and not (envelope.record_id or envelope.host_id or envelope.host_ip):
-        raise _platform_error(shapes.text(envelope.message))
+        raise _platform_error(schema.text(envelope.message))
     return memoryview(body)
 
 
 def _usual_page(body: bytes) -> _PageRead | None:
     """Read a page with nothing odd about it; None: there may be."""
     try:
-        usual = shapes.USUAL_PAGE.decode(body)
-    except shapes.UNREADABLE:
+        usual = schema.USUAL_PAGE.decode(body)
+    except schema.UNREADABLE:
         return None
     if (usual.status is UNSET) is not (usual.content is UNSET):
         return None
@@ -155,23 +153,23 @@ def _usual_page(body: bytes) -> _PageRead | None:
 
 def _odd_page(content: memoryview) -> _PageRead:
     """Read a page with what can be kept of each field and item."""
-    page, wrong = _by_field(content, shapes.PageBody[Raw], "a page")
+    page, wrong = _by_field(content, schema.PageBody[Raw], "a page")
     if wrong:
         raise DecodeError(f"a page with a field of the wrong type: {', '.join(wrong)}")
     raws = page.items or page.items_capital or ()
-    items, bad = shapes.salvage(raws, shapes.PAGE_ROW, shapes.PageRow, records.bare_item)
-    return page, items, bad
+    rows, bad = schema.salvage(raws, schema.PAGE_ROW, schema.PageRow, items.bare_item)
+    return page, rows, bad
 
 
-def _single_row(content: memoryview) -> tuple[list[shapes.Row], int]:
-    rows, bad = shapes.salvage([content], shapes.ROW, shapes.Row, records.known_host)
-    if not any(records.known_host(row) for row in rows):
+def _single_row(content: memoryview) -> tuple[list[schema.Row], int]:
+    rows, bad = schema.salvage([content], schema.ROW, schema.Row, items.known_host)
+    if not any(items.known_host(row) for row in rows):
         raise DecodeError("JSON without host rows instead of results: is the base URL right?")
     return rows, bad
 
 
-def _by_field(content: memoryview, schema: type[S], what: str) -> tuple[S, list[str]]:
-    read = shapes.by_field(content, schema)
+def _by_field(content: memoryview, kind: type[S], what: str) -> tuple[S, list[str]]:
+    read = schema.by_field(content, kind)
     if read is None:
         raise DecodeError(f"JSON that is no object instead of {what}")
     return read
@@ -189,15 +187,15 @@ def one_line(text: str) -> str:
     return line[:MAX_MESSAGE]
 
 
-def _total(page: shapes.PageBody[Any], size: int) -> int | None:
+def _total(page: schema.PageBody[Any], size: int) -> int | None:
     """Tell how many records there are; refuse pages that are smaller than asked.
 
     A platform that caps the page size would else be read with gaps. A short last page is no cap: there the
     number of pages agrees with the size that was asked.
     """
-    total = shapes.first(page.total, page.total_capital)
-    count = shapes.first(page.count, page.count_capital)
-    given = shapes.first(page.size, page.size_capital)
+    total = schema.first(page.total, page.total_capital)
+    count = schema.first(page.count, page.count_capital)
+    given = schema.first(page.size, page.size_capital)
     if total is None and size == 1:
         total = count
     if total is None or not 0 <= total < fields.MAX_NUMBER:

@@ -17,14 +17,12 @@ from itertools import chain
 
 import sqlalchemy as sa
 
-from exporter.ledger import lease as leadership
-from exporter.ledger import load as loading
-from exporter.ledger import statements, tables
+from exporter.ledger import load, statements, tables
 from exporter.ledger.database import Database
 from exporter.ledger.errors import LedgerError, LostLeadershipError, NotLeadingError
-from exporter.ledger.lease import Leadership
+from exporter.ledger.lease import CHANNEL, Leadership, clock_ahead, new_holder, notify
 from exporter.ledger.tables import settled
-from exporter.model import Pulse, Sample, Series
+from exporter.model import LeaderStatus, Sample, Series
 from exporter.tracking import effects
 from exporter.tracking.counting import Increment, fold_all
 from exporter.tracking.decision import Changes
@@ -65,14 +63,15 @@ class Ledger:
         another platform's, or held by another process.
         """
         self._layout, self._platform, self._wall = layout, platform, wall
-        holder = leadership.new_holder()
+        holder = new_holder()
         self._database = Database(url, patience=lease, caller=holder)
         self._leadership = Leadership(holder, lease) if self._database.shared else None
         self.notes: list[
             str
         ] = []  # what a change of layout did to the counters when this process began to lead
         self.state = State()
-        self.pulse: Pulse | None = None  # what the leader last said; None: nothing yet, or there is but one
+        # What the leader last said; None: nothing yet, or there is only one process.
+        self.leader_status: LeaderStatus | None = None
         self.ahead = 0.0  # seconds that the ledger's clock is ahead of ours
         self.loads = 0  # how often memory was replaced by what the database holds
         self._doubtful = True  # memory may be behind the database
@@ -119,7 +118,7 @@ class Ledger:
     def keep_lead(self) -> None:
         """Renew the lease. Raises LedgerError; LostLeadershipError if another has taken over."""
         with self._writing() as connection:
-            self.ahead = leadership.clock_ahead(connection, self._wall)
+            self.ahead = clock_ahead(connection, self._wall)
 
     def take_lead(self, *, now: float) -> bool:
         """Take the lead if no replica has it, and load what it left. Raises LedgerError."""
@@ -140,12 +139,12 @@ class Ledger:
             return
         with self._database.writing() as connection:
             self._leadership.give_up(connection)
-            leadership.notify(connection)
+            notify(connection)
         self._leadership.hold(None)
 
     def news(self) -> AsyncIterator[None]:
         """Tell of each commit, until the connection breaks. Raises LedgerError. Some poolers lose them."""
-        return self._database.notifications(leadership.CHANNEL)
+        return self._database.notifications(CHANNEL)
 
     # -- what is there
 
@@ -155,10 +154,10 @@ class Ledger:
         if self.shared and not follows:
             self.keep_lead()  # waits for a commit of ours that the server is still at
         with self._database.reading() as connection:
-            state = loading.counted(connection, self.state) if follows else loading.loaded(connection)
-            self.pulse = loading.pulse(connection)
+            state = load.counted(connection, self.state) if follows else load.loaded(connection)
+            self.leader_status = load.leader_status(connection)
             if follows:
-                self.ahead = leadership.clock_ahead(connection, self._wall)
+                self.ahead = clock_ahead(connection, self._wall)
         self.state, self._doubtful = state, False
         self.loads += 1
 
@@ -187,12 +186,12 @@ class Ledger:
         self.state = state
         return state
 
-    def tell(self, pulse: Pulse) -> None:
+    def tell(self, leader_status: LeaderStatus) -> None:
         """Say to the other replicas how a poll ended. Raises LedgerError."""
         with self._writing() as connection:
-            tables.put(connection, "pulse", pulse)
+            tables.put(connection, "leader_status", leader_status)
             self._notify(connection)
-        self.pulse = pulse
+        self.leader_status = leader_status
 
     def prune(self, *, before: float) -> int:
         """Forget what was settled and had ended before `before`, but the newest; how many were forgotten.
@@ -269,7 +268,7 @@ class Ledger:
             tables.migrate(connection)
             tables.claim(connection, self._platform)
             if self._leadership is not None:
-                self.ahead = leadership.clock_ahead(connection, self._wall)
+                self.ahead = clock_ahead(connection, self._wall)
                 grant = self._leadership.take(connection)
             if self._leadership is None or grant is not None:
                 layout = self._layout
@@ -306,4 +305,4 @@ class Ledger:
 
     def _notify(self, connection: sa.Connection) -> None:
         if self.shared:
-            leadership.notify(connection)
+            notify(connection)

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from exporter.discovery.tail import Tail
 from exporter.ledger import tables
 from exporter.ledger.tables import counters, failures, followed, moving, recent, settled
-from exporter.model import FailedRecord, Pulse, Sample, Series
+from exporter.model import FailedRecord, LeaderStatus, Sample, Series
 from exporter.tracking.state import State
 from exporter.tracking.tallies import Tally
 from exporter.tracking.tracker import CountingStart, Tracked
@@ -55,9 +55,9 @@ def counted(connection: sa.Connection, had: State) -> State:
     )
 
 
-def pulse(connection: sa.Connection) -> Pulse | None:
+def leader_status(connection: sa.Connection) -> LeaderStatus | None:
     """Read what the leader last said; None: no replica has polled yet."""
-    return tables.get(connection, "pulse", Pulse)
+    return tables.get(connection, "leader_status", LeaderStatus)
 
 
 def _in_place(had: Mapping[Series, Sample], found: Mapping[Series, Sample]) -> Mapping[Series, Sample]:

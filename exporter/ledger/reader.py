@@ -21,14 +21,14 @@ from exporter.ledger.statements import chunks
 from exporter.ledger.tables import counters, followed, moving, settled
 from exporter.model import Series
 from exporter.tracking import effects
-from exporter.tracking.known import Known, Standing
+from exporter.tracking.known import Known, LedgerStatus
 from exporter.tracking.tracker import CountingStart, Outcome, Stage, Tracked
 
 PATIENCE = 60.0  # seconds after which PostgreSQL ends a transaction of which it hears nothing
-STANDINGS = {
-    Outcome.SETTLED: Standing.COUNTED,
-    Outcome.BASELINE: Standing.BASELINE,
-    Outcome.VANISHED: Standing.VANISHED,
+LEDGER_STATUSES = {
+    Outcome.SETTLED: LedgerStatus.COUNTED,
+    Outcome.BASELINE: LedgerStatus.BASELINE,
+    Outcome.VANISHED: LedgerStatus.VANISHED,
 }
 
 
@@ -111,7 +111,7 @@ class Inspection:
             ) from None
         return Known(
             id=row.id,
-            standing=STANDINGS[Outcome(row.outcome)],
+            status=LEDGER_STATUSES[Outcome(row.outcome)],
             found=row.found,
             settled=row.settled,
             result=row.result,
@@ -127,7 +127,7 @@ def _followed(row: sa.Row[Any]) -> Known:
     tracked = msgspec.json.decode(row.state, type=Tracked)
     return Known(
         id=row.id,
-        standing=Standing.SETTLING if tracked.stage is Stage.DONE else Standing.OPEN,
+        status=LedgerStatus.SETTLING if tracked.stage is Stage.DONE else LedgerStatus.OPEN,
         found=tracked.found,
         tracked=tracked,
         start=tracked.start,

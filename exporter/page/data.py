@@ -65,7 +65,7 @@ class Idc:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class PageData:
     """All that the page shows; times are POSIX seconds, durations seconds."""
 
     now: float
@@ -86,7 +86,7 @@ class Facts:
     since: float | None  # when counting began
 
 
-def gathered(snapshot: Snapshot, kept: Kept, *, error: str | None, interval: float, now: float) -> Facts:
+def gathered(snapshot: Snapshot, kept: Kept, *, error: str | None, interval: float, now: float) -> PageData:
     """Read the facts at `now`; `error`: why the last poll was no good, `interval`: seconds between polls."""
 
     def gauge(name: str) -> float | None:
@@ -101,7 +101,7 @@ def gathered(snapshot: Snapshot, kept: Kept, *, error: str | None, interval: flo
     window = [(number, recent.get(number, Tally())) for number in range(first, first + KEPT)]
     lately = [tally for _, tally in window[-LAG_TALLIES:] if tally.lagged]
     discovered = snapshot.counters.get(Series("job_records_discovered_total"))
-    return Facts(
+    return PageData(
         now=now,
         health=_health(snapshot, error=error, late=_is_late(polled, interval, now)),
         error=error,

@@ -6,7 +6,7 @@ from typing import Any
 
 from exporter.model import FailedRecord, Snapshot
 from exporter.page import sections
-from exporter.page.data import Facts, Health, Kept, gathered, newest_first
+from exporter.page.data import Health, Kept, PageData, gathered, newest_first
 from exporter.page.document import document, stylesheet
 from exporter.page.format import clock, iso
 from exporter.page.markup import el, join
@@ -42,8 +42,8 @@ class Landing:
         now, error = self._clock(), self._error()
         key = (int(now), error, self._snapshot.version)
         if self._made is None or self._made[0] != key:
-            facts = gathered(self._snapshot, self._kept(), error=error, interval=self._site.interval, now=now)
-            self._made = key, page(facts, self._site)
+            data = gathered(self._snapshot, self._kept(), error=error, interval=self._site.interval, now=now)
+            self._made = key, page(data, self._site)
         return self._made[1]
 
     def failures(self) -> str:
@@ -52,22 +52,22 @@ class Landing:
         return failures_json(failures, self._site.record_url)
 
 
-def page(facts: Facts, site: Site) -> Page:
+def page(data: PageData, site: Site) -> Page:
     """Make the page of these facts."""
     main = el(
         "main",
-        sections.status(facts),
-        sections.platform(facts),
-        sections.results(facts),
-        sections.idcs(facts),
-        sections.failures(facts, site),
+        sections.status(data),
+        sections.platform(data),
+        sections.results(data),
+        sections.idcs(data),
+        sections.failures(data, site),
     )
-    made = el("footer", "All times are UTC. This page is of ", clock(facts.now, now=facts.now), ".")
+    made = el("footer", "All times are UTC. This page is of ", clock(data.now, now=data.now), ".")
     return document(
-        title=f"{sections.STATES[facts.health][0]} – job-exporter",
+        title=f"{sections.STATES[data.health][0]} – job-exporter",
         style=stylesheet(),
         body=join(sections.header(site), main, made),
-        refresh=REFRESH.get(facts.health),
+        refresh=REFRESH.get(data.health),
     )
 
 

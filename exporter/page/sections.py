@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from exporter.model import FailedRecord, HostStatus, IdcFailure, ResultStatus
 from exporter.page import plot
-from exporter.page.data import Facts, Health, Idc
+from exporter.page.data import Health, Idc, PageData
 from exporter.page.format import NONE, clock, count, number, percent, seconds
 from exporter.page.markup import Markup, el, join
 from exporter.tracking.tallies import KEPT, WIDTH, results_of
@@ -85,56 +85,56 @@ def header(site: Site) -> Markup:
     )
 
 
-def status(facts: Facts) -> Markup:
+def status(data: PageData) -> Markup:
     """Whether it works, in plain words."""
-    title, meaning = STATES[facts.health]
-    error = facts.error if facts.health in {Health.FAILING, Health.DOWN} else None
+    title, meaning = STATES[data.health]
+    error = data.error if data.health in {Health.FAILING, Health.DOWN} else None
     return el(
         "section",
         el("h1", title),
         el("p", _sentence(error), class_="error") if error else None,
         el("p", meaning),
-        el("dl", *(el("div", el("dt", word), el("dd", value)) for word, value in _vitals(facts))),
-        class_=f"status {facts.health}",
+        el("dl", *(el("div", el("dt", word), el("dd", value)) for word, value in _vitals(data))),
+        class_=f"status {data.health}",
     )
 
 
-def _vitals(facts: Facts) -> Iterator[tuple[str, Markup]]:
-    now = facts.now
-    if facts.polled is None:
+def _vitals(data: PageData) -> Iterator[tuple[str, Markup]]:
+    now = data.now
+    if data.polled is None:
         yield "Last good poll", el("span", "none yet")
     else:
-        ago = seconds(max(0.0, now - facts.polled))
-        yield "Last good poll", join(clock(facts.polled, now=now), f" UTC, {ago} ago")
-    if facts.follows:
+        ago = seconds(max(0.0, now - data.polled))
+        yield "Last good poll", join(clock(data.polled, now=now), f" UTC, {ago} ago")
+    if data.follows:
         yield "This replica", el("span", "follows: it shows what the one that polls has counted")
-    failed = f", {number(facts.poll_failures)} failed" if facts.poll_failures else ""
-    yield "Polls since the start", join(number(facts.polls) + failed)
-    if facts.polls:
-        yield "The last one took", join(seconds(facts.poll_seconds))
-    if facts.lag is not None:
-        yield "A record is counted", join(f"{seconds(facts.lag)} after its end")
-    if facts.skew is not None and abs(facts.skew) >= 1:
-        side = "ahead" if facts.skew > 0 else "behind"
-        yield "Platform's clock", join(f"{seconds(abs(facts.skew))} {side}")
+    failed = f", {number(data.poll_failures)} failed" if data.poll_failures else ""
+    yield "Polls since the start", join(number(data.polls) + failed)
+    if data.polls:
+        yield "The last one took", join(seconds(data.poll_seconds))
+    if data.lag is not None:
+        yield "A record is counted", join(f"{seconds(data.lag)} after its end")
+    if data.skew is not None and abs(data.skew) >= 1:
+        side = "ahead" if data.skew > 0 else "behind"
+        yield "Platform's clock", join(f"{seconds(abs(data.skew))} {side}")
 
 
-def platform(facts: Facts) -> Markup:
+def platform(data: PageData) -> Markup:
     """What the platform does now."""
-    seen = facts.platform
+    seen = data.platform
     tiles: list[tuple[str, str, Markup | str, str]] = []
     if seen is not None:
-        skew = facts.skew or 0.0
-        age = NONE if seen.oldest is None else seconds(max(0.0, facts.now + skew - seen.oldest), rough=True)
+        skew = data.skew or 0.0
+        age = NONE if seen.oldest is None else seconds(max(0.0, data.now + skew - seen.oldest), rough=True)
         since: Markup | str = "nothing is open"
         if seen.oldest is not None:
-            since = join("since ", clock(seen.oldest, now=facts.now))
+            since = join("since ", clock(seen.oldest, now=data.now))
         tiles = [
             ("Waiting", number(seen.init), "init: not started yet", ""),
             ("Running", number(seen.doing), "doing", ""),
             ("Overdue", number(seen.overdue), "past their own timeout", "bad" if seen.overdue else ""),
             ("Oldest open", age, since, ""),
-            ("Finishing", number(facts.pending), "hosts not complete yet", ""),
+            ("Finishing", number(data.pending), "hosts not complete yet", ""),
             ("Done", number(seen.done), "all that the platform has", ""),
         ]
     cells = (
@@ -149,7 +149,7 @@ def platform(facts: Facts) -> Markup:
     )
     empty = (
         "Not known until the platform answers."
-        if facts.polls or facts.polled
+        if data.polls or data.polled
         else "Known once the first poll has ended."
     )
     return el(
@@ -159,16 +159,16 @@ def platform(facts: Facts) -> Markup:
     )
 
 
-def results(facts: Facts) -> Markup:
+def results(data: PageData) -> Markup:
     """How records ended in the last hours."""
-    counts = results_of(tally for _, tally in facts.window)
+    counts = results_of(tally for _, tally in data.window)
     whole = sum(counts.values())
     heading = el(
         "h2", f"Records that ended in the last {HOURS} hours", el("span", number(whole), class_="total")
     )
     if not whole:
-        began = join(" Counting began ", clock(facts.since, now=facts.now, precise=False), ".")
-        told = el("p", "None that was counted.", began if facts.since else None, class_="empty")
+        began = join(" Counting began ", clock(data.since, now=data.now, precise=False), ".")
+        told = el("p", "None that was counted.", began if data.since else None, class_="empty")
         return el("section", heading, told)
     legend = (
         el(
@@ -187,21 +187,21 @@ def results(facts: Facts) -> Markup:
         "section",
         heading,
         el("ul", *legend, class_="legend"),
-        plot.plot(facts.window, now=facts.now),
+        plot.plot(data.window, now=data.now),
         el(
             "details",
             el("summary", "As a table"),
-            el("div", plot.table(facts.window, now=facts.now), class_="wide"),
+            el("div", plot.table(data.window, now=data.now), class_="wide"),
         ),
     )
 
 
-def idcs(facts: Facts) -> Markup:
+def idcs(data: PageData) -> Markup:
     """How hosts ended, by IDC, the worst first."""
     heading = el("h2", "IDCs")
-    if not facts.idcs:
+    if not data.idcs:
         return el("section", heading, el("p", "No record with hosts was counted yet.", class_="empty"))
-    since = join("since ", clock(facts.since, now=facts.now, precise=False)) if facts.since else "in all"
+    since = join("since ", clock(data.since, now=data.now, precise=False)) if data.since else "in all"
     head = el(
         "tr",
         el("th", "IDC", scope="col"),
@@ -211,7 +211,7 @@ def idcs(facts: Facts) -> Markup:
         el("th", "Hosts ", since, scope="col", class_="all"),
         el("th", "not successful", scope="col", class_="all"),
     )
-    shown, more = facts.idcs[:SHOWN_IDCS], len(facts.idcs) - SHOWN_IDCS
+    shown, more = data.idcs[:SHOWN_IDCS], len(data.idcs) - SHOWN_IDCS
     return el(
         "section",
         heading,
@@ -252,14 +252,14 @@ def _count(value: int) -> Markup:
     return el("td", number(value), class_=None if value else "none")
 
 
-def failures(facts: Facts, site: Site) -> Markup:
+def failures(data: PageData, site: Site) -> Markup:
     """The records that did not succeed, the newest first."""
     heading = el("h2", "Records that did not succeed")
-    if not facts.failures:
+    if not data.failures:
         return el("section", heading, el("p", "None so far.", class_="empty"))
     columns = ("Result", "Ended", "Record", "Took", "Hosts that did not succeed")
     head = el("tr", *(el("th", word, scope="col", role="columnheader") for word in columns), role="row")
-    shown, more = facts.failures[:SHOWN_FAILURES], len(facts.failures) - SHOWN_FAILURES
+    shown, more = data.failures[:SHOWN_FAILURES], len(data.failures) - SHOWN_FAILURES
     # Roles, because the style sheet makes cards of the rows where the page is narrow, and no table is left.
     return el(
         "section",
@@ -267,7 +267,7 @@ def failures(facts: Facts, site: Site) -> Markup:
         el(
             "table",
             el("thead", head, role="rowgroup"),
-            el("tbody", *(_failure(item, site, facts.now) for item in shown), role="rowgroup"),
+            el("tbody", *(_failure(item, site, data.now) for item in shown), role="rowgroup"),
             class_="failures",
             role="table",
         ),

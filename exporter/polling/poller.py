@@ -22,7 +22,7 @@ from exporter.jobapi.protocol import Platform
 from exporter.ledger.errors import LedgerError, LostLeadershipError
 from exporter.ledger.ledger import Ledger
 from exporter.metrics.families import ProcessMetrics
-from exporter.model import Page, Pulse, Series, Snapshot
+from exporter.model import LeaderStatus, Page, Series, Snapshot
 from exporter.polling.fetch import Gathered, Gatherer
 from exporter.tracking.decision import Changes, PageRead, begin, decide
 from exporter.tracking.gauges import pending_results, platform_gauges
@@ -339,12 +339,12 @@ class Poller:
 
     def _heard(self) -> Mapping[Series, float]:
         """The same, as the replica that polls has told it; and where to go on if that one ends."""
-        pulse = self._ledger.pulse
-        if pulse is None:
+        leader_status = self._ledger.leader_status
+        if leader_status is None:
             self.last_error = "no replica has ended a poll yet"
             return self._process.follow({})
-        said = dict(pulse.gauges)
-        self.last_error = pulse.error
+        said = dict(leader_status.gauges)
+        self.last_error = leader_status.error
         self._caught_up = not said.get(Series("job_exporter_catching_up"))
         return self._process.follow(said)
 
@@ -354,9 +354,9 @@ class Poller:
             return
         platform = self._seen()
         gauges = {**self._process.said(), **platform}
-        pulse = Pulse(gauges=tuple(gauges.items()), error=self.last_error)
+        leader_status = LeaderStatus(gauges=tuple(gauges.items()), error=self.last_error)
         try:
-            await asyncio.shield(asyncio.to_thread(self._ledger.tell, pulse))
+            await asyncio.shield(asyncio.to_thread(self._ledger.tell, leader_status))
         except LedgerError as error:
             if not isinstance(failed, LedgerError):  # else it has been said
                 log.warning("the other replicas were not told of a poll", error=str(error))

@@ -55,7 +55,7 @@ class Replica:
         self._news = asyncio.Event()
         self._led = ledger.leads
         self._loaded = 0.0  # when the counters were loaded; by the loop's clock
-        self._took = 0.0  # seconds that it took
+        self._load_seconds = 0.0  # that loading took
         self._polls: set[asyncio.Task[None]] = set()
         self._threads: set[asyncio.Task[Any]] = set()
         self.trouble: str | None = None  # with the database
@@ -65,7 +65,7 @@ class Replica:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._listen())
             while True:
-                await self._turn()
+                await self._heartbeat()
                 await self._pause()
 
     async def hand_over(self) -> None:
@@ -79,7 +79,7 @@ class Replica:
             await asyncio.wait(self._threads, timeout=BREAK_OFF)
         return not self._threads
 
-    async def _turn(self) -> None:
+    async def _heartbeat(self) -> None:
         """One beat; trouble is told once, and lasts until a beat is good."""
         try:
             if not self._ledger.follows:
@@ -129,7 +129,7 @@ class Replica:
             began = loop.time()
             await self._in_thread(ledger.refresh)
             self._loaded = loop.time()
-            self._took = self._loaded - began
+            self._load_seconds = self._loaded - began
             self._poller.publish()
 
     async def _pause(self) -> None:
@@ -137,7 +137,7 @@ class Replica:
         if not self._ledger.follows or self.trouble is not None:
             await asyncio.sleep(self._beat)
             return
-        await asyncio.sleep(min(self._took, self._beat))
+        await asyncio.sleep(min(self._load_seconds, self._beat))
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._news.wait(), self._beat)
 

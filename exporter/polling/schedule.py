@@ -25,7 +25,7 @@ class Timer:
         """Begin."""
         job = self._scheduler.add_job(
             self._act,
-            Steadily(self._interval),
+            FixedIntervalTrigger(self._interval),
             next_run_time=datetime.now(UTC),
             max_instances=1,
             coalesce=True,
@@ -53,7 +53,7 @@ class Timer:
                 job.modify(next_run_time=now)
 
 
-class Steadily(BaseTrigger):  # type: ignore[misc]  # the library has no types
+class FixedIntervalTrigger(BaseTrigger):  # type: ignore[misc]  # the library has no types
     """An interval after the last time, or after now where that has passed: what time ran over is left out."""
 
     def __init__(self, seconds: float) -> None:

@@ -8,7 +8,7 @@ from exporter.model import Series
 from exporter.tracking.tracker import Tracked
 
 
-class Standing(StrEnum):
+class LedgerStatus(StrEnum):
     """What a record is to the ledger."""
 
     COUNTED = "counted"
@@ -24,7 +24,7 @@ class Known:
     """What the ledger has of one record; our clock, but for start and end."""
 
     id: str
-    standing: Standing
+    status: LedgerStatus
     found: float
     tracked: Tracked | None = None  # while it is followed
     settled: float | None = None  # when it left the open set
@@ -40,4 +40,5 @@ class Known:
         """Whether it was taken for one to be counted: it moved `job_records_discovered_total`."""
         if self.tracked is not None:
             return self.tracked.baseline_end is None
-        return self.standing is Standing.COUNTED or (self.standing is Standing.VANISHED and bool(self.moved))
+        vanished = self.status is LedgerStatus.VANISHED and bool(self.moved)
+        return vanished or self.status is LedgerStatus.COUNTED

@@ -132,11 +132,11 @@ class Tracked(Struct, frozen=True, kw_only=True, gc=False):
     not_found_since: float | None = None
     done: float | None = None  # first seen done
     lookups: int = 0  # that were answered; a restart may forget some
-    unread: int = 0  # looks in a row whose answer could not be read
+    unread: int = 0  # look-ups in a row whose answer could not be read
     result_lookups: int = 0
     record: Record | None = None  # once done; not kept in the ledger, it is read again after a restart
     ended: Ended | None = None  # what its page told, where it had ended by then; not kept in the ledger
-    best: Results | None = None  # of the looks at its hosts, the one that showed most; not kept either
+    best: Results | None = None  # of the looks at its hosts the one that showed most; not kept either
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import structlog
 
-from exporter.web import tls as webtls
+from exporter.web import tls as tls_config
 from exporter.web.auth import Logins, Users
 from exporter.web.config import FileConfig, RateConfig, WebError, parse
 
@@ -38,7 +38,7 @@ class RateLimit:
 class Policy:
     """How requests are taken: over TLS or not, from whom, how many; headers that the file adds."""
 
-    tls: webtls.Tls | None = None
+    tls: tls_config.Tls | None = None
     users: Users | None = None
     rate: RateLimit | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -47,7 +47,7 @@ class Policy:
 def build(config: FileConfig, logins: Logins) -> Policy:
     """Make the policy of a checked file; raises WebError for certificates that cannot be used."""
     return Policy(
-        tls=webtls.build(config.tls) if config.tls else None,
+        tls=tls_config.build(config.tls) if config.tls else None,
         users=Users(config.users, logins) if config.users else None,
         rate=RateLimit(config.rate) if config.rate.interval else None,
         headers={name: value for name, value in config.http.headers.items() if value},
