@@ -14,7 +14,7 @@ from exporter.tracking.counting import Increment
 from exporter.tracking.decision import Changes
 from exporter.tracking.tracker import CountingStart, Outcome, Settlement
 from tests.benchmarks.figures import Figure, Section, plain, shown
-from tests.postgres_support import server
+from tests.harness.postgres import server
 
 ROUNDS = 60  # commits of each size on each database, in turns
 SIZES = (1, 50, 400)  # records a commit: a quiet poll, a busy one, a full round

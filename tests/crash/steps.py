@@ -23,7 +23,7 @@ from exporter.ledger.ledger import Layout, Ledger
 from exporter.tracking.counting import Increment
 from exporter.tracking.decision import Changes
 from exporter.tracking.tracker import CountingStart, Outcome, Settlement, Tracked
-from tests.core_support import NOW, done, series
+from tests.harness.core import NOW, done, series
 
 TRACEME, SYSCALL = 0, 24  # requests of ptrace
 FINISHED = series("job_records_finished_total", result_status="success", provider="salt", script_type="bash")

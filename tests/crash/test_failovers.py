@@ -26,7 +26,7 @@ from tests.crash.compare import fallen, of_ledger, untruths
 from tests.crash.harness import Key, LedgerRows, attempts, rows_of
 from tests.crash.replicas import INTERVAL, TROUBLES, Member
 from tests.crash.test_kills import CALM, FAULTS, HISTORY, drain
-from tests.postgres_support import Postgres, server
+from tests.harness.postgres import Postgres, server
 
 RATE = 6.0  # jobs a second
 RESTARTS = 5  # a restart of the database comes with every so many failovers

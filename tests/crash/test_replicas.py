@@ -10,7 +10,7 @@ from exporter.simulator.record import RecordSpec
 from exporter.simulator.server import RunningSimulator
 from tests.crash.compare import of_ledger
 from tests.crash.harness import PROMISED_STOP, Program, attempts, key, running, started
-from tests.postgres_support import Postgres, server
+from tests.harness.postgres import Postgres, server
 
 FLAGS = ("--poll.interval=1s", "--poll.settle-grace=0")
 FINISHED = "job_records_finished_total"

@@ -17,7 +17,7 @@ from exporter.simulator.platform import Platform
 from exporter.simulator.record import RecordSpec
 from exporter.simulator.scenarios import SCENARIOS
 from exporter.simulator.traffic import Traffic
-from tests.inprocess import METRICS, Clock, Daemon, WorldApi
+from tests.harness.inprocess import METRICS, Clock, Daemon, WorldApi
 
 HOUR, DAY = 3600.0, 86_400.0
 BEGIN = 19_676 * DAY  # a midnight of 2023

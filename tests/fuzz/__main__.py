@@ -81,7 +81,7 @@ def _guided(inputs: int, seed: int, corpus: str) -> None:
     with atheris.instrument_imports(include=ours):
         from tests.fuzz.examine import examine  # noqa: PLC0415
     from tests.fuzz.mutating import Mutator  # noqa: PLC0415
-    from tests.test_wire_properties import BODIES  # noqa: PLC0415
+    from tests.jobapi.test_decoder_properties import BODIES  # noqa: PLC0415
 
     for number, body in enumerate(BODIES):
         Path(corpus, f"recorded-{number}").write_bytes(body[:LONGEST])

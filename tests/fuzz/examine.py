@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from exporter.jobapi import decoder
 from exporter.jobapi.json_filter import Body
-from tests.test_wire_properties import check
+from tests.jobapi.test_decoder_properties import check
 
 ZONES = (UTC, ZoneInfo("Europe/Berlin"), timezone(timedelta(hours=14)), timezone(-timedelta(hours=12)))
 SECONDS = 1.0  # of CPU, for a body of 64 KB at most: the usual is a hundredth of a millisecond a KB

@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from tests.test_wire_properties import BODIES, KEYS, SPLICES
+from tests.jobapi.test_decoder_properties import BODIES, KEYS, SPLICES
 
 LARGEST = 65_536  # bytes of a body that is blown up
 WORDS: tuple[Any, ...] = (

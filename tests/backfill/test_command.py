@@ -1,0 +1,262 @@
+"""The command `backfill`: the seam to live counting, interruptions, one line for what can't be done."""
+
+import asyncio
+import signal
+import sqlite3
+import sys
+from asyncio.subprocess import DEVNULL, PIPE
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from exporter.backfill.boundary import Live, live
+from exporter.backfill.grid import BackfillError
+from exporter.backfill.progress import described
+from exporter.cli.main import main
+from exporter.ledger.errors import LedgerError
+from exporter.simulator.config import SimulatorConfig
+from exporter.simulator.server import RunningSimulator, serve
+from tests.crash.harness import attempts
+from tests.harness.backfill import last_tally, samples
+from tests.harness.core import Life, life, logging_kept
+from tests.harness.inprocess import PLATFORM, truth_of
+
+NOBODY = "--api.base-url=http://127.0.0.1:9"
+Captured = pytest.CaptureFixture[str]
+QUICK = SimulatorConfig(port=0, history=400, traffic=False, scenario="traps", seed=3)
+
+
+@pytest.fixture(autouse=True)
+def as_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Work in a folder of its own; give the logging of the tests back afterwards."""
+    monkeypatch.chdir(tmp_path)
+    with logging_kept():
+        yield
+
+
+def names(folder: Path) -> list[str]:
+    """What is in a folder, sorted."""
+    return sorted(path.name for path in folder.iterdir())
+
+
+async def ran(
+    simulator: RunningSimulator, *argv: str, end_at: int | None = None, by: signal.Signals = signal.SIGKILL
+) -> tuple[int, str, str]:
+    """Run the command in a process of its own; `end_at`: by a signal, once so many requests were met."""
+    command = (sys.executable, "-m", "exporter", "backfill", f"--api.base-url={simulator.url}")
+    flags = ("--from=1d", "--to=now", "--output=out.txt", "--api.duty=1", *argv)
+    process = await asyncio.create_subprocess_exec(*command, *flags, stdin=DEVNULL, stdout=PIPE, stderr=PIPE)
+    if end_at is not None:
+        stats = simulator.platform.stats
+        async for _ in attempts("so many requests"):
+            if stats.requests.total() >= end_at or process.returncode is not None:
+                break
+        if process.returncode is None:
+            process.send_signal(by)
+    stdout, stderr = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, stdout.decode(), stderr.decode()
+
+
+async def test_it_writes_the_truth(tmp_path: Path) -> None:
+    """From the platform to the file: all that ended, nothing of the work file left; it says what it did."""
+    async with await serve(QUICK) as simulator:
+        status, told, said = await ran(simulator, "--label=job=j")
+        world = simulator.platform.world
+    assert (status, names(tmp_path)) == (0, ["out.txt"]), said
+    visible = {fact.id for fact in world.truth().values() if fact.visible}
+    assert last_tally(samples((tmp_path / "out.txt").read_text())) == truth_of(world, visible)
+    assert told.startswith(f"out.txt: {len(visible)} records that ended after ")
+    assert said.startswith("no ledger at state.url")
+
+
+async def test_killed_it_goes_on_where_it_was(tmp_path: Path) -> None:
+    """Again and again: then it asks only for what is missing, and counts the truth."""
+    async with await serve(QUICK) as simulator:
+        stats = simulator.platform.stats
+        for kill_at in (60, 300, 500):
+            status, _, _ = await ran(simulator, end_at=kill_at)
+            assert status == -signal.SIGKILL
+            assert names(tmp_path)[0] == "out.txt.partial"
+            assert "out.txt" not in names(tmp_path)
+        status, _, said = await ran(simulator)
+        assert (status, "going on with out.txt.partial" in said) == (0, True)
+        world = simulator.platform.world
+        asked = stats.requests["record"]
+    visible = {fact.id for fact in world.truth().values() if fact.visible}
+    assert last_tally(samples((tmp_path / "out.txt").read_text())) == truth_of(world, visible)
+    assert asked <= len(world) + 3 * 60  # at most a page, and what overlaps, again after each kill
+
+
+async def test_an_interrupt_is_told_and_kept(tmp_path: Path) -> None:
+    """Ctrl-C: status 2, one line that says how to go on."""
+    async with await serve(QUICK) as simulator:
+        status, told, said = await ran(simulator, "--api.duty=0.05", end_at=20, by=signal.SIGINT)
+    assert (status, told) == (2, "")
+    assert said.splitlines()[-1] == (
+        "job-exporter: interrupted; what was read is kept in out.txt.partial: "
+        "the same command goes on from there"
+    )
+    assert names(tmp_path) == ["out.txt.partial"]
+
+
+async def test_another_window_on_the_work_file_is_refused(tmp_path: Path) -> None:
+    """It names what differs, and touches nothing."""
+    async with await serve(QUICK) as simulator:
+        await ran(simulator, end_at=200)
+        status, told, said = await ran(simulator, "--from=2d")
+    assert (status, told) == (2, "")
+    assert said.splitlines()[-1].startswith(
+        "job-exporter: out.txt.partial holds an unfinished backfill with another --from (1d, now 2d): "
+    )
+    assert (tmp_path / "out.txt.partial").exists()
+
+
+# -- what can't be done
+
+
+def refused(capsys: Captured, *argv: str) -> str:
+    """Run what cannot work: status 2, one line, and nothing left behind."""
+    before = sorted(path.name for path in Path().iterdir())
+    with pytest.raises(SystemExit) as ended:
+        main(("backfill", *argv), {})
+    assert ended.value.code == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    line = captured.err.splitlines()[-1]
+    assert line.startswith("job-exporter: ")
+    assert sorted(path.name for path in Path().iterdir()) == before
+    return line
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (("--output=o",), "--from is missing"),
+        (("--from=1d",), "--output is missing"),
+        (("--from=1d", "--output=o", "--to=2d"), "the wrong way round: --from 1d is not before --to 2d"),
+        (("--from=2999-01-01", "--output=o"), "--from 2999-01-01 lies in the future"),
+        (("--from=1d", "--to=2999-01-01", "--output=o"), "--to 2999-01-01 lies in the future"),
+        (("--from=soon", "--output=o"), "--from: 'soon' is no time; write now, a duration"),
+        (("--from=1d", "--output=there"), "--output there exists"),
+        (("--from=1d", "--output=no/where"), "there is no folder no"),
+        (("--from=1d", "--output=/"), "--output / exists"),
+        (("--from=1d", "--output=."), "--output . exists"),
+        (("--from=1d", "--output=" + "o" * 250), "File name too long"),
+        (("--from=1d", "--output=" + "o" * 300), "File name too long"),
+        (("--from=1d", "--output=o", "--step=10m"), "--step 10m: between 1s and 5m"),
+        (("--from=1d", "--output=o", "--step=x"), "--step: 'x' is no duration"),
+        (("--from=1d", "--output=o", "--label=job"), "--label 'job' is not NAME=VALUE"),
+        (("--from=1d", "--output=o", "--label=job="), "--label 'job=' is not NAME=VALUE"),
+        (("--from=1d", "--output=o", "--label=__name__=x"), "--label '__name__=x' is not NAME=VALUE"),
+        (("--from=1d", "--output=o", "--label=idc=x"), "--label idc: the label is there already"),
+        (("--from=1d", "--output=o", "--label=a=x", "--label=a=y"), "--label a: the label is there already"),
+        (("--from=1d", "--output=o"), "cannot reach http://127.0.0.1:9"),
+        (
+            ("--from=1d", "--output=o", "--state.url=sqlite:///there"),
+            "file is not a database: it is not a ledger",
+        ),
+        (("--from=1d", "--output=o", "--outptu=p"), "unknown flag --outptu"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_in_one_line(
+    argv: tuple[str, ...], said: str, capsys: Captured
+) -> None:
+    """It names the culprit and what to do; no work file stays."""
+    Path("there").write_text("something else, and long enough to be looked at by a database " * 20)
+    assert said in refused(capsys, NOBODY, *argv)
+
+
+def test_a_platform_is_needed(capsys: Captured) -> None:
+    """As for the daemon."""
+    assert "address of the job platform is missing" in refused(capsys, "--from=1d", "--output=o")
+
+
+def test_a_database_of_another_program_is_no_ledger(capsys: Captured) -> None:
+    """It is read, and left as it is."""
+    with closing(sqlite3.connect("other.db")) as connection:
+        connection.execute("CREATE TABLE holidays (day TEXT)")
+        connection.commit()
+    line = refused(capsys, NOBODY, "--from=1d", "--output=o", "--state.url=sqlite:///other.db")
+    assert "other.db" in line
+    assert "is no ledger" in line
+
+
+# -- the seam
+
+
+def seam_of(its: Life, folder: Path) -> Live:
+    """The ledger of a life, read beside it."""
+    found = live(f"sqlite:///{folder / 'ledger.db'}", platform=PLATFORM)
+    assert found is not None
+    return found
+
+
+def test_the_ledger_is_read_beside_the_daemon(tmp_path: Path) -> None:
+    """Where counting began, and what is live's: counted, followed or vanished, not the baseline."""
+    with life(tmp_path, past=3) as its:
+        began = its.clock.now - 2
+        counted, open_ = its.ran(), its.add()
+        its.poll(2)
+        gone = its.add()
+        its.poll()
+        its.world.delete([gone])
+        its.poll(10)
+        with closing(seam_of(its, tmp_path)) as ledger:
+            assert ledger.boundary.baseline_end == began
+            assert ledger.boundary.created <= began
+            ids = {record.id for record in its.world} | {gone}
+            assert ledger.owns(ids) == {counted, open_, gone}
+
+
+def test_nothing_is_written_beside_the_daemon(tmp_path: Path) -> None:
+    """The file of the ledger is byte for byte what it was, and where there is none none is made."""
+    with life(tmp_path, past=3):
+        pass
+    before = (tmp_path / "ledger.db").read_bytes()
+    with closing(Live(f"sqlite:///{tmp_path / 'ledger.db'}", platform=PLATFORM)) as ledger:
+        assert ledger.owns(["x"]) == set()
+    assert (tmp_path / "ledger.db").read_bytes() == before
+    assert live(f"sqlite:///{tmp_path / 'none.db'}", platform=PLATFORM) is None
+    assert not (tmp_path / "none.db").exists()
+
+
+def test_the_ledger_of_another_platform_is_refused(tmp_path: Path) -> None:
+    """Its seam says nothing of this one."""
+    with life(tmp_path, past=3):
+        url = f"sqlite:///{tmp_path / 'ledger.db'}"
+        with pytest.raises(LedgerError, match="belongs to the platform"):
+            live(url, platform="http://another.test")
+
+
+def test_a_ledger_that_counted_nothing_yet_is_refused(tmp_path: Path) -> None:
+    """Until the first poll nobody knows where counting begins."""
+    with life(tmp_path, polled=False), pytest.raises(BackfillError, match="let the daemon poll once"):
+        live(f"sqlite:///{tmp_path / 'ledger.db'}", platform=PLATFORM)
+
+
+# -- progress
+
+
+@pytest.mark.parametrize(
+    ("share", "count", "seconds", "told"),
+    [
+        (0.0, 0, 0.0, "0%, 0 records"),
+        (0.25, 1000, 10.0, "25%, 1,000 records, 100/s, about 30 s left"),
+        (0.01, 1200, 600.0, "1%, 1,200 records, 2/s, about 16 h left"),
+        (0.5, 1200, 600.0, "50%, 1,200 records, 2/s, about 10 min left"),
+        (1.0, 10, 5.0, "100%, 10 records, 2/s"),
+    ],
+)
+def test_progress_tells_rate_and_remaining_time(share: float, count: int, seconds: float, told: str) -> None:
+    """By what this run has done so far."""
+    assert described(share, count, "records", since=(0.0, 0), seconds=seconds) == told
+
+
+def test_progress_of_a_run_that_goes_on_leaves_out_what_was_there() -> None:
+    """What an earlier run read is no speed of this one."""
+    assert described(0.6, 700, "records", since=(0.5, 600), seconds=10.0) == (
+        "60%, 700 records, 10/s, about 40 s left"
+    )

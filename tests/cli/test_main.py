@@ -1,0 +1,242 @@
+"""The command line: which command, its flags, one clear line when something is wrong, the exit status."""
+
+import io
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from exporter import __version__
+from exporter.cli.main import COMMANDS, main
+from exporter.ledger.ledger import Layout, Ledger
+from exporter.metrics.families import MetricsConfig, families
+from tests.harness.core import logging_kept
+
+NOBODY = "--api.base-url=http://127.0.0.1:9"
+Captured = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def as_before() -> Iterator[None]:
+    """Give the logging of the tests back afterwards."""
+    with logging_kept():
+        yield
+
+
+def ran(*argv: str, environ: dict[str, str] | None = None) -> object:
+    """Run a command line to its end; the exit status."""
+    with pytest.raises(SystemExit) as ended:
+        main(argv, environ or {})
+    return ended.value.code
+
+
+def refused(capsys: Captured, *argv: str, environ: dict[str, str] | None = None) -> str:
+    """Run what cannot work: status 2, and one line on standard error."""
+    assert ran(*argv, environ=environ) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    (line,) = captured.err.splitlines()
+    assert line.startswith("job-exporter: ")
+    return line
+
+
+# -- which command
+
+
+@pytest.mark.parametrize(("argv", "status"), [((), 2), (("--help",), 0), (("-h",), 0), (("help",), 0)])
+def test_the_overview_names_every_command(argv: tuple[str, ...], status: int, capsys: Captured) -> None:
+    """Asked for it is well, without anything it is status 2."""
+    assert ran(*argv) == status
+    told = capsys.readouterr().out
+    assert all(f"  {name}" in told for name in COMMANDS)
+
+
+def test_the_version_is_told(capsys: Captured) -> None:
+    """As a program is asked for it."""
+    assert ran("--version") == 0
+    assert capsys.readouterr().out == f"job-exporter {__version__}\n"
+
+
+def test_the_command_line_is_the_process_own(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
+    """Without arguments `main` takes those of the process."""
+    monkeypatch.setattr(sys, "argv", ["job-exporter", "--version"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    assert __version__ in capsys.readouterr().out
+
+
+def test_an_unknown_command_is_refused(capsys: Captured) -> None:
+    """Those that there are get named."""
+    line = refused(capsys, "start")
+    assert "no command 'start'; there are: run, check, simulate, demo, audit, ledger, metrics" in line
+
+
+@pytest.mark.parametrize("command", [*COMMANDS])
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_each_command_tells_its_flags(command: str, flag: str, capsys: Captured) -> None:
+    """Those that are settings, and its own."""
+    assert ran(command, flag) == 0
+    told = capsys.readouterr().out
+    assert told.startswith(f"Usage: job-exporter {command} [flags]\n\n{COMMANDS[command].summary}\n")
+    assert ("--poll.interval" in told) is COMMANDS[command].takes_settings
+    assert ("--scenario" in told) is (command in {"simulate", "demo"})
+
+
+# -- what cannot work
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (("run",), "api.base-url"),
+        (("run", NOBODY, "--pol.interval=5s"), "--poll.interval"),
+        (("run", NOBODY, "--poll.interval=soon"), "poll.interval"),
+        (("run", NOBODY, "--state.url=nonsense"), "write sqlite:///"),
+        (("run", NOBODY, "--state.url=sqlite:////nowhere/at/all.db"), "can't be written"),
+        (("run", NOBODY, "--api.ca-file=/nowhere.pem"), "/nowhere.pem"),
+        (("check",), "api.base-url"),
+        (("audit",), "a record or a window: write job-exporter audit ID"),
+        (("audit", "a", "--since=1h"), "a record or a window"),
+        (("audit", "a", "b"), "an argument is neither a flag nor the value of one"),
+        (("audit", "a"), "api.base-url"),
+        (("audit", "a", NOBODY, "--state.url=sqlite:///none.db"), "there is no ledger none.db"),
+        (("audit", "a", NOBODY, "--state.url", "sqlite:///none.db"), "there is no ledger none.db"),
+        (("audit", "a", NOBODY, "--state.url"), "--state.url"),
+        (("audit", "--since=1h", "--longest-run=long"), "--longest-run: 'long' is no duration"),
+        (("audit", "--sincee=1h"), "unknown flag --sincee: the nearest known one is --since"),
+        (("audit", "a", "--api.timeuot=3s"), "the nearest known one is --api.timeout"),
+        (("metrics", "--metrics.record-labels=colour"), "record-labels"),
+        (("demo", "--scenaro=busy"), "--scenaro"),
+        (("demo", "--rate=fast"), "--rate"),
+        (("demo", "--fault-rate=2"), "fault_rate must be between 0 and 1"),
+        (("simulate", "--scenario=quiet"), "--scenario"),
+        (("simulate", "--lsten-address=:1"), "the nearest known one is --listen-address"),
+        (("demo", "--fault-rat=0.2"), "unknown flag --fault-rat: the nearest known one is --fault-rate"),
+        (("demo", "--poll.intervall=1s"), "the nearest known one is --poll.interval"),
+        (("simulate", "--listen-address=:http"), "is not [host]:port"),
+        (("simulate", "--listen-address=:70000"), "is not [host]:port"),
+        (("simulate", "--history=-1"), "must not be negative"),
+    ],
+)
+def test_what_cannot_work_is_refused_in_one_line(argv: tuple[str, ...], said: str, capsys: Captured) -> None:
+    """It names the culprit and what to write instead."""
+    assert said in refused(capsys, *argv)
+
+
+def test_an_audit_of_nobody_is_refused(tmp_path: Path, capsys: Captured) -> None:
+    """Of a platform that is gone, and of another one's ledger; the ledger stays as it is."""
+    path = tmp_path / "ledger.db"
+    state = f"--state.url=sqlite:///{path}"
+    Ledger(f"sqlite:///{path}", platform="http://127.0.0.1:9", now=0.0, layout=Layout()).close()
+    before = path.read_bytes()
+    for what in ("a", "--since=1h"):
+        said = refused(capsys, "audit", what, NOBODY, state, "--api.retries=0")
+        assert "cannot reach http://127.0.0.1:9" in said
+        other = "--api.base-url=http://other.test"
+        assert "belongs to the platform" in refused(capsys, "audit", what, other, state)
+    assert path.read_bytes() == before
+    assert {file.name for file in tmp_path.iterdir()} == {"ledger.db", "ledger.db.lock"}
+
+
+def test_an_unknown_variable_is_refused(capsys: Captured) -> None:
+    """One with our prefix that nobody reads is a mistake."""
+    line = refused(capsys, "run", NOBODY, environ={"JOB_EXPORTER_API__BASEURL": "x"})
+    assert "JOB_EXPORTER_API__BASE_URL" in line
+
+
+def test_a_port_in_use_is_refused(tmp_path: Path, capsys: Captured) -> None:
+    """By the exporter and by the simulator."""
+    state = f"--state.url=sqlite:///{tmp_path / 'ledger.db'}"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        assert address in refused(capsys, "run", NOBODY, state, f"--web.listen-address={address}")
+        assert address in refused(capsys, "simulate", f"--listen-address={address}")
+
+
+# -- what works
+
+
+def test_metrics_lists_every_family(capsys: Captured) -> None:
+    """With the labels that are set."""
+    assert ran("metrics", "--metrics.record-labels=provider") == 0
+    told = capsys.readouterr().out
+    assert "job_records_finished_total{result_status,provider} (counter)\n" in told
+    assert "job_records_discovered_total (counter)\n" in told
+    for family in families(MetricsConfig()):
+        assert f"{family.name}" in told
+        assert f"    {family.help}\n" in told
+
+
+def test_a_check_of_nothing_ends_with_1(capsys: Captured) -> None:
+    """Nobody listens there: the table says so."""
+    assert ran("check", NOBODY, "--api.retries=0") == 1
+    told = " ".join(capsys.readouterr().out.split())
+    assert "reachable bad connect" in told
+
+
+class Hung(io.StringIO):
+    """Standard output that nobody reads any more, or where someone presses Ctrl-C."""
+
+    def __init__(self, error: type[BaseException]) -> None:
+        super().__init__()
+        self.error = error
+
+    def write(self, _text: str) -> int:
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError, KeyboardInterrupt])
+def test_a_reader_that_went_away_is_no_error(
+    error: type[BaseException], monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    """`job-exporter metrics | head -1` complains about nothing."""
+    monkeypatch.setattr(sys, "stdout", Hung(error))
+    assert ran("metrics") == 0
+    assert capsys.readouterr().err == ""
+
+
+class Ending(io.StringIO):
+    """Standard output; asks the process to end once `words` were written."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__()
+        self.words = words
+
+    def write(self, text: str) -> int:
+        written = super().write(text)
+        if self.words in text:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return written
+
+
+def test_the_simulator_runs_until_a_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It tells its address, dialect and order."""
+    out = Ending("its truth")
+    monkeypatch.setattr(sys, "stdout", out)
+    flags = ("--listen-address=127.0.0.1:0", "--history=3", "--dialect=documented", "--order=desc")
+    assert ran("simulate", *flags) == 0
+    assert "simulated job platform at http://127.0.0.1:" in out.getvalue()
+    assert "(documented, desc, demo)" in out.getvalue()
+
+
+def test_the_demo_runs_until_a_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says where to look, and leaves no ledger behind."""
+    out = Ending("Ctrl-C ends it")
+    monkeypatch.setattr(sys, "stdout", out)
+    assert ran("demo", "--web.listen-address=127.0.0.1:0", "--log.level=error") == 0
+    for words in ("the page", "the metrics", "the platform", "/sim/truth"):
+        assert words in out.getvalue()
+
+
+def test_the_daemon_runs_until_a_signal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Its log says that it polls, and that it stopped; standard output is silent."""
+    log = Ending("event=polling")
+    monkeypatch.setattr(sys, "stderr", log)
+    state = f"--state.url=sqlite:///{tmp_path / 'ledger.db'}"
+    assert ran("run", NOBODY, state, "--web.listen-address=127.0.0.1:0", "--api.retries=0") == 0
+    assert log.getvalue().splitlines()[-1].endswith("event=stopped")

@@ -1,0 +1,497 @@
+"""The client's rules, with the platform faked at the wire."""
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import structlog
+from pydantic import SecretStr
+
+from exporter.jobapi.client import JobApi
+from exporter.jobapi.errors import (
+    ApiError,
+    ConnectError,
+    CredentialsError,
+    DeadlineError,
+    HttpError,
+    NotUnderstoodError,
+    PlatformFailure,
+    RecordNotFound,
+    TooLargeError,
+)
+from exporter.jobapi.transport import ConfigError
+from exporter.model import Results
+from tests.harness.recorded import Deaf, config
+
+NO_ROWS = b'{"status":"success","message":"","content":[]}'
+NOW = 1_800_000_000.0
+
+
+@dataclass
+class Ears:
+    """An observer that remembers."""
+
+    heard: list[tuple[str, int, str | None]] = field(default_factory=list)
+
+    def request(self, *, endpoint: str, seconds: float, size: int, reason: str | None) -> None:
+        assert seconds >= 0
+        self.heard.append((endpoint, size, reason))
+
+
+@dataclass
+class Platform:
+    """A platform that gives its answers in turn, the last one for ever, and remembers what it was asked."""
+
+    answers: list[Callable[[], httpx.Response]]
+    asked: list[httpx.Request] = field(default_factory=list)
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.asked.append(request)
+        return (self.answers.pop(0) if len(self.answers) > 1 else self.answers[0])()
+
+
+class Longest(random.Random):
+    """Jitter that is always at its upper end."""
+
+    def uniform(self, a: float, b: float) -> float:
+        assert a == 0
+        return b
+
+
+def answer(status: int = 200, content: bytes = NO_ROWS, **headers: Any) -> Callable[[], httpx.Response]:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return lambda: httpx.Response(status, headers=named, content=content)
+
+
+def broken(error: Exception) -> Callable[[], httpx.Response]:
+    def answer() -> httpx.Response:
+        raise error
+
+    return answer
+
+
+@dataclass
+class Bench:
+    """A client with everything around it faked."""
+
+    api: JobApi
+    platform: Platform
+    ears: Ears
+    slept: list[float]
+
+
+def bench(*answers: Callable[[], httpx.Response], **changes: Any) -> Bench:
+    platform, ears, slept = Platform(list(answers)), Ears(), list[float]()
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    api = JobApi(
+        config(**changes),
+        ears,
+        transport=httpx.MockTransport(platform),
+        rng=Longest(),
+        sleep=sleep,
+        wall=lambda: NOW,
+    )
+    return Bench(api=api, platform=platform, ears=ears, slept=slept)
+
+
+async def test_every_request_says_what_it_wants() -> None:
+    """Content type, plain encoding and both page parameters are always sent, below the base path."""
+    body = b'{"list":[],"totalCount":0}'
+    b = bench(answer(content=body), base_url="http://gateway.test/act2/")
+    page, cost = await b.api.page(3, 20)
+    (request,) = b.platform.asked
+    assert str(request.url) == "http://gateway.test/act2/api/v1/job/record/page?pageNo=3&pageSize=20"
+    assert request.headers["content-type"] == "application/json"
+    assert request.headers["accept-encoding"] == "identity"
+    assert request.headers["user-agent"].startswith("job-exporter/")
+    assert "authorization" not in request.headers
+    assert (page.number, page.size, page.total, cost.size) == (3, 20, 0, len(body))
+    assert cost.seconds >= 0
+
+
+@pytest.mark.parametrize("record_id", ["r1", "a b+c&d=e#f?g/h%20i", "语言", '"\n\t', "../../x"])
+async def test_ids_are_sent_as_they_are(record_id: str) -> None:
+    """Whatever an id holds is encoded, and arrives as one parameter."""
+    b = bench(answer())
+    assert await b.api.results(record_id) == Results(rows=())
+    assert dict(b.platform.asked[0].url.params) == {"id": record_id}
+    assert b.platform.asked[0].url.path == "/api/v1/job/record/result"
+
+
+async def test_a_record_must_be_the_one_asked() -> None:
+    """An answer about another record is not understood."""
+    b = bench(answer(content=b'{"id":"r2"}'))
+    with pytest.raises(NotUnderstoodError, match="another id"):
+        await b.api.record("r1")
+    assert (await b.api.record("r2")).id == "r2"
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "reason", "said"),
+    [
+        (answer(401), CredentialsError, "auth", "HTTP 401"),
+        (answer(403), CredentialsError, "auth", "HTTP 403"),
+        (
+            answer(content=b'{"status":"error","message":"invalid user","content":null}'),
+            CredentialsError,
+            "auth",
+            "refused the credentials: invalid user",
+        ),
+        (answer(content=b'{"status":"error","message":"db down"}'), PlatformFailure, "api", "db down"),
+        (
+            answer(content=b'{"status":"error","message":"record not found"}'),
+            PlatformFailure,
+            "api",
+            "not found",
+        ),
+        (answer(302, location="https://elsewhere.test/?token=secret"), HttpError, "http", "set api.base-url"),
+        (answer(404), HttpError, "http", "is api.base-url right"),
+        (answer(404, b"{}"), HttpError, "http", "is api.base-url right"),
+        (answer(400), HttpError, "http", "parameters"),
+        (answer(415), HttpError, "http", "Content-Type"),
+        (answer(429), HttpError, "http", "too many requests"),
+        (answer(204), HttpError, "http", "HTTP 204"),
+        (answer(500, b"secret"), HttpError, "http", "HTTP 500"),
+        (answer(content=b"<html>secret"), NotUnderstoodError, "decode", "HTML instead of JSON"),
+        (answer(content_encoding="br"), NotUnderstoodError, "decode", "compressed as 'br'"),
+        (broken(httpx.DecodingError("secret")), NotUnderstoodError, "decode", "cannot be decompressed"),
+        (broken(httpx.ConnectError("secret")), ConnectError, "connect", "http://platform.test:6868"),
+        (broken(httpx.ReadError("secret")), ConnectError, "connect", "broke"),
+        (broken(httpx.ReadTimeout("secret")), DeadlineError, "timeout", "within 10 s"),
+        (answer(content=b" " * 1_000_001), TooLargeError, "too_large", "1000000 bytes"),
+    ],
+)
+async def test_failures_are_told_apart(
+    given: Callable[[], httpx.Response], error: type[ApiError], reason: str, said: str
+) -> None:
+    """Each failure has its class, its reason, an advice, and nothing of the content."""
+    b = bench(given)
+    with pytest.raises(ApiError, match=said) as caught:
+        await b.api.page(1, 20)
+    assert type(caught.value) is error
+    assert (caught.value.reason, caught.value.endpoint) == (reason, "page")
+    assert "secret" not in repr(caught.value)
+    assert caught.value.__cause__ is None
+    assert [(endpoint, heard) for endpoint, _, heard in b.ears.heard] == [("page", reason)]
+
+
+@pytest.mark.parametrize(
+    "given", [answer(content=b'{"status":"error","message":"record not found"}'), answer(404, b'{"error":1}')]
+)
+async def test_an_unknown_record_is_an_answer(given: Callable[[], httpx.Response]) -> None:
+    """That a record does not exist is no failure of the API."""
+    b = bench(given, retries=3)
+    with pytest.raises(RecordNotFound) as caught:
+        await b.api.record("r1")
+    assert caught.value.reason == "api"
+    assert [heard for _, _, heard in b.ears.heard] == [None]
+
+
+async def test_a_404_of_a_web_server_is_no_unknown_record() -> None:
+    """A base URL that is wrong must not look like records that vanish."""
+    with pytest.raises(HttpError):
+        await bench(answer(404, b"404 page not found")).api.record("r1")
+
+
+@pytest.mark.parametrize(
+    "passing",
+    [
+        broken(httpx.ConnectError("")),
+        broken(httpx.ReadTimeout("")),
+        answer(500),
+        answer(503),
+        answer(429),
+    ],
+)
+async def test_what_may_pass_is_tried_again(passing: Callable[[], httpx.Response]) -> None:
+    """Each try is told to the observer, and the pauses grow with full jitter."""
+    b = bench(passing, passing, passing, answer(), retries=3)
+    assert await b.api.results("r1") == Results(rows=())
+    assert b.slept == [0.2, 0.4, 0.8]
+    assert len(b.ears.heard) == 4
+    assert [reason is None for _, _, reason in b.ears.heard] == [False, False, False, True]
+
+
+async def test_tries_are_bounded_and_so_are_their_pauses() -> None:
+    """After the last try the failure is told; no pause is longer than five seconds."""
+    b = bench(answer(500), retries=7)
+    with pytest.raises(HttpError):
+        await b.api.results("r1")
+    assert len(b.platform.asked) == 8
+    assert b.slept == [0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
+
+
+@pytest.mark.parametrize(
+    "lasting",
+    [
+        answer(400),
+        answer(401),
+        answer(404),
+        answer(302),
+        answer(content=b"<"),
+        answer(content=b'{"status":"error","message":"db down"}'),
+        answer(content=b" " * 1_000_001),
+    ],
+)
+async def test_what_will_not_pass_is_not_tried_again(lasting: Callable[[], httpx.Response]) -> None:
+    """Credentials, wrong addresses, broken and large bodies stay as they are."""
+    b = bench(lasting, retries=3)
+    with pytest.raises(ApiError):
+        await b.api.results("r1")
+    assert len(b.platform.asked) == 1
+
+
+async def test_a_page_that_was_too_slow_is_not_asked_again() -> None:
+    """The page may be what makes the platform slow: the poll decides when to come back."""
+    b = bench(broken(httpx.ReadTimeout("")), retries=3)
+    with pytest.raises(DeadlineError):
+        await b.api.page(9, 20)
+    assert len(b.platform.asked) == 1
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"retry_after": "7"},
+        {"retry_after": formatdate(NOW + 7, usegmt=True), "date": formatdate(NOW, usegmt=True)},
+        {"retry_after": formatdate(NOW + 7, usegmt=True)},
+    ],
+)
+async def test_retry_after_is_honoured(status: int, headers: dict[str, Any]) -> None:
+    """Seconds and dates are waited for, instead of our own pause."""
+    b = bench(answer(status, **headers), answer(), retries=1)
+    await b.api.results("r1")
+    assert b.slept == [7.0]
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [("11", 11.0), ("3600", 60.0), ("9" * 400, 60.0), (formatdate(NOW + 86_400, usegmt=True), 60.0)],
+)
+async def test_a_long_retry_after_is_left_to_the_poll(value: str, told: float) -> None:
+    """A wait beyond the deadline of a request is told at once, and bounded by a minute."""
+    b = bench(answer(503, retry_after=value), retries=3)
+    with pytest.raises(HttpError) as caught:
+        await b.api.results("r1")
+    assert caught.value.retry_after == told
+    assert b.slept == []
+
+
+@pytest.mark.parametrize("value", ["", "soon", "-5", "1.5", formatdate(NOW - 60, usegmt=True)])
+async def test_a_retry_after_without_meaning_changes_little(value: str) -> None:
+    """What cannot be read is not waited for; a time that has passed is over."""
+    b = bench(answer(503, retry_after=value), answer(), retries=1)
+    await b.api.results("r1")
+    assert b.slept == [0.0 if "GMT" in value else 0.2]
+
+
+async def test_retry_after_counts_only_where_it_belongs() -> None:
+    """A server error with the header is a server error."""
+    b = bench(answer(500, retry_after="7"), answer(), retries=1)
+    await b.api.results("r1")
+    assert b.slept == [0.2]
+
+
+async def test_the_platforms_clock_is_compared_with_ours() -> None:
+    """The skew comes from the Date header; answers without one leave it as it was."""
+    b = bench(answer(date=formatdate(NOW + 5, usegmt=True)), answer(), answer(date="noon"))
+    assert b.api.clock_skew is None
+    for _ in range(3):
+        await b.api.results("r1")
+        assert b.api.clock_skew == pytest.approx(5.5, abs=0.2)
+
+
+async def test_slow_answers_do_not_move_a_known_skew() -> None:
+    """When in a long round trip the platform looked at its clock is not known."""
+    ticks = iter([0.0, 0.4, 0.5, 0.6, *(10.0, 15.0, 16.0, 17.0), *(20.0, 20.2, 21.0, 22.0)])
+    platform = Platform([answer(date=formatdate(NOW + shift, usegmt=True)) for shift in (5, 9, 7)])
+    transport = httpx.MockTransport(platform)
+    api = JobApi(config(), Deaf(), transport=transport, wall=lambda: NOW, monotonic=lambda: next(ticks))
+    skews = []
+    for _ in range(3):
+        await api.results("r1")
+        skews.append(api.clock_skew)
+    assert skews == pytest.approx([5.7, 5.7, 7.6])
+
+
+async def test_failed_answers_tell_the_time_too() -> None:
+    """A clock is right whatever else is wrong."""
+    b = bench(answer(500, date=formatdate(NOW - 3600, usegmt=True)))
+    with pytest.raises(HttpError):
+        await b.api.results("r1")
+    assert b.api.clock_skew == pytest.approx(-3599.5, abs=0.2)
+
+
+async def test_no_more_requests_are_in_flight_than_allowed() -> None:
+    """Concurrency is bounded for the client as a whole."""
+    flying, most = 0, 0
+    gate = asyncio.Event()
+
+    async def handler(_: httpx.Request) -> httpx.Response:
+        nonlocal flying, most
+        flying += 1
+        most = max(most, flying)
+        if flying == 3:
+            gate.set()
+        await gate.wait()
+        flying -= 1
+        return httpx.Response(200, content=NO_ROWS)
+
+    api = JobApi(config(concurrency=3), Deaf(), transport=httpx.MockTransport(handler))
+    await asyncio.gather(*(api.results(f"r{n}") for n in range(20)))
+    await api.aclose()
+    assert most == 3
+
+
+async def test_nothing_of_a_cookie_is_kept() -> None:
+    """A session that the platform opens is not carried on."""
+    b = bench(answer(set_cookie="session=1; Path=/"))
+    await b.api.results("r1")
+    await b.api.results("r1")
+    assert "cookie" not in b.platform.asked[1].headers
+
+
+async def test_a_header_of_the_settings_takes_the_place_of_ours() -> None:
+    """However it is spelled, and in each request."""
+    b = bench(answer(), headers={"user-agent": SecretStr("mine")})
+    await b.api.results("r1")
+    await b.api.results("r1")
+    assert [asked.headers.get_list("User-Agent") for asked in b.platform.asked] == [["mine"], ["mine"]]
+
+
+async def test_basic_authentication() -> None:
+    """User and password are sent as UTF-8 in base64."""
+    b = bench(answer(), username="exporter", password=SecretStr("pässword"))
+    await b.api.results("r1")
+    assert b.platform.asked[0].headers["authorization"] == "Basic ZXhwb3J0ZXI6cMOkc3N3b3Jk"
+    b = bench(answer(), username="exporter")
+    await b.api.results("r1")
+    assert b.platform.asked[0].headers["authorization"] == "Basic ZXhwb3J0ZXI6"
+
+
+async def test_headers_of_ones_own() -> None:
+    """Custom headers are sent with every request, beside other credentials."""
+    b = bench(answer(), username="u", headers={"X-Token": SecretStr("t"), "Content-Type": SecretStr("a/b")})
+    await b.api.results("r1")
+    headers = b.platform.asked[0].headers
+    assert (headers["x-token"], headers["content-type"]) == ("t", "a/b")
+    assert headers["authorization"].startswith("Basic ")
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"), [("token_file", "Bearer new"), ("password_file", "Basic dTpuZXc=")]
+)
+async def test_secret_files_are_read_again_when_they_change(
+    tmp_path: Path, setting: str, expected: str
+) -> None:
+    """A rotated secret is used from the next request on, its trailing newline dropped."""
+    path = tmp_path / "secret"
+    path.write_text("first\n")
+    b = bench(answer(), username="u" if setting == "password_file" else None, **{setting: path})
+    await b.api.results("r1")
+    replacement = tmp_path / "replacement"
+    replacement.write_text("new\r\n")
+    replacement.rename(path)
+    await b.api.results("r1")
+    first, second = (request.headers["authorization"] for request in b.platform.asked)
+    assert first != second == expected
+
+
+async def test_a_secret_file_that_vanishes_is_an_auth_failure(tmp_path: Path) -> None:
+    """While running, a file that cannot be read is counted and says which it is."""
+    path = tmp_path / "token"
+    path.write_text("t")
+    b = bench(answer(), token_file=path, retries=3)
+    path.unlink()
+    with pytest.raises(CredentialsError, match=r"api\.token-file .*token: No such file"):
+        await b.api.results("r1")
+    assert b.platform.asked == []
+    assert b.ears.heard == [("result", 0, "auth")]
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"a\nb\n", b"a\0b", b"\xff\xfe", b"x" * 70_000])
+def test_a_secret_file_must_hold_one_line(tmp_path: Path, content: bytes) -> None:
+    """What no header can hold is refused at start, without being quoted."""
+    path = tmp_path / "token"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"api\.token-file"):
+        bench(answer(), token_file=path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"base_url": ""}, "http or https URL"),
+        ({"base_url": "platform:6868"}, "http or https URL"),
+        ({"base_url": "ftp://platform"}, "http or https URL"),
+        ({"base_url": "http://"}, "http or https URL"),
+        ({"base_url": "http://[::1"}, "not a URL"),
+        ({"base_url": "http://host:port"}, "not a URL"),
+        ({"base_url": "http://u:secret@platform:6868"}, "use api.username"),
+        ({"base_url": "http://platform/?token=secret"}, "no query"),
+        ({"base_url": "http://platform/#secret"}, "no query"),
+        ({"password": SecretStr("secret")}, "set api.username"),
+        ({"password_file": Path("/dev/null")}, "set api.username"),
+        ({"username": "u", "password_file": Path("/nowhere/secret")}, "No such file"),
+        ({"username": "u:v"}, "colon"),
+        ({"username": "u", "headers": {"authorization": SecretStr("secret")}}, "keep one"),
+        ({"headers": {"X-Y": SecretStr("secret\r\nX-Z: 1")}}, "'X-Y'"),
+        ({"headers": {"X Y": SecretStr("secret")}}, "'X Y'"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(changes: dict[str, Any], said: str) -> None:
+    """A message names the setting and quotes no secret."""
+    with pytest.raises(ConfigError, match=said) as caught:
+        bench(answer(), **changes)
+    assert "/nowhere/" in str(caught.value) or "secret" not in str(caught.value)
+
+
+def test_two_passwords_are_refused(tmp_path: Path) -> None:
+    """It must be clear which password is sent."""
+    path = tmp_path / "password"
+    path.write_text("p")
+    with pytest.raises(ConfigError, match="keep one"):
+        bench(answer(), username="u", password=SecretStr("q"), password_file=path)
+    with pytest.raises(ConfigError, match="keep one"):
+        bench(answer(), username="u", token_file=path)
+
+
+@pytest.mark.parametrize("setting", ["ca_file", "cert_file", "key_file"])
+def test_certificates_that_cannot_be_used_are_refused(tmp_path: Path, setting: str) -> None:
+    """A missing, empty or lonely file is named with its setting."""
+    name = f"api.{setting.replace('_', '-')}"
+    empty = tmp_path / "empty.pem"
+    empty.touch()
+    for path in (tmp_path / "missing.pem", empty):
+        with pytest.raises(ConfigError, match=name):
+            JobApi(config("https://platform.test", **{setting: path}), Deaf())
+
+
+async def test_secrets_reach_no_log_and_no_repr() -> None:
+    """At debug level, in failures too, neither credentials nor bodies nor headers are shown."""
+    canaries: dict[str, Any] = {
+        "headers": {"X-Token": SecretStr("canary-1")},
+        "username": "u",
+        "password": SecretStr("canary-2"),
+    }
+    shown = [repr(config(**canaries))]
+    with structlog.testing.capture_logs() as logs:
+        for given in (answer(content=b"[canary-3]"), answer(500, b"canary-3", x="canary-4"), answer()):
+            b = bench(given, **canaries)
+            try:
+                await b.api.results("r1")
+            except ApiError as error:
+                shown.append(repr(error))
+            shown.append(repr(b.api.__dict__))
+    assert len(logs) == 3
+    assert "canary" not in repr(shown) + repr(logs)

@@ -1,0 +1,468 @@
+"""The client against real sockets: what only a network can do."""
+
+import asyncio
+import gzip
+import ssl
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+from socket import socket
+from typing import Any
+
+import pytest
+import trustme
+from aiohttp import web
+from pydantic import SecretStr
+
+from exporter.jobapi.client import JobApi
+from exporter.jobapi.errors import (
+    ApiError,
+    ConnectError,
+    DeadlineError,
+    HttpError,
+    NotUnderstoodError,
+    TooLargeError,
+)
+from exporter.jobapi.transport import ConfigError
+from exporter.model import HostResult, HostStatus, Results
+from tests.harness.recorded import Deaf, config
+
+ROWS = b'{"status":"success","message":"","content":[{"hostId":"a","idcName":"x","status":"success"}]}'
+READ = Results(rows=(HostResult(host_id="a", idc="x", status=HostStatus.SUCCESS),))
+LIMIT = 1_000_000
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Raw = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def serving(handler: Handler, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
+    """Serve HTTP on a free port of localhost; give the base URL."""
+    app = web.Application()
+    app.router.add_route("GET", "/{path:.*}", handler)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
+    await site.start()
+    yield f"{'https' if tls else 'http'}://localhost:{runner.addresses[0][1]}"
+    await runner.cleanup()
+
+
+@asynccontextmanager
+async def speaking(raw: Raw) -> AsyncIterator[str]:
+    """Serve bytes as they are on a free port of localhost; give the base URL."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await reader.readuntil(b"\r\n\r\n")
+            await raw(reader, writer)
+        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    server.close()
+    await server.wait_closed()
+
+
+async def no_pause(_: float) -> None:
+    """Try again at once."""
+
+
+@asynccontextmanager
+async def client(base_url: str, **changes: Any) -> AsyncIterator[JobApi]:
+    api = JobApi(config(base_url, **{"max_response_bytes": LIMIT, **changes}), Deaf(), sleep=no_pause)
+    try:
+        yield api
+    finally:
+        await api.aclose()
+
+
+def saying(*pieces: bytes, hang: asyncio.Event | None = None) -> Raw:
+    """Send the pieces, then close, or hang until the event."""
+
+    async def raw(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
+        if hang:
+            await hang.wait()
+
+    return raw
+
+
+async def rows(_: web.Request) -> web.StreamResponse:
+    return web.Response(body=ROWS, content_type="application/json")
+
+
+async def failure(base_url: str, **changes: Any) -> ApiError:
+    async with client(base_url, **changes) as api:
+        with pytest.raises(ApiError) as caught:
+            await api.results("r1")
+    return caught.value
+
+
+@pytest.mark.parametrize("record_id", ["r1", "a b+c&d=e#f?g/h%20i%2F", "语言", '"\n\t\\', "../x", "+"])
+async def test_ids_survive_both_libraries(record_id: str) -> None:
+    """What is asked arrives, through httpx and aiohttp, as one parameter with the needed headers."""
+    seen: list[web.Request] = []
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        seen.append(request)
+        return await rows(request)
+
+    async with serving(handler) as url, client(url) as api:
+        assert await api.results(record_id) == READ
+    (request,) = seen
+    assert dict(request.query) == {"id": record_id}
+    assert request.path == "/api/v1/job/record/result"
+    assert request.headers["Content-Type"] == "application/json"
+    assert request.headers["Accept-Encoding"] == "identity"
+    assert len(request.headers.getall("User-Agent")) == 1
+
+
+async def test_a_connection_is_used_again() -> None:
+    """Requests one after the other need one connection."""
+    ports = set()
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        ports.add(request.transport.get_extra_info("peername") if request.transport else None)
+        return await rows(request)
+
+    async with serving(handler) as url, client(url) as api:
+        for _ in range(5):
+            await api.results("r1")
+    assert len(ports) == 1
+
+
+async def test_nobody_listens() -> None:
+    """A refused connection says where it was refused."""
+    with closing(socket()) as idle:
+        idle.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{idle.getsockname()[1]}"
+        error = await failure(url)
+    assert isinstance(error, ConnectError)
+    assert url in str(error)
+    assert "refused" in str(error)
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("pieces", "said"),
+    [
+        ((), "without an answer"),
+        ((b"HTTP/1.1 200 OK\r\nContent-Len",), "without an answer"),
+        ((b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n", b'{"status":"succ'), "cut short"),
+        ((CHUNKED, b'5\r\n{"sta\r\n'), "cut short"),
+        ((CHUNKED, b"secret\r\n"), "does not speak HTTP"),
+        ((b"SSH-2.0-secret\r\n\r\n",), "does not speak HTTP"),
+        ((b"HTTP/1.1 200 OK\r\nContent-Length: secret\r\n\r\n",), "does not speak HTTP"),
+        ((b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n",), "does not speak HTTP"),
+    ],
+)
+async def test_a_connection_that_breaks_anywhere(pieces: tuple[bytes, ...], said: str) -> None:
+    """Closed early, cut short, or not HTTP at all: the connection is what failed, and how is said."""
+    async with speaking(saying(*pieces)) as url:
+        error = await failure(url)
+    assert isinstance(error, ConnectError)
+    assert said in str(error)
+    assert "secret" not in str(error)
+
+
+async def test_a_reset_is_tried_again() -> None:
+    """A connection that is reset once does not cost the answer."""
+    resets = 1
+    head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(ROWS)}\r\n\r\n".encode()
+
+    async def raw(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal resets
+        if resets:
+            resets -= 1
+            writer.transport.abort()
+            return
+        writer.write(head + ROWS)
+        await writer.drain()
+
+    async with speaking(raw) as url, client(url, retries=1) as api:
+        assert await api.results("r1") == READ
+    assert resets == 0
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        (),
+        (b"HTTP/1.1 200 OK\r\n",),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n", b'{"status":'),
+    ],
+)
+async def test_the_deadline_covers_the_whole_request(pieces: tuple[bytes, ...]) -> None:
+    """No answer, half a head and half a body all end at the deadline."""
+    hang = asyncio.Event()
+    async with speaking(saying(*pieces, hang=hang)) as url:
+        error = await failure(url, timeout=0.05)
+        hang.set()
+    assert isinstance(error, DeadlineError)
+    assert "0.05 s" in str(error)
+
+
+async def test_a_body_that_drips_does_not_outlive_the_deadline() -> None:
+    """The deadline is a total one: a byte now and then does not renew it."""
+
+    async def raw(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+        while not reader.at_eof():
+            writer.write(b" ")
+            await writer.drain()
+            try:
+                async with asyncio.timeout(0.005):
+                    await reader.read(1)
+            except TimeoutError:
+                continue
+
+    async with speaking(raw) as url:
+        assert isinstance(await failure(url, timeout=0.1), DeadlineError)
+
+
+async def test_waiting_for_a_slot_does_not_count() -> None:
+    """The deadline begins when the request is sent, not when it queues."""
+    hang = asyncio.Event()
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        if request.query["id"] == "slow":
+            await hang.wait()
+        return await rows(request)
+
+    async with serving(handler) as url, client(url, concurrency=1, timeout=1.0) as api:
+        first, second = await asyncio.gather(api.results("slow"), api.results("r1"), return_exceptions=True)
+        hang.set()
+    assert isinstance(first, DeadlineError)
+    assert second == READ
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_redirects_are_not_followed(status: int) -> None:
+    """Credentials go to the configured origin only."""
+    asked: list[web.Request] = []
+
+    async def elsewhere(request: web.Request) -> web.StreamResponse:
+        asked.append(request)
+        return await rows(request)
+
+    async with serving(elsewhere) as other:
+
+        async def handler(_: web.Request) -> web.StreamResponse:
+            return web.Response(status=status, headers={"Location": f"{other}/x"})
+
+        async with serving(handler) as url:
+            error = await failure(url, username="u", password=SecretStr("p"))
+    assert isinstance(error, HttpError)
+    assert error.status == status
+    assert asked == []
+
+
+async def test_the_environment_configures_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Proxies and netrc of the environment are not used."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine localhost login u password p\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    seen: list[web.Request] = []
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        seen.append(request)
+        return await rows(request)
+
+    async with serving(handler) as url, client(url) as api:
+        assert await api.results("r1") == READ
+    assert "Authorization" not in seen[0].headers
+
+
+async def test_outputs_do_not_count_against_the_limit() -> None:
+    """A body far above the limit is read: what nobody reads of it is dropped as it comes."""
+    row = b'{"hostId":"a","stdout":"%b","idcName":"x","status":"success"}' % (b"[32mok\\r\\n" * 1000)
+
+    async def handler(_: web.Request) -> web.StreamResponse:
+        return web.Response(body=b"[" + b",".join([row] * 1000) + b"]")
+
+    async with serving(handler) as url, client(url) as api:
+        results = await api.results("r1")
+    assert results == Results(rows=READ.rows * 1000)
+
+
+async def test_a_body_without_end_is_cut_at_the_limit() -> None:
+    """A chunked body is refused as soon as it has passed the limit, and its connection is closed."""
+    sent = 0
+
+    async def raw(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        while True:
+            writer.write(b"10000\r\n" + b" " * 0x10000 + b"\r\n")
+            await writer.drain()
+            sent += 0x10000
+
+    async with speaking(raw) as url:
+        assert isinstance(await failure(url), TooLargeError)
+    assert LIMIT - 0x20000 < sent < 20 * LIMIT
+
+
+@pytest.mark.parametrize(("encoding", "compress"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
+async def test_a_compressed_body_is_read_though_none_was_asked(
+    encoding: str, compress: Callable[[bytes], bytes]
+) -> None:
+    """Some proxies compress whatever they are told."""
+
+    async def handler(_: web.Request) -> web.StreamResponse:
+        return web.Response(body=compress(ROWS), headers={"Content-Encoding": encoding})
+
+    async with serving(handler) as url, client(url) as api:
+        assert await api.results("r1") == READ
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+async def test_a_compressed_body_has_the_same_limit(layers: int) -> None:
+    """What grows without end is cut at the limit, and layers are not unpacked at all."""
+    bomb = b" " * 50 * LIMIT
+    for _ in range(layers):
+        bomb = gzip.compress(bomb)
+    encoding = ", ".join(["gzip"] * layers)
+
+    async def handler(_: web.Request) -> web.StreamResponse:
+        return web.Response(body=bomb, headers={"Content-Encoding": encoding})
+
+    async with serving(handler) as url:
+        error = await failure(url)
+    assert isinstance(error, TooLargeError if layers == 1 else NotUnderstoodError)
+
+
+async def test_a_body_that_only_claims_to_be_compressed_is_not_understood() -> None:
+    """Broken compression is told as what it is."""
+
+    async def handler(_: web.Request) -> web.StreamResponse:
+        return web.Response(body=ROWS, headers={"Content-Encoding": "gzip"})
+
+    async with serving(handler) as url:
+        error = await failure(url)
+    assert isinstance(error, NotUnderstoodError)
+    assert "decompressed" in str(error)
+
+
+async def test_after_failures_the_client_still_works() -> None:
+    """Neither a slot nor a connection is lost by requests that fail."""
+    kinds = iter(["hang", "large", "broken", "fine"] * 3)
+    hang = asyncio.Event()
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        kind = next(kinds)
+        if kind == "hang":
+            await hang.wait()
+        if kind == "large":
+            return web.Response(body=b" " * (LIMIT + 1))
+        return await rows(request) if kind == "fine" else web.Response(status=500)
+
+    async with serving(handler) as url, client(url, concurrency=1, timeout=1.0) as api:
+        for expected in (DeadlineError, TooLargeError, HttpError) * 2:
+            with pytest.raises(expected):
+                await api.results("r1")
+            if expected is HttpError:
+                assert await api.results("r1") == READ
+        hang.set()
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+def server_context(authority: trustme.CA, name: str = "localhost") -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(name).configure_cert(context)
+    return context
+
+
+def files(folder: Path, authority: trustme.CA, leaf: trustme.LeafCert | None = None) -> dict[str, Path]:
+    authority.cert_pem.write_to_path(folder / "ca.pem")
+    found = {"ca_file": folder / "ca.pem"}
+    if leaf:
+        leaf.cert_chain_pems[0].write_to_path(folder / "cert.pem")
+        leaf.private_key_pem.write_to_path(folder / "key.pem")
+        found |= {"cert_file": folder / "cert.pem", "key_file": folder / "key.pem"}
+    return found
+
+
+async def test_tls_with_an_authority_of_ones_own(authority: trustme.CA, tmp_path: Path) -> None:
+    """A certificate of the configured authority is trusted."""
+    async with (
+        serving(rows, server_context(authority)) as url,
+        client(url, **files(tmp_path, authority)) as api,
+    ):
+        assert await api.results("r1") == READ
+
+
+async def test_tls_of_an_unknown_authority_is_refused(authority: trustme.CA) -> None:
+    """A certificate that nobody vouches for is not trusted, and the message says which setting helps."""
+    async with serving(rows, server_context(authority)) as url:
+        error = await failure(url)
+    assert isinstance(error, ConnectError)
+    assert "api.ca-file" in str(error)
+
+
+async def test_tls_for_another_name_is_refused(authority: trustme.CA, tmp_path: Path) -> None:
+    """A trusted certificate must be the host's own."""
+    async with serving(rows, server_context(authority, "other.test")) as url:
+        error = await failure(url, **files(tmp_path, authority))
+    assert isinstance(error, ConnectError)
+    assert "check the name" in str(error)
+
+
+async def test_tls_where_none_is_spoken() -> None:
+    """An https URL of an http port says so."""
+    async with serving(rows) as url:
+        error = await failure(url.replace("http:", "https:"))
+    assert isinstance(error, ConnectError)
+    assert "does it want http" in str(error)
+
+
+async def test_http_where_tls_is_spoken(authority: trustme.CA) -> None:
+    """An http URL of an https port fails as a connection or a status, and quotes no credentials."""
+    async with serving(rows, server_context(authority)) as url:
+        error = await failure(url.replace("https:", "http:"), username="u", password=SecretStr("secret"))
+    assert error.reason in {"connect", "http"}
+    assert "secret" not in str(error)
+
+
+async def test_a_client_certificate_is_shown(authority: trustme.CA, tmp_path: Path) -> None:
+    """A platform that wants a certificate gets the configured one, and refuses who has none."""
+    context = server_context(authority)
+    context.verify_mode = ssl.CERT_REQUIRED
+    authority.configure_trust(context)
+    mine = files(tmp_path, authority, authority.issue_cert("exporter@example.org"))
+    async with serving(rows, context) as url:
+        async with client(url, **mine) as api:
+            assert await api.results("r1") == READ
+        assert isinstance(await failure(url, ca_file=mine["ca_file"]), ConnectError)
+
+
+def test_an_encrypted_key_is_refused_instead_of_asked_for(authority: trustme.CA, tmp_path: Path) -> None:
+    """A daemon has no terminal to type a password into."""
+    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415  (only here)
+
+    mine = files(tmp_path, authority, authority.issue_cert("exporter@example.org"))
+    key = serialization.load_pem_private_key(mine["key_file"].read_bytes(), password=None)
+    mine["key_file"].write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(b"secret"),
+        )
+    )
+    with pytest.raises(ConfigError, match="encrypted"):
+        JobApi(config("https://platform.test", **mine), Deaf())

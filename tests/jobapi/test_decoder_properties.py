@@ -1,0 +1,135 @@
+"""Whatever comes over the wire: only the documented errors come out, and what is read keeps its bounds."""
+
+import json
+from datetime import UTC
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter.jobapi import decoder
+from exporter.model import Page, Record, Results
+from tests.harness.recorded import recordings
+
+BODIES = [recording.body for recording in recordings().values() if recording.status == 200]
+KEYS = [
+    *("status", "message", "content", "list", "List", "totalCount", "TotalCount", "pageCount", "pageSize"),
+    *("id", "recordId", "hostId", "hostIp", "idcName", "start_time", "startTime", "end_time", "endTime"),
+    *("execute_status", "executeStatus", "result_status", "resultStatus", "hosts", "timeout", "provider"),
+]
+SPLICES = [
+    b'"',
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b",",
+    b"null",
+    b"NaN",
+    b"1e999",
+    b"-",
+    b"\\u0000",
+    b"\\ud800",
+    b"\xff",
+    b"<",
+]
+
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=80)
+    | st.sampled_from(
+        ["success", "error", "done", "cancelled", "2026-11-23T08:00:00Z", "null", "[]", '["a"]', "a,b"]
+    )
+)
+values = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=8),
+    max_leaves=25,
+)
+
+
+@st.composite
+def mutations(draw: st.DrawFn) -> bytes:
+    """A recorded body with up to five pieces cut out, doubled, or replaced."""
+    body = draw(st.sampled_from(BODIES))
+    for _ in range(draw(st.integers(1, 5))):
+        start = draw(st.integers(0, len(body)))
+        end = draw(st.integers(start, min(len(body), start + 40)))
+        piece = draw(st.sampled_from(SPLICES) | st.binary(max_size=4) | st.just(body[start:end] * 2))
+        body = body[:start] + piece + body[end:]
+    return body
+
+
+def read_everywhere(body: bytes) -> None:
+    for decode in (_page, _record, _results):
+        try:
+            value = decode(body)
+        except (decoder.DecodeError, decoder.PlatformError) as error:
+            said = str(error)
+        else:
+            check(value)
+            continue
+        assert 1 <= len(said) <= 200
+        assert said.isprintable()
+
+
+def check(value: Page | Record | Results) -> None:
+    if isinstance(value, Page):
+        ids = [item.id for item in value.items]
+        assert len(ids) == len(set(ids))
+        assert value.total is None or value.total >= 0
+        for item in value.items:
+            assert 1 <= len(item.id) <= 64
+            assert item.record is None or item.record.id == item.id
+    elif isinstance(value, Record):
+        assert 1 <= len(value.id) <= 64
+        assert value.timeout is None or value.timeout > 0
+        assert 1 <= len(value.provider) <= 128
+        assert 1 <= len(value.script_type) <= 128
+    else:
+        for row in value.rows:
+            assert row.host_id
+            assert 1 <= len(row.idc) <= 128
+
+
+def _page(body: bytes) -> Page:
+    return decoder.decode_page(body, number=1, size=20, zone=UTC)
+
+
+def _record(body: bytes) -> Record:
+    return decoder.decode_record(body, zone=UTC)
+
+
+def _results(body: bytes) -> Results:
+    return decoder.decode_results(body, zone=UTC)
+
+
+@given(mutations())
+def test_mutated_recordings_give_only_the_documented_errors(body: bytes) -> None:
+    """A broken answer is a DecodeError or a PlatformError, or is read within bounds."""
+    read_everywhere(body)
+
+
+@given(values)
+def test_any_json_of_known_keys_gives_only_the_documented_errors(value: Any) -> None:
+    """Known keys with values of any type never raise anything else."""
+    read_everywhere(json.dumps(value).encode())
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_give_only_the_documented_errors(body: bytes) -> None:
+    """Bytes that are no JSON never raise anything else."""
+    read_everywhere(body)
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), scalars), max_size=12))
+def test_one_bad_row_never_costs_another(rows: list[tuple[str, Any]]) -> None:
+    """Rows are read alike alone and in company, in either dialect."""
+    objects = [{"hostId": host, "status": status, "idcName": "x"} for host, status in rows]
+    alone = [row for one in objects for row in _results(json.dumps([one]).encode()).rows]
+    for body in (objects, {"status": "success", "content": objects}):
+        assert list(_results(json.dumps(body).encode()).rows) == alone
+    assert len(alone) == len(rows)

@@ -1,0 +1,348 @@
+"""A ledger on PostgreSQL that cannot be used is refused: one line says what is wrong and what to do."""
+
+import asyncio
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from exporter.discovery.tail import Tail
+from exporter.ledger import statements as writing
+from exporter.ledger.errors import LedgerError
+from exporter.ledger.ledger import Layout, Ledger
+from exporter.ledger.tables import MIGRATIONS
+from exporter.model import LeaderStatus
+from exporter.tracking.counting import Increment
+from exporter.tracking.decision import Changes
+from exporter.tracking.tracker import CountingStart, Outcome, Settlement, Tracked
+from tests.crash.cable import Cable, cable, through
+from tests.harness.core import NOW, series
+from tests.harness.postgres import Postgres
+
+PLATFORM = "http://platform.test"
+CANARY = "canary-Zq7"
+DISCOVERED = series("job_records_discovered_total")
+COUNTED = Changes(
+    tail=Tail(),
+    counting_start=CountingStart(baseline_end=NOW, floor=None),
+    increments=(Increment(series=DISCOVERED),),
+)
+
+
+def opened(url: str, *, platform: str = PLATFORM, layout: Layout | None = None) -> Ledger:
+    """Open a ledger, as the program does at its start."""
+    return Ledger(url, platform=platform, now=NOW, layout=layout or Layout(), lease=1.0)
+
+
+def refusal(url: str, **given: Any) -> str:
+    """Open a ledger that cannot be used; what is said, in one line, and never the password."""
+    with pytest.raises(LedgerError) as caught:
+        opened(url, **given)
+    said = str(caught.value)
+    assert "\n" not in said
+    assert CANARY not in said
+    return said
+
+
+def as_user(url: str, user: str, password: str | None = None) -> str:
+    """The same database as another user."""
+    return sa.make_url(url).set(username=user, password=password).render_as_string(hide_password=False)
+
+
+# -- the server
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"postgresql+psycopg://me:{CANARY}@127.0.0.1:9/ledger",
+        f"postgresql://me@127.0.0.1:9/ledger?password={CANARY}",
+        f"postgresql+psycopg://me:{CANARY}@/ledger?host=/no/such/folder",
+    ],
+)
+def test_a_server_that_is_away_is_said_without_the_password(url: str) -> None:
+    """Wherever in the address the password stands."""
+    assert "see that the server runs and can be reached from here" in refusal(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://me@127.0.0.1:9/ledger?sslmode=bogus",
+        "postgresql://me@127.0.0.1:99999/ledger",
+        "postgresql://me@127.0.0.1:9/ledger?nonsense=1",
+    ],
+)
+def test_an_address_with_nonsense_in_it_is_told_so(url: str) -> None:
+    """The server has nothing to do with it."""
+    assert "correct it in state.url" in refusal(url)
+
+
+def test_a_server_that_has_no_address_is_named() -> None:
+    """The name is what has to be mended."""
+    assert "nowhere.invalid" in refusal(f"postgresql://me:{CANARY}@nowhere.invalid/ledger")
+
+
+def test_a_wrong_password_is_refused(postgres: Postgres, postgres_url: str) -> None:
+    """And not told."""
+    postgres.execute("CREATE ROLE careful LOGIN PASSWORD 'right'")
+    rules = postgres.folder / "data" / "pg_hba.conf"
+    before = rules.read_text()
+    rules.write_text(f"local all careful scram-sha-256\n{before}")
+    postgres.execute("SELECT pg_reload_conf()")
+    said = refusal(as_user(postgres_url, "careful", CANARY))
+    assert "give the right user and password in state.url" in said
+    assert "give a password in state.url" in refusal(as_user(postgres_url, "careful"))
+
+
+def test_a_database_that_is_not_there_is_named(postgres: Postgres) -> None:
+    """What to do is to make it."""
+    said = refusal(postgres.url("absent"))
+    assert '"absent" does not exist' in said
+    assert "make it on the server" in said
+
+
+class OldServer(Cable):
+    """A cable on which the server says to be of version 12."""
+
+    def carried(self, data: bytes) -> bytes:
+        """Change the version in what the server tells of itself: as long as it was."""
+        head, mark, rest = data.partition(b"server_version\0")
+        return head + mark + b"12" + rest[2:] if mark else data
+
+
+async def test_a_server_that_is_too_old_is_refused(postgres: Postgres, postgres_url: str) -> None:
+    """The oldest one that will do is named."""
+    async with cable(postgres.folder / ".s.PGSQL.5432", OldServer) as line:
+        said = await asyncio.to_thread(refusal, through(line, postgres_url))
+    assert "PostgreSQL 12 is too old; 13 or newer is needed" in said
+
+
+# -- rights
+
+
+def test_a_user_who_may_make_no_tables_is_told_the_right_that_is_missing(
+    postgres: Postgres, postgres_url: str
+) -> None:
+    """As any user is by default since PostgreSQL 15."""
+    postgres.execute("CREATE ROLE nobody_much LOGIN")
+    said = refusal(as_user(postgres_url, "nobody_much"))
+    assert "permission denied for schema public" in said
+    assert "GRANT USAGE, CREATE ON SCHEMA" in said
+
+
+@pytest.mark.parametrize("rights", ["SELECT", "SELECT, UPDATE, DELETE"])
+def test_a_user_who_may_not_write_is_told(postgres: Postgres, postgres_url: str, rights: str) -> None:
+    """The tables are another user's; nothing is half-written by one who may not insert."""
+    opened(postgres_url).close()
+    user = f"reader{len(rights)}"
+    postgres.query(
+        postgres_url, f"CREATE ROLE {user} LOGIN", f"GRANT {rights} ON ALL TABLES IN SCHEMA public TO {user}"
+    )
+    postgres.query(postgres_url, "UPDATE job_exporter_leader SET until = 0, holder = 'nobody'")
+    said = refusal(as_user(postgres_url, user), layout=Layout(initial=(DISCOVERED,)))
+    assert "permission denied for table job_exporter" in said
+    assert "own those of the ledger" in said
+    assert postgres.query(postgres_url, "SELECT term, holder FROM job_exporter_leader") == [(1, "nobody")]
+
+
+def test_a_server_that_only_reads_is_told(postgres: Postgres, postgres_url: str) -> None:
+    """As a standby is."""
+    name = sa.make_url(postgres_url).database
+    postgres.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    assert "that server only reads; name the one that writes in state.url" in refusal(postgres_url)
+
+
+# -- what is there already
+
+
+@pytest.mark.parametrize(
+    "table",
+    ["job_exporter_meta (number int)", "job_exporter_settled (id text)", "job_exporter_leader (a int)"],
+)
+def test_tables_of_another_application_are_in_the_way_if_they_have_our_names(
+    postgres: Postgres, postgres_url: str, table: str
+) -> None:
+    """They stay as they are, and nothing is put beside them."""
+    postgres.query(postgres_url, f"CREATE TABLE {table}")
+    said = refusal(postgres_url)
+    assert f"{table.split(maxsplit=1)[0]} there is another program's" in said
+    assert "name another database, or a schema of its own" in said
+    found = postgres.query(postgres_url, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+    assert found == [(table.split(maxsplit=1)[0],)]
+
+
+def test_tables_with_other_names_are_in_nobodys_way(postgres: Postgres, postgres_url: str) -> None:
+    """A database may be shared."""
+    postgres.query(postgres_url, "CREATE TABLE settled (id text)")
+    opened(postgres_url).close()
+
+
+def test_a_ledger_in_a_schema_of_its_own(postgres: Postgres, postgres_url: str) -> None:
+    """What is in the way in another schema is not in the way."""
+    postgres.query(postgres_url, "CREATE SCHEMA jobs", "CREATE TABLE public.job_exporter_meta (number int)")
+    url = postgres_url + "&options=-csearch_path%3Djobs"
+    ledger = opened(url)
+    ledger.commit(COUNTED, now=NOW)
+    ledger.close()
+    counted = postgres.query(postgres_url, "SELECT sum(value) FROM jobs.job_exporter_counters")
+    assert counted == [(1.0,)]
+
+
+def test_the_ledger_of_another_platform_is_refused(postgres_url: str) -> None:
+    """Rule 11: also while a replica of that one leads."""
+    ledger = opened(postgres_url)
+    said = refusal(postgres_url, platform="http://other.test")
+    assert "belongs to the platform http://platform.test, not http://other.test" in said
+    ledger.keep_lead()
+    ledger.close()
+
+
+def test_a_newer_ledger_is_refused(postgres: Postgres, postgres_url: str) -> None:
+    """At the start; and a replica that runs does not take over one that was made newer meanwhile."""
+    with_old = opened(postgres_url)
+    with_old.give_up_lead()
+    postgres.query(postgres_url, "UPDATE job_exporter_meta SET value = '99' WHERE key = 'version'")
+    assert f"it has version 99, this program knows {len(MIGRATIONS)}" in refusal(postgres_url)
+    with pytest.raises(LedgerError, match="version 99"):
+        with_old.take_lead(now=NOW)
+    assert not with_old.leads
+    with_old.close()
+
+
+def test_a_ledger_with_what_the_program_never_wrote_is_refused(postgres: Postgres, postgres_url: str) -> None:
+    """Better than to count on what nobody understands."""
+    opened(postgres_url).close()
+    postgres.query(
+        postgres_url,
+        "INSERT INTO job_exporter_followed VALUES ('x', 'nonsense')",
+        "UPDATE job_exporter_leader SET until = 0",
+    )
+    assert "holds what this program did not write" in refusal(postgres_url)
+
+
+def test_without_psycopg_the_package_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """PostgreSQL is an extra."""
+    monkeypatch.setitem(__import__("sys").modules, "psycopg", None)
+    assert "install job-exporter[postgresql]" in refusal("postgresql+psycopg://me@127.0.0.1:9/ledger")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "'; DROP TABLE x; --",
+        "a\\\\b'\\",
+        "%s %(rows)s :rows",
+        '{"a": [1]}\n\r\t\x01',
+        "杭州 \U0001f4a9 \ufffd",
+    ],
+)
+@pytest.mark.parametrize("conforming", ["on", "off"])
+def test_any_text_is_kept_as_it_is(postgres: Postgres, postgres_url: str, text: str, conforming: str) -> None:
+    """Values are written into statements: whatever they hold, and however the server reads backslashes."""
+    name = sa.make_url(postgres_url).database
+    postgres.execute(f"ALTER DATABASE {name} SET standard_conforming_strings = {conforming}")
+    odd = series("job_idc_records_total", idc=text, outcome="failed")
+    with closing(opened(postgres_url)) as ledger:
+        changes = replace(
+            COUNTED,
+            found=(Tracked(id="open" + text, found=NOW, due=NOW),),
+            settlements=(
+                Settlement(id=text, outcome=Outcome.SETTLED, found=NOW, increments=(Increment(series=odd),)),
+            ),
+        )
+        state = ledger.commit(changes, now=NOW)
+        assert ledger.known([text, "open" + text, "other"]) == {text, "open" + text}
+        ledger.refresh()
+        assert ledger.state == state
+        assert ledger.state.counters[odd].value == 1
+
+
+# -- what goes wrong later
+
+
+def commit_refused(ledger: Ledger) -> str:
+    """Try to commit; what is said."""
+    with pytest.raises(LedgerError) as caught:
+        ledger.commit(COUNTED, now=NOW)
+    return str(caught.value)
+
+
+def test_a_full_disk_of_the_server_is_told_and_lived_through(postgres: Postgres, postgres_url: str) -> None:
+    """By a trigger that says what a full disk does: nothing of the commit is there, the next one is good."""
+    with closing(opened(postgres_url)) as ledger:
+        postgres.query(
+            postgres_url,
+            """CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full'; END $$""",
+            """CREATE TRIGGER no_room BEFORE UPDATE ON job_exporter_meta
+            FOR EACH ROW WHEN (NEW.key = 'tail') EXECUTE FUNCTION no_room()""",
+            """INSERT INTO job_exporter_meta VALUES ('tail', '{}')""",
+        )
+        assert "make room on its disk; nothing is lost meanwhile" in commit_refused(ledger)
+        assert postgres.query(postgres_url, "SELECT count(*) FROM job_exporter_counters") == [(0,)]
+        postgres.query(postgres_url, "DROP TRIGGER no_room ON job_exporter_meta")
+        ledger.refresh()
+        ledger.commit(COUNTED, now=NOW)
+        assert postgres.query(postgres_url, "SELECT value FROM job_exporter_counters") == [(1.0,)]
+
+
+def test_a_connection_that_the_server_ends_is_told_with_what_to_do(
+    postgres: Postgres, postgres_url: str
+) -> None:
+    """As a restart does, or an administrator."""
+    with closing(opened(postgres_url)) as ledger:
+
+        def end(*_: object) -> None:
+            ours = "pid <> pg_backend_pid() AND datname = current_database()"
+            postgres.query(
+                postgres_url, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {ours}"
+            )
+
+        sa.event.listen(ledger._database.engine, "commit", end)
+        assert "see that the server runs and can be reached" in commit_refused(ledger)
+
+
+async def test_each_commit_and_each_end_of_a_lead_is_told(postgres_url: str) -> None:
+    """Whoever listens hears of it at once, and once at its beginning."""
+    with closing(opened(postgres_url)) as ledger:
+        news = ledger.news()
+        await anext(news)
+        for happening in (
+            lambda: ledger.commit(COUNTED, now=NOW),
+            lambda: ledger.tell(LeaderStatus(gauges=(), error=None)),
+            ledger.give_up_lead,
+        ):
+            await asyncio.to_thread(happening)
+            async with asyncio.timeout(30):
+                await anext(news)
+        await news.aclose()  # type: ignore[attr-defined]
+
+
+async def test_listening_ends_with_its_connection(postgres: Postgres, postgres_url: str) -> None:
+    """An error of ours says so, whatever ended it."""
+    with closing(opened(postgres_url)) as ledger:
+        news = ledger.news()
+        await anext(news)
+        listening = "query LIKE 'LISTEN%' AND datname = current_database()"
+        postgres.query(
+            postgres_url, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {listening}"
+        )
+        with pytest.raises(LedgerError):
+            await anext(news)
+
+
+def test_an_id_that_is_there_already_is_refused_by_the_database(
+    postgres: Postgres, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last guard behind all others: were they wrong, the whole commit would fail."""
+    with closing(opened(postgres_url)) as ledger:
+        monkeypatch.setattr(writing, "counted", lambda *_: ())
+        settled = replace(COUNTED, settlements=(Settlement(id="a", outcome=Outcome.SETTLED, found=NOW),))
+        ledger.commit(settled, now=NOW)
+        with pytest.raises(LedgerError, match="duplicate key"):
+            ledger.commit(settled, now=NOW)
+        assert postgres.query(postgres_url, "SELECT value FROM job_exporter_counters") == [(1.0,)]

@@ -1,0 +1,251 @@
+"""A ledger that cannot be used is refused: one line says what is wrong and what to do."""
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from exporter.discovery.tail import Tail
+from exporter.ledger.errors import LedgerBusyError, LedgerError
+from exporter.ledger.ledger import Layout, Ledger
+from exporter.ledger.tables import MIGRATIONS
+from exporter.tracking.counting import Increment
+from exporter.tracking.decision import Changes
+from exporter.tracking.tracker import CountingStart, Outcome, Settlement
+from tests.harness.core import NOW, series
+
+PLATFORM = "http://platform.test"
+CHANGES = Changes(
+    tail=Tail(),
+    counting_start=CountingStart(baseline_end=NOW, floor=None),
+    increments=(Increment(series=series("job_records_discovered_total")),),
+    settlements=(Settlement(id="a", outcome=Outcome.SETTLED, found=NOW),),
+)
+
+B = Settlement(
+    id="b",
+    outcome=Outcome.SETTLED,
+    found=NOW,
+    increments=(Increment(series=series("job_records_finished_total")),),
+)
+
+
+@contextmanager
+def opened(url: str, *, platform: str = PLATFORM) -> Iterator[Ledger]:
+    ledger = Ledger(url, platform=platform, now=NOW, layout=Layout())
+    try:
+        yield ledger
+    finally:
+        ledger.close()
+
+
+def refusal(url: str, **given: Any) -> str:
+    """Open a ledger that cannot be used; what is said, in one line."""
+    with pytest.raises(LedgerError) as caught, opened(url, **given):
+        pass
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def sql(path: Path, *statements: str) -> None:
+    """Do something to the ledger's file behind its back."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Give the file of a ledger that was used once."""
+    file = tmp_path / "ledger.db"
+    with opened(f"sqlite:///{file}") as ledger:
+        ledger.commit(CHANGES, now=NOW)
+    return file
+
+
+# -- at the start
+
+
+def test_the_ledger_of_another_platform_is_refused(path: Path) -> None:
+    """Rule 11: both are named; the own one goes on."""
+    said = refusal(f"sqlite:///{path}", platform="http://other.test")
+    assert "belongs to the platform http://platform.test, not http://other.test" in said
+    assert "state.url" in said
+    with opened(f"sqlite:///{path}") as ledger:
+        assert ledger.known(["a"]) == {"a"}
+
+
+def test_a_newer_ledger_is_refused(path: Path) -> None:
+    """A program that is older than the ledger would misread it."""
+    sql(path, "UPDATE job_exporter_meta SET value = '99' WHERE key = 'version'")
+    said = refusal(f"sqlite:///{path}")
+    assert f"it has version 99, this program knows {len(MIGRATIONS)}; start the newer program again" in said
+
+
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    """It is left as it is, with nothing beside it."""
+    notes = tmp_path / "notes.txt"
+    notes.write_text("milk, eggs\n" * 100, encoding="utf-8")
+    said = refusal(f"sqlite:///{notes}")
+    assert "it is not a ledger; name another file in state.url" in said
+    assert [*tmp_path.iterdir()] == [notes]
+    assert notes.read_text(encoding="utf-8").startswith("milk")
+
+
+def test_the_database_of_another_program_is_refused(tmp_path: Path) -> None:
+    """Its tables stay as they are."""
+    sql(tmp_path / "other.db", "CREATE TABLE precious (id)")
+    assert "the database of another program" in refusal(f"sqlite:///{tmp_path / 'other.db'}")
+    with closing(sqlite3.connect(tmp_path / "other.db")) as connection:
+        names = connection.execute("SELECT name FROM sqlite_master").fetchall()
+    assert names == [("precious",)]
+
+
+def test_a_damaged_ledger_is_refused(path: Path) -> None:
+    """Half of a file is not counted on."""
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    assert "it is damaged; restore it from a backup" in refusal(f"sqlite:///{path}")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE job_exporter_counters SET labels = 'odd'",
+        "UPDATE job_exporter_meta SET value = '[]' WHERE key = 'tail'",
+        "INSERT INTO job_exporter_followed VALUES ('x', '{\"id\": 7}')",
+    ],
+)
+def test_a_ledger_with_what_the_program_never_wrote_is_refused(path: Path, statement: str) -> None:
+    """Better than to count on what nobody understands."""
+    sql(path, statement)
+    said = refusal(f"sqlite:///{path}")
+    assert "holds what this program did not write" in said
+    assert "move it away to start anew" in said
+
+
+def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    """The path is named."""
+    said = refusal(f"sqlite:///{tmp_path / 'missing' / 'ledger.db'}")
+    assert f"{tmp_path / 'missing' / 'ledger.db'} can't be written (No such file or directory)" in said
+
+
+def test_a_folder_in_the_place_of_the_file_is_refused(tmp_path: Path) -> None:
+    """It cannot be opened."""
+    (tmp_path / "ledger.db").mkdir()
+    said = refusal(f"sqlite:///{tmp_path / 'ledger.db'}")
+    assert "name a file in a folder of this user in state.url" in said
+
+
+@pytest.mark.parametrize("url", ["nonsense", "oracle+missing://host/name", "sqlite+nothing:///x"])
+def test_an_address_that_is_none_is_refused(url: str) -> None:
+    """What is wanted is told by example."""
+    assert "write sqlite:///PATH, or postgresql+psycopg://USER@HOST/NAME" in refusal(url)
+
+
+def test_an_address_may_hold_a_password_that_is_not_told(tmp_path: Path) -> None:
+    """Not even in the message that the database cannot be reached."""
+    said = refusal("mysql+missing://user:hunter2@127.0.0.1:1/name")
+    assert "hunter2" not in said
+
+
+def test_a_ledger_is_held_by_one_process(path: Path) -> None:
+    """The second is told to stop the first; once that has ended it may go on."""
+    held = pytest.raises(LedgerBusyError, match="held by another job-exporter")
+    with opened(f"sqlite:///{path}"), held:
+        Ledger(f"sqlite:///{path}", platform=PLATFORM, now=NOW, layout=Layout())
+    with opened(f"sqlite:///{path}"):
+        pass
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///", "sqlite:///:memory:"])
+def test_a_ledger_in_memory_is_refused(url: str) -> None:
+    """It would forget what was counted, as when the name of the file was left out by mistake."""
+    with pytest.raises(LedgerError, match=r"names no file.*write sqlite:///job-exporter\.db"):
+        Ledger(url, platform=PLATFORM, now=NOW, layout=Layout())
+
+
+# -- while running
+
+
+@pytest.mark.parametrize(
+    ("trouble", "advice"),
+    [
+        ("database or disk is full", "make room on its disk; nothing is lost meanwhile"),
+        ("attempt to write a readonly database", "let this user write the file and its folder"),
+        ("something nobody foresaw", "something nobody foresaw"),
+    ],
+)
+def test_a_commit_that_is_refused_says_what_to_do(path: Path, trouble: str, advice: str) -> None:
+    """And nothing has changed."""
+    fails = f"BEGIN SELECT RAISE(ABORT, '{trouble}'); END"
+    with opened(f"sqlite:///{path}") as ledger:
+        sql(path, f"CREATE TRIGGER t BEFORE UPDATE ON job_exporter_meta {fails}")
+        before = ledger.state
+        with pytest.raises(LedgerError, match=advice):
+            ledger.commit(CHANGES, now=NOW)
+        assert ledger.state is before
+
+
+def test_a_ledger_that_another_program_writes_is_waited_for_no_longer_than_a_stop_may_take(
+    path: Path,
+) -> None:
+    """A second, then the commit fails and says so; what was to be written goes in later."""
+    with opened(f"sqlite:///{path}") as ledger, closing(sqlite3.connect(path)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(LedgerError, match="another program writes to it; stop that one"):
+            ledger.commit(CHANGES, now=NOW)
+        other.rollback()
+        ledger.commit(CHANGES, now=NOW)
+
+
+def test_a_ledger_is_used_from_any_thread(path: Path) -> None:
+    """Commits go through a thread of their own."""
+    with opened(f"sqlite:///{path}") as ledger:
+        thread = threading.Thread(target=ledger.commit, args=(CHANGES,), kwargs={"now": NOW})
+        thread.start()
+        thread.join()
+        assert ledger.state.records == 1
+
+
+# -- migrations
+
+
+def test_an_older_ledger_is_brought_up_to_date(path: Path) -> None:
+    """Of version 1: what came since is made, what was counted stays."""
+    sql(
+        path,
+        "DROP TABLE job_exporter_recent",
+        "DROP TABLE job_exporter_series",
+        *(f"ALTER TABLE job_exporter_settled DROP COLUMN {name}" for name in ("looks", "done", "moved")),
+        "DROP TABLE job_exporter_leader",
+        "UPDATE job_exporter_meta SET value = '1' WHERE key = 'version'",
+    )
+    for started in (1, 2):
+        with opened(f"sqlite:///{path}") as ledger:
+            discovered = ledger.state.counters[series("job_records_discovered_total")].value
+            assert discovered == started
+            assert ledger.known(["a"]) == {"a"}
+            ledger.commit(replace(CHANGES, settlements=(B,)), now=NOW)
+    with closing(sqlite3.connect(path)) as connection:
+        rows = connection.execute("SELECT id, looks, done, moved FROM job_exporter_settled ORDER BY id")
+        assert list(rows) == [("a", None, None, None), ("b", 0, None, "1")]
+        version = connection.execute("SELECT value FROM job_exporter_meta WHERE key = 'version'").fetchone()
+        tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    assert version == (str(len(MIGRATIONS)),)
+    assert tables == {
+        "job_exporter_" + name
+        for name in ("counters", "failures", "followed", "leader", "meta", "recent", "series", "settled")
+    }
+
+
+def test_a_ledger_survives_a_power_cut(path: Path) -> None:
+    """A commit is on the disk when it returns: the settings of SQLite that make it so are in force."""
+    with opened(f"sqlite:///{path}") as ledger, ledger._database.engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2

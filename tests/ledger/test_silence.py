@@ -1,0 +1,79 @@
+"""A leader that falls silent is replaced within its lease, at whichever byte of a commit it does.
+
+The server must not wait for the rest while it holds the leader's row: that it does if psycopg sends as usual.
+"""
+
+import asyncio
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from exporter.ledger.errors import LedgerError
+from exporter.ledger.ledger import Ledger
+from exporter.tracking.tracker import Outcome, Settlement, Tracked
+from tests.crash.cable import Cable, cable, through
+from tests.crash.harness import attempts
+from tests.harness.core import NOW
+from tests.harness.postgres import Postgres
+from tests.ledger.test_lease import LAYOUT, PLATFORM, changes, finished, settle, settlement
+
+LEASE = 1.0  # seconds; the shortest that there is
+MANY = 30  # rows of each kind
+
+
+class Muffled(Cable):
+    """A cable that carries so many bytes to the server, then falls silent for good."""
+
+    def __init__(self, socket: Path) -> None:
+        super().__init__(socket)
+        self.carried_there = 0
+        self.limit: int | None = None
+
+    def sent(self, data: bytes) -> bytes:
+        """Cut off what is beyond the limit."""
+        if self.limit is not None and self.carried_there + len(data) >= self.limit:
+            data = data[: self.limit - self.carried_there]
+            self.cut("silent")
+        self.carried_there += len(data)
+        return data
+
+
+def replica(url: str) -> Ledger:
+    """Open a replica's ledger."""
+    return Ledger(url, platform=PLATFORM, now=NOW, layout=LAYOUT, lease=LEASE)
+
+
+def commit(ledger: Ledger, name: str) -> None:
+    """Write to every table: new records, records that moved on, and settled ones, whose failures are kept."""
+    ids = [f"{name}{number}" for number in range(MANY)]
+    new = tuple(Tracked(id=f"new {id_}", found=NOW, due=NOW) for id_ in ids)
+    moved = tuple(Tracked(id=id_, found=NOW - 1, due=NOW) for id_ in [*ledger.state.followed][-MANY:])
+    gone = Settlement(id=f"gone {name}", outcome=Outcome.VANISHED, found=NOW)
+    ledger.commit(changes(*ids, found=new, changed=moved, settlements=(*map(settlement, ids), gone)), now=NOW)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.2, 0.4, 0.6, 0.8, 0.99])
+async def test_a_leader_that_falls_silent_at_any_byte_of_a_commit_is_replaced(
+    postgres: Postgres, postgres_url: str, share: float
+) -> None:
+    """Another takes over long before a connection would be given up; what was half said is not done."""
+    async with cable(postgres.folder / ".s.PGSQL.5432", Muffled) as line:
+        assert isinstance(line, Muffled)
+        first = await asyncio.to_thread(replica, through(line, postgres_url))
+        second = await asyncio.to_thread(replica, postgres_url)
+        with closing(first), closing(second):
+            await asyncio.to_thread(commit, first, "a")
+            line.carried_there = 0
+            await asyncio.to_thread(commit, first, "b")
+            line.limit, line.carried_there = round(line.carried_there * share), 0
+            cut_short = asyncio.create_task(asyncio.to_thread(commit, first, "c"))
+            async for _ in attempts("another leader"):
+                if await asyncio.to_thread(second.take_lead, now=NOW):
+                    break
+            assert finished(second) == 2 * MANY
+            first.close()
+            with pytest.raises(LedgerError):
+                await cut_short
+            settle(second, "c1", "d")
+            assert finished(second) == 2 * MANY + 2

@@ -1,0 +1,106 @@
+"""Whatever the platform calls its things, the page stays well formed, and no name is more than text."""
+
+import json
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from exporter.page.handlers import failures_json
+from exporter.page.markup import Markup, el, join, text, visible
+from exporter.page.sections import LONGEST_NAME, name
+from exporter.tracking.tallies import Tally
+from tests.harness.page import Keeping, Reader, ended, failed, html, snapshot
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "</style><script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "' onmouseover='alert(1)",
+    "<svg/onload=alert(1)>",
+    "<!--",
+    "]]><b>",
+    "&lt;b&gt;&#60;",
+    "javascript:alert(1)",
+    "\u202egnihtyna\u2066",
+    "\x00\x1b[31m\x7f\x85",
+    "\ud800",
+    "a\u0300" * 500,
+    "x" * 10_000,
+    "-->" * 4_000,
+    "{id}",
+)
+NAMES = st.one_of(
+    st.sampled_from(HOSTILE),
+    st.text(st.characters(exclude_categories=()), max_size=80),
+    st.text("<>&\"'/=!-[] \t\n\u202e\u2028", max_size=40),
+)
+PLAIN = Reader(
+    html(
+        snapshot(hosts={"plain": {"success": 1, "fail": 1}}),
+        Keeping(
+            failures=[failed("plain", idc="plain")], recent=ended({5: Tally(hosts={"plain": {"fail": 1}})})
+        ),
+        error="plain",
+    )
+)
+
+
+@given(idc=NAMES, record=NAMES, error=NAMES)
+@example(idc="</title><script>", record="</table>", error="</p>")
+def test_any_name_leaves_the_page_as_it_is(idc: str, record: str, error: str) -> None:
+    """The elements are the very same as with plain names, in the same order, and all are closed."""
+    source = html(
+        snapshot(hosts={idc: {"success": 1, "fail": 1}}),
+        Keeping(failures=[failed(record, idc=idc)], recent=ended({5: Tally(hosts={idc: {"fail": 1}})})),
+        error="e" + error,
+    )
+    told = Reader(source)
+    tags = [element.tag for element in told.elements if element.tag != "a" or "rel" not in element.attributes]
+    assert tags == [one.tag for one in PLAIN.elements if one.tag != "a" or "rel" not in one.attributes]
+    assert {key for one in told.elements for key in one.attributes} <= {
+        key for one in PLAIN.elements for key in one.attributes
+    }
+    source.encode()  # half characters would not pass
+
+
+@given(value=NAMES)
+def test_a_name_is_kept_as_text(value: str) -> None:
+    """What is shown is the name itself, cut where it is endless, with a mark for what cannot be seen."""
+    (shown,) = Reader(name(value)).find("bdi")
+    if not value:
+        assert shown.text == "(none)"
+    elif len(value) <= LONGEST_NAME:
+        assert shown.text == visible(value)
+    else:
+        assert shown.text == visible(value[: LONGEST_NAME - 1]) + "…"
+        assert shown.attributes["title"] == visible(value[:300])
+
+
+@given(value=NAMES)
+def test_nothing_invisible_is_shown(value: str) -> None:
+    """Controls, bidirectional marks and half characters are replaced, one for one; the rest stays."""
+    seen = visible(value)
+    assert len(seen) == len(value)
+    assert seen.isprintable()
+    assert all(new in {old, " ", "\ufffd"} for old, new in zip(value, seen, strict=True))
+    assert visible("杭州　é 😀") == "杭州 é 😀"
+
+
+@given(record=NAMES, idc=NAMES)
+def test_any_name_goes_through_json(record: str, idc: str) -> None:
+    """The JSON is ASCII and gives every name back."""
+    raw = failures_json([failed(record, idc=idc)], "http://x/{id}")
+    assert raw.isascii()
+    (item,) = json.loads(raw)["failures"]
+    assert (item["id"], item["idcs"][0]["idc"]) == (record, idc)
+
+
+def test_markup_is_escaped_once() -> None:
+    """What is HTML already stays, everything else is escaped; None is nothing."""
+    assert join("<", Markup("<b>"), None, 3) == "&lt;<b>3"
+    assert (
+        el("p", "a & b", class_="x", aria_label='"', title=None)
+        == '<p class="x" aria-label="&quot;">a &amp; b</p>'
+    )
+    assert el("meta", http_equiv="refresh") == '<meta http-equiv="refresh">'
+    assert text(Markup("<i>")) == "<i>"

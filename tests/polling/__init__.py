@@ -1,0 +1,1 @@
+"""Polls, their schedule, and replicas."""

@@ -1,0 +1,1 @@
+"""Several packages together: the daemon in one process, without sockets or with them."""

@@ -1,0 +1,200 @@
+"""The suite that passes with a bug planted is not done: each of these bugs makes the named tests fail.
+
+A copy of the package gets one change, and the tests that must notice run against the copy.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+# The named tests, quick ones; what the machine of test_machine.py finds beyond them takes it minutes.
+CORE = (
+    *("tests/system/test_exactly_once.py", "tests/system/test_traps.py", "tests/system/test_core_rules.py"),
+    *(
+        "tests/discovery/test_tail.py",
+        "tests/discovery/test_gaps.py",
+        "tests/tracking/test_tracker.py",
+        "tests/tracking/test_counting.py",
+    ),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mutant:
+    """A bug: in `file`, `old` (found once) becomes `new`, and so on for `more`; `tests` must fail."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    more: tuple[tuple[str, str], ...] = ()
+    tests: tuple[str, ...] = CORE
+
+
+MUTANTS = (
+    Mutant(
+        name="the cursor moves past a late row",
+        file="discovery/gaps.py",
+        old="(gap.missing > gap.empty_positions or not gap.low_known)",
+        new="False",
+    ),
+    Mutant(
+        name="records without rows are not looked at again",
+        file="discovery/gaps.py",
+        old="if _held(gap, now) or not (gap.missing or (gap.empty_positions and not gap.is_check)):",
+        new="if True:",
+    ),
+    Mutant(
+        name="ties are ignored",
+        file="discovery/tail.py",
+        old="fresh = tuple(item for item in page.items if item.id not in known)",
+        new="fresh = tuple(item for item in page.items if item.id not in known and item.start not in"
+        " {other.start for other in page.items if other.id in known})",
+    ),
+    Mutant(
+        name="dedupe in memory only",
+        file="ledger/ledger.py",
+        old="            for chunk in statements.chunks([id_ for id_ in ids if id_ not in known]):",
+        new="            for chunk in []:",
+        more=(
+            (
+                "counted = set(statements.counted(connection, ids))",
+                "counted = set(self.state.followed) - set(ids)",
+            ),
+            (
+                "        statements.settle(connection, settlements, moved, now)\n",
+                (
+                    "        there = set(statements.counted(connection, ids))\n"
+                    "        new = [x for x in settlements if x.id not in there]\n"
+                    "        statements.settle(connection, new, moved[: len(new)], now)\n"
+                ),
+            ),
+        ),
+    ),
+    Mutant(
+        name="increments outside the transaction",
+        file="ledger/ledger.py",
+        old="        statements.settle(connection, settlements, moved, now)\n",
+        new="        statements.settle(connection, settlements, moved, now)\n        connection.commit()\n",
+    ),
+    Mutant(
+        name="memory is replaced before the commit has ended",
+        file="ledger/ledger.py",
+        old="            self._notify(connection)\n        self.state = state\n        return state\n",
+        new="            self._notify(connection)\n            self.state = state\n        return state\n",
+    ),
+    Mutant(
+        name="memory moves on before the commit",
+        file="polling/poller.py",
+        old="        await self._commit(await asyncio.to_thread(self._decided, gathered))\n",
+        new="        changes = self._decided(gathered)\n        self._tail = changes.tail\n"
+        "        await self._commit(changes)\n",
+    ),
+    Mutant(
+        name="open records are forgotten when they leave the tail",
+        file="tracking/tracker.py",
+        old="if not soon < item.due <= never)",
+        new="if not soon < item.due <= never and now < item.found + 60)",
+    ),
+    Mutant(
+        name="a record settles before its hosts",
+        file="tracking/tracker.py",
+        old="settled = is_complete(record, results) or _waited_enough(tracked, results, waited, rules)",
+        new="settled = True",
+    ),
+    Mutant(
+        name="rows of a page are the results though the record ended later",
+        file="tracking/tracker.py",
+        old="    if ended is None or (ended.start, ended.end) != (record.start, record.end):",
+        new="    if ended is None:",
+    ),
+    Mutant(
+        name="the rest of a gap starves behind wider ones",
+        file="discovery/tail.py",
+        old="return now - gap.due if now - gap.due > PATIENCE else 0.0",
+        new="return 0.0",
+    ),
+    Mutant(
+        name="the baseline counts",
+        file="tracking/tracker.py",
+        old="    return record.end is None or not tracked.baseline_end < record.end <= clock.platform",
+        new="    return False",
+    ),
+    Mutant(
+        name="a host counts once a row",
+        file="tracking/counting.py",
+        old='key = row.host_id or f"\\0row {number}"',
+        new='key = f"\\0row {number}"',
+    ),
+    Mutant(
+        name="an escaped backslash hides the end of an output",
+        file="jobapi/json_filter.py",
+        old='return data.replace(rb"\\\\", b"..").replace(rb"\\"", b"..")',
+        new='return data.replace(rb"\\"", b"..")',
+        tests=("tests/jobapi/test_json_filter.py",),
+    ),
+    Mutant(
+        name="an output is cut between two surrogates",
+        file="jobapi/json_filter.py",
+        old="(?:\\\\u[dD][89abAB][0-9a-fA-F]{2})?(?:",
+        new="(?:",
+        tests=("tests/jobapi/test_json_filter.py",),
+    ),
+    Mutant(
+        name="zero first by who scrapes",
+        file="metrics/exposition.py",
+        old="        first = bisect_right(self._held, now, key=lambda group: group.born + self._zero_hold)\n",
+        new="        first = len(self._held)\n",
+        tests=("tests/metrics/test_hold.py",),
+    ),
+    Mutant(
+        name="an IDC is born without its other statuses",
+        file="metrics/families.py",
+        old='        case "job_host_results_total" | "job_idc_records_total":',
+        new='        case "nothing":',
+        tests=("tests/metrics/test_families.py",),
+    ),
+)
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_a_planted_bug_is_noticed(mutant: Mutant, tmp_path: Path) -> None:
+    """The tests named fail on a copy with the bug, and the bug is one change of the code as it is."""
+    for folder in ("exporter", "tests"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    path = tmp_path / "exporter" / mutant.file
+    text = path.read_text(encoding="utf-8")
+    for old, new in ((mutant.old, mutant.new), *mutant.more):
+        assert text.count(old) == 1, "the code has moved on: plant the bug anew"
+        text = text.replace(old, new)
+    path.write_text(text, encoding="utf-8")
+    environ = {key: value for key, value in os.environ.items() if not key.startswith(("COV", "PYTEST"))}
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-x",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "no:xdist",
+            *mutant.tests,
+        ],
+        cwd=tmp_path,
+        env={**environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 1, f"exit {done.returncode}: {done.stdout[-2000:]}{done.stderr[-1000:]}"
+    assert "1 failed" in done.stdout

@@ -1,0 +1,1 @@
+"""The life of a record and what it counts."""

@@ -1,0 +1,447 @@
+"""The open set: when a record is looked at, and how it leaves."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import structs
+
+from exporter.model import Ended, ExecuteStatus, HostStatus, PageItem, Record, Results, ResultStatus
+from exporter.tracking.counting import Buckets
+from exporter.tracking.tracker import (
+    MAX_LOOKUP_INTERVAL,
+    RESULTS_LIMIT,
+    STAGES,
+    VANISHED_AFTER,
+    VANISHED_LOOKUPS,
+    Clock,
+    CountingStart,
+    Lookup,
+    Outcome,
+    Rules,
+    Settlement,
+    Stage,
+    Tracked,
+    after_lookup,
+    discovered,
+    due,
+    follow,
+    is_overdue,
+    shown_results,
+    wants_results,
+)
+from tests.harness.core import NOW, done, item, row, rows, series
+
+RULES = Rules(interval=15.0, settle_grace=15.0, buckets=Buckets(duration=(60.0,)))
+BEGAN = CountingStart(baseline_end=NOW - 1000, floor=NOW - 5000)
+DOING, INIT = ExecuteStatus.DOING, ExecuteStatus.INIT
+COMPLETE = rows(row("a"))
+
+
+def at(seconds: float = 0.0, *, skew: float = 0.0) -> Clock:
+    """Give the clock so many seconds from now."""
+    return Clock(now=NOW + seconds, skew=skew)
+
+
+def running(**changes: Any) -> Record:
+    return Record(id="r", **{"execute_status": DOING, "start": NOW - 10, **changes})
+
+
+def tracked(**changes: Any) -> Tracked:
+    return Tracked(id="r", **{"found": NOW, "due": NOW, **changes})
+
+
+def look(
+    before: Tracked,
+    record: Record | None = None,
+    results: Results | None = None,
+    *,
+    clock: Clock | None = None,
+) -> Tracked | Settlement:
+    return after_lookup(
+        before, Lookup(id="r", record=record, results=results), clock=clock or at(), rules=RULES
+    )
+
+
+def open_(after: Tracked | Settlement) -> Tracked:
+    assert isinstance(after, Tracked)
+    return after
+
+
+def left(after: Tracked | Settlement) -> Settlement:
+    assert isinstance(after, Settlement)
+    return after
+
+
+def counts(settlement: Settlement, reason: str) -> bool:
+    wanted = series("job_exporter_records_incomplete_total", reason=reason)
+    return any(increment.series == wanted for increment in settlement.increments)
+
+
+# -- rule 2: the baseline
+
+
+def first_seen(
+    start: float | None, *, counting_start: CountingStart = BEGAN, record: Record | None = None
+) -> Tracked:
+    seen = PageItem(id="r", start=start, record=record)
+    return follow(seen, counting_start=counting_start, clock=at(), rules=RULES)
+
+
+@pytest.mark.parametrize(
+    ("start", "doubtful"), [(NOW - 4999, False), (NOW - 5000, True), (NOW - 9000, True), (None, True)]
+)
+def test_a_record_that_began_before_all_that_was_read_is_doubtful(
+    start: float | None, doubtful: bool
+) -> None:
+    """It may be older than the beginning: only a look at it tells. It is due at once."""
+    new = first_seen(start)
+    assert (new.baseline_end is not None) is doubtful
+    assert (new.due, new.stage) == (NOW, Stage.FOUND)
+
+
+def test_all_that_a_first_reading_finds_is_doubtful() -> None:
+    """It goes on: nothing is known yet of what was there."""
+    assert first_seen(NOW, counting_start=CountingStart(baseline_end=NOW, floor=None)).baseline_end == NOW
+
+
+def test_a_page_of_whole_records_spares_the_look() -> None:
+    """A surely new record is followed to the stage that the page shows; a doubtful one is looked at."""
+    assert first_seen(NOW, record=done()).stage is Stage.DONE
+    assert first_seen(NOW, record=running()).due == NOW + 15
+    assert first_seen(NOW - 9000, record=done()).stage is Stage.FOUND
+
+
+@pytest.mark.parametrize(
+    ("record", "results", "tells"),
+    [
+        (done(), COMPLETE, True),
+        (done(end=NOW + 1), COMPLETE, False),
+        (done(start=NOW - 11), COMPLETE, False),
+        (done(expected_hosts=frozenset({"a", "z"})), COMPLETE, False),
+        (done(), rows(row("a", None)), False),
+        (done(), rows(), False),
+    ],
+    ids=["ended", "ended later", "began earlier", "a host without a row", "without a status", "no rows"],
+)
+def test_a_page_of_host_rows_spares_the_results(record: Record, results: Results, tells: bool) -> None:
+    """Of a record that had ended when its page was read, and if they are complete."""
+    seen = PageItem(id="r", start=NOW - 10, ended=Ended(start=NOW - 10, end=NOW, results=results))
+    new = follow(seen, counting_start=BEGAN, clock=at(), rules=RULES)
+    assert (shown_results(new, record) is results) is tells
+    assert shown_results(tracked(), record) is None
+    assert shown_results(open_(look(new, running())), record) is None
+
+
+@pytest.mark.parametrize(
+    ("end", "is_baseline"),
+    [(NOW - 1001, True), (NOW - 1000, True), (NOW - 999, False), (NOW, False), (NOW + 1, True), (None, True)],
+    ids=["before", "at the end of the baseline", "after", "now", "still to come", "no end"],
+)
+def test_a_doubtful_record_that_ended_by_the_horizon_is_the_baseline(
+    end: float | None, is_baseline: bool
+) -> None:
+    """Rule 2: it is not counted; one that ended later is."""
+    record = done(end=end, start=None)
+    before = tracked(baseline_end=NOW - 1000)
+    after = left(look(before, record, COMPLETE))
+    assert after.outcome is (Outcome.BASELINE if is_baseline else Outcome.SETTLED)
+    assert bool(after.increments) is not is_baseline
+    assert wants_results(before, record, clock=at()) is not is_baseline
+
+
+def test_a_doubtful_record_that_is_open_is_adopted() -> None:
+    """From then on it is counted, whenever it says that it ended."""
+    after = open_(look(tracked(baseline_end=NOW), running()))
+    assert after.baseline_end is None
+    assert left(look(after, done(end=NOW - 5000), COMPLETE)).outcome is Outcome.SETTLED
+
+
+def test_a_record_is_discovered_once() -> None:
+    """When it is found, if surely new; else when a look shows that it will be counted."""
+    sure, doubtful = tracked(), tracked(baseline_end=NOW)
+    assert discovered(None, sure)
+    assert not discovered(None, doubtful)
+    assert discovered(doubtful, sure)
+    assert not discovered(sure, sure)
+    assert not discovered(doubtful, doubtful)
+    settled = Settlement(id="r", outcome=Outcome.SETTLED, found=NOW)
+    assert discovered(doubtful, settled)
+    assert not discovered(sure, settled)
+    for outcome in (Outcome.BASELINE, Outcome.VANISHED):
+        assert not discovered(doubtful, replace(settled, outcome=outcome))
+
+
+# -- rule 4: looks
+
+
+@pytest.mark.parametrize("status", [INIT, DOING])
+def test_an_open_record_stays_and_is_looked_at_again(status: ExecuteStatus) -> None:
+    """Its stage follows what the platform says."""
+    after = open_(look(tracked(), running(execute_status=status)))
+    assert (after.stage, after.done, after.record) == (STAGES[status], None, None)
+    assert after.due == NOW + 15
+
+
+@pytest.mark.parametrize(
+    ("age", "wait"), [(0, 15), (100, 15), (150, 15), (300, 30), (600, 60), (86400, 60), (-3600, 15)]
+)
+def test_looks_come_after_a_tenth_of_the_age(age: float, wait: float) -> None:
+    """At least a poll interval, at most a minute; age by the platform's clock."""
+    record = running(start=NOW + 7 - age)
+    assert open_(look(tracked(), record, clock=at(skew=7))).due == NOW + wait
+
+
+def test_without_a_start_the_age_is_since_it_was_found() -> None:
+    """The platform gives none; the one that a page gave is kept."""
+    record = running(start=None)
+    assert open_(look(tracked(found=NOW - 400), record)).due == NOW + 40
+    assert open_(look(tracked(start=NOW - 300, found=NOW), record)).due == NOW + 30
+
+
+@pytest.mark.parametrize(
+    ("timeout", "wait"),
+    [(3600, 60), (659.5, 60.5), (620, 21), (605, 15), (600, 15), (599, 60), (None, 60)],
+    ids=["far off", "at the end of the wait", "within it", "before the next poll", "now", "passed", "none"],
+)
+def test_a_record_is_looked_at_promptly_when_its_timeout_passes(timeout: float | None, wait: float) -> None:
+    """A second after it, because the platform's times are whole seconds; afterwards as any other."""
+    assert open_(look(tracked(), running(start=NOW - 600, timeout=timeout))).due == NOW + wait
+
+
+@given(
+    record=st.builds(
+        done,
+        execute_status=st.sampled_from(ExecuteStatus),
+        start=st.none() | st.floats(NOW - 1e7, NOW + 1e6),
+        timeout=st.none() | st.floats(0, 1e6),
+        expected_hosts=st.sampled_from([None, frozenset("ab")]),
+    ),
+    answer=st.sampled_from(["nothing", "not found", "no results", "some", "none"]),
+    rules=st.builds(Rules, interval=st.floats(0.1, 7200), settle_grace=st.floats(0, 600)),
+    waited=st.none() | st.floats(0, 7200),
+    lookups=st.integers(0, 20),
+)
+def test_no_look_is_due_again_within_its_own_poll(
+    record: Record, answer: str, rules: Rules, waited: float | None, lookups: int
+) -> None:
+    """Else that poll would ask again and again; nor is it put off beyond a minute or a poll."""
+    since = None if waited is None else NOW - waited
+    before = tracked(done=since, result_lookups=lookups, stage=Stage.FOUND if waited is None else Stage.DONE)
+    results = {"some": rows(row("a")), "none": rows()}.get(answer)
+    given_look = Lookup(
+        id="r",
+        record=None if answer in {"nothing", "not found"} else record,
+        results=results,
+        not_found=answer == "not found",
+    )
+    after = after_lookup(before, given_look, clock=at(), rules=rules)
+    if isinstance(after, Tracked):
+        assert due([after], now=NOW, rules=rules, limit=1) == []
+        assert after.due <= NOW + max(MAX_LOOKUP_INTERVAL, rules.interval, rules.settle_grace) + 1
+
+
+def test_those_that_wait_longest_are_looked_at_first() -> None:
+    """No more than the limit; ties by id, so that a poll can be repeated. The nearer of two polls looks."""
+    waiting = [
+        Tracked(id=id_, found=NOW, due=NOW + after)
+        for id_, after in {"d": 0, "b": -60, "c": -5, "a": -5, "later": 7.6, "soon": 7.4}.items()
+    ]
+    assert [item.id for item in due(waiting, now=NOW, rules=RULES, limit=9)] == ["b", "a", "c", "d", "soon"]
+    assert [item.id for item in due(waiting, now=NOW, rules=RULES, limit=2)] == ["b", "a"]
+
+
+def test_a_record_does_not_wait_out_a_clock_that_jumped_back() -> None:
+    """What is due later than any look is ever put off is due now."""
+    ahead = tracked(due=NOW + MAX_LOOKUP_INTERVAL + 1.1)
+    assert due([ahead], now=NOW, rules=RULES, limit=1) == [ahead]
+    assert (
+        due([structs.replace(ahead, due=NOW + MAX_LOOKUP_INTERVAL + 1)], now=NOW, rules=RULES, limit=1) == []
+    )
+
+
+def test_a_record_that_could_not_be_asked_for_is_asked_for_at_the_next_poll() -> None:
+    """Nothing else changes."""
+    assert look(tracked(stage=Stage.DOING)) == tracked(stage=Stage.DOING, due=NOW + 15)
+
+
+def test_a_record_that_cannot_be_read_is_asked_for_ever_more_rarely() -> None:
+    """As rule 4 has it for any open record: at most a minute apart, and never given up; an answer ends it."""
+    unread = Lookup(id="r", unread=True)
+    item_, waits, now = tracked(stage=Stage.DOING, start=NOW), [], NOW
+    for _ in range(40):
+        after = after_lookup(item_, unread, clock=Clock(now=now), rules=RULES)
+        assert isinstance(after, Tracked)
+        waits.append(after.due - now)
+        item_, now = after, after.due
+    assert waits == sorted(waits)
+    assert (waits[0], waits[-1]) == (15, MAX_LOOKUP_INTERVAL)
+    assert item_.unread == 40
+    read = look(item_, done(execute_status=ExecuteStatus.DOING, result_status=None, end=None))
+    assert isinstance(read, Tracked)
+    assert read.unread == 0
+
+
+def test_a_record_is_overdue_past_its_timeout_and_the_grace() -> None:
+    """By the platform's clock; not once it is done, nor without a start or timeout."""
+    item_ = tracked(start=NOW - 100, timeout=60.0)
+    assert is_overdue(item_, clock=at(), rules=RULES)
+    assert not is_overdue(item_, clock=at(-10), rules=RULES)
+    assert is_overdue(item_, clock=at(-10, skew=1), rules=RULES)
+    for other in ({"stage": Stage.DONE}, {"start": None}, {"timeout": None}):
+        assert not is_overdue(structs.replace(item_, **other), clock=at(), rules=RULES)
+
+
+# -- rule 5: settling
+
+
+def test_a_record_whose_hosts_are_complete_is_settled_at_once() -> None:
+    """Every expected host has a row with a status."""
+    after = left(look(tracked(), done(expected_hosts=frozenset("a")), COMPLETE))
+    assert after.outcome is Outcome.SETTLED
+    assert not counts(after, "missing_rows")
+
+
+@pytest.mark.parametrize(
+    ("grace", "waits"), [(0.0, []), (10.0, [15]), (15.0, [15]), (60.0, [15, 30, 15])], ids=str
+)
+def test_missing_hosts_are_waited_for_until_the_grace_has_passed(grace: float, waits: list[float]) -> None:
+    """Looks go by polls, less and less often; then the hosts count as unreported."""
+    record, rules = done(expected_hosts=frozenset("ab")), replace(RULES, settle_grace=grace)
+    answer = Lookup(id="r", record=record, results=COMPLETE)
+    after, now, waited = after_lookup(tracked(), answer, clock=at(), rules=rules), 0.0, []
+    while isinstance(after, Tracked):
+        assert (after.stage, after.done) == (Stage.DONE, NOW)
+        waited.append(after.due - NOW - now)
+        now = after.due - NOW
+        after = after_lookup(after, replace(answer, record=None), clock=at(now), rules=rules)
+    assert waited == waits
+    assert counts(after, "missing_rows")
+    unreported = series("job_host_results_total", idc="unknown", status="unreported")
+    assert any(increment.series == unreported for increment in after.increments)
+
+
+def test_incomplete_hosts_are_never_settled_by_their_only_look() -> None:
+    """Rows blink: after an outage the first look may show nothing though the grace has long passed."""
+    first = open_(look(tracked(done=NOW - 600, stage=Stage.DONE), done(), rows()))
+    assert first.due == NOW + 15
+    assert left(look(first, None, rows(), clock=at(15))).outcome is Outcome.SETTLED
+
+
+def test_hosts_are_not_settled_by_a_look_that_shows_less_than_an_earlier_one() -> None:
+    """Rows blink, or go with their record: what was seen comes back within a minute, or counts as it was."""
+    record = done(expected_hosts=frozenset("abc"))
+    all_rows = rows(row("a"), row("b"), row("c", None))
+    first = open_(look(tracked(), record, all_rows))
+    blinked = open_(look(first, None, rows(row("a")), clock=at(15)))
+    assert blinked.best == all_rows
+    late = at(15 + MAX_LOOKUP_INTERVAL)
+    silent = series("job_host_results_total", idc="杭州", status="unreported")
+    for settlement in (
+        left(look(blinked, None, all_rows, clock=at(30))),
+        left(look(blinked, None, rows(row("a")), clock=late)),
+        left(look(blinked, None, rows(), clock=late)),
+    ):
+        assert not counts(settlement, "missing_rows")
+        assert any(increment.series == silent for increment in settlement.increments)
+
+
+@pytest.mark.parametrize(("early", "settled"), [(3.7, True), (3.8, False)])
+def test_a_poll_a_little_early_is_in_time(early: float, settled: bool) -> None:
+    """A quarter of the interval: else the grace would be two polls, not one."""
+    first = open_(look(tracked(), done(), rows()))
+    assert isinstance(look(first, None, rows(), clock=at(15 - early)), Settlement) is settled
+
+
+def test_a_host_that_reports_within_the_grace_is_counted_truly() -> None:
+    """Rows were seen to come 1.7 s after the record was done."""
+    record = done(expected_hosts=frozenset("ab"))
+    after = open_(look(tracked(), record, rows(row("a"), row("b", None))))
+    settled = left(look(after, None, rows(row("a"), row("b", HostStatus.FAIL)), clock=at(2)))
+    failed = series("job_host_results_total", idc="杭州", status="fail")
+    assert any(increment.series == failed for increment in settled.increments)
+
+
+def test_results_that_cannot_be_had_are_asked_for_over_an_hour() -> None:
+    """Less and less often, at most a minute apart; then the record counts without hosts."""
+    after = look(tracked(), done(), None)
+    lookups, now, longest = 1, 0.0, 0.0
+    while isinstance(after, Tracked):
+        longest = max(longest, after.due - NOW - now)
+        now = after.due - NOW
+        after = look(after, None, None, clock=at(now))
+        lookups += 1
+    assert RESULTS_LIMIT <= now <= RESULTS_LIMIT + MAX_LOOKUP_INTERVAL
+    assert longest == MAX_LOOKUP_INTERVAL
+    assert lookups < 100
+    assert counts(after, "no_results")
+
+
+def test_a_settlement_tells_its_way() -> None:
+    """How often the record was looked at, answers only, and when it was first seen done."""
+    waiting = look(open_(look(tracked(), running())))  # the second one could not be had
+    ended = look(open_(waiting), done(), rows(row("a", None)))
+    after = left(look(open_(ended), None, COMPLETE, clock=at(15)))
+    assert (after.lookups, after.done, after.found) == (3, NOW, NOW)
+
+
+def test_what_was_done_stays_done() -> None:
+    """From done there is no way back: after a restart a record that shows `doing` again is settled too."""
+    before = tracked(stage=Stage.DONE, done=NOW - 5)
+    after = left(look(before, running(end=NOW), COMPLETE))
+    assert after.outcome is Outcome.SETTLED
+    assert wants_results(before, running(), clock=at())
+    assert not wants_results(tracked(), running(), clock=at())
+
+
+def test_a_failure_is_told_to_the_page() -> None:
+    """With the settlement that counts it."""
+    after = left(look(tracked(), done(result_status=ResultStatus.FAIL), COMPLETE))
+    assert after.failure is not None
+    assert left(look(tracked(), done(), COMPLETE)).failure is None
+
+
+# -- vanished
+
+
+def missed(before: Tracked, seconds: float) -> Tracked | Settlement:
+    return after_lookup(before, Lookup(id="r", not_found=True), clock=at(seconds), rules=RULES)
+
+
+def test_a_record_that_is_not_found_again_and_again_has_vanished() -> None:
+    """Three answers over a minute: one may be a replica's lag. It is counted as vanished."""
+    first = open_(missed(tracked(), 0))
+    assert first.due == NOW + VANISHED_AFTER / VANISHED_LOOKUPS
+    second = open_(missed(first, 20))
+    third = open_(missed(second, 40))
+    gone = left(missed(third, 60))
+    assert gone.outcome is Outcome.VANISHED
+    assert counts(gone, "vanished")
+
+
+def test_a_minute_alone_is_not_enough() -> None:
+    """After a long outage two answers do not make a record vanish."""
+    first = open_(missed(tracked(), 0))
+    second = open_(missed(first, 3600))
+    assert left(missed(second, 3620)).outcome is Outcome.VANISHED
+
+
+def test_a_record_that_is_found_again_starts_anew() -> None:
+    """Answers not found count in a row only."""
+    first = open_(missed(open_(missed(tracked(), 0)), 40))
+    back = open_(look(first, running(), clock=at(50)))
+    assert (back.not_found, back.not_found_since) == (0, None)
+
+
+def test_a_doubtful_record_that_vanishes_counts_nothing() -> None:
+    """It was never followed: it may have been the baseline."""
+    gone = tracked(baseline_end=NOW, not_found=VANISHED_LOOKUPS - 1, not_found_since=NOW - VANISHED_AFTER)
+    assert left(missed(gone, 0)).increments == ()
+
+
+def test_an_item_without_a_record_is_only_found() -> None:
+    """A page of host rows tells no execute status: each record is looked at."""
+    new = follow(item("r"), counting_start=BEGAN, clock=at(), rules=RULES)
+    assert (new.stage, new.start, new.baseline_end) == (Stage.FOUND, NOW, None)
