@@ -1,4 +1,4 @@
-"""The healthy days before the stories, for Prometheus to remember: without them a bad minute would be all
+"""The healthy days before the scenarios, for Prometheus to remember: without them a bad minute would be all
 that the budgets of hours and days know.
 """
 

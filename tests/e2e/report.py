@@ -3,33 +3,33 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tests.e2e.alert_scenarios import Times
 from tests.e2e.servers import Notice
-from tests.e2e.stories import Times
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """How a story went."""
+    """How a scenario went."""
 
-    times: Mapping[str, Times]  # by alert of the story
+    times: Mapping[str, Times]  # by alert of the scenario
     error: str  # why it did not come to its end; empty: it did
     pages: tuple[Notice, ...]  # all that somebody was told
     fired: frozenset[str]  # all that fired in Prometheus
     inhibited: frozenset[tuple[str, str]]  # (alert, by which)
 
 
-def table(stories: Mapping[str, Told], *, factor: float) -> str:
-    """Give the table in Markdown: a row for each alert that fired, a column for each story."""
-    alerts = sorted({alert for told in stories.values() for alert in told.fired})
-    rows = [["", *stories], ["---"] * (len(stories) + 1)]
-    rows += [[alert, *(_cell(alert, told, factor) for told in stories.values())] for alert in alerts]
+def table(scenarios: Mapping[str, Told], *, factor: float) -> str:
+    """Give the table in Markdown: a row for each alert that fired, a column for each scenario."""
+    alerts = sorted({alert for told in scenarios.values() for alert in told.fired})
+    rows = [["", *scenarios], ["---"] * (len(scenarios) + 1)]
+    rows += [[alert, *(_cell(alert, told, factor) for told in scenarios.values())] for alert in alerts]
     lines = "\n".join("| " + " | ".join(row) + " |" for row in rows)
     return f"""\
 # Alerts in the scenarios
 
 Seconds from the start of the trouble to its notice → from its end to the notice of that, as measured with
 everything {factor:g} times faster, and below that what it means in minutes at the real pace.
-"told" is a notice that the story allows for besides its own; "inhibited by" fired and was told to nobody.
+"told" is a notice that the scenario allows for besides its own; "inhibited by" fired and was told to nobody.
 
 {lines}
 """

@@ -337,7 +337,7 @@ def its(tmp_path: Path) -> Any:
 def test_a_stop_commits_what_is_in_hand(its: Life) -> None:
     """A record that was read is counted though another's answer is awaited; then nothing more is asked."""
 
-    async def scene() -> None:
+    async def scenario() -> None:
         api = Held(its)
         polling = poller(its, api)
         api.held = slow
@@ -353,7 +353,7 @@ def test_a_stop_commits_what_is_in_hand(its: Life) -> None:
         assert len(its.api.requests) == requests
 
     slow, quick = its.ran(), its.ran()
-    its.daemon._loop.run_until_complete(scene())
+    its.daemon._loop.run_until_complete(scenario())
     assert its.daemon.settled() == {quick}
     its.poll(4)
     assert its.daemon.settled() == {quick, slow}
@@ -362,7 +362,7 @@ def test_a_stop_commits_what_is_in_hand(its: Life) -> None:
 def test_a_stop_does_not_wait_for_a_page(its: Life) -> None:
     """The probe is given up; the poll ends without being counted."""
 
-    async def scene() -> None:
+    async def scenario() -> None:
         api = Held(its)
         api.held = "page"
         polling = poller(its, api)
@@ -373,13 +373,13 @@ def test_a_stop_does_not_wait_for_a_page(its: Life) -> None:
         await task
         assert polling.last_error == "the first poll has not ended yet"
 
-    its.daemon._loop.run_until_complete(scene())
+    its.daemon._loop.run_until_complete(scenario())
 
 
 def test_a_poll_that_is_cancelled_by_others_says_so(its: Life) -> None:
     """Without a stop a cancellation is not swallowed."""
 
-    async def scene() -> None:
+    async def scenario() -> None:
         api = Held(its)
         api.held = "page"
         polling = poller(its, api)
@@ -390,7 +390,7 @@ def test_a_poll_that_is_cancelled_by_others_says_so(its: Life) -> None:
             await task
         await polling.idle()
 
-    its.daemon._loop.run_until_complete(scene())
+    its.daemon._loop.run_until_complete(scenario())
 
 
 def test_an_idle_poller_stops_at_once(its: Life) -> None:

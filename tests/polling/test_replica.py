@@ -28,13 +28,13 @@ class Instantly(selectors.DefaultSelector):
         return super().select(0)
 
 
-def at_once(story: Coroutine[Any, Any, T]) -> T:
-    """Run a story in a loop whose time passes as fast as it can."""
+def at_once(scenario: Coroutine[Any, Any, T]) -> T:
+    """Run a scenario in a loop whose time passes as fast as it can."""
     selector = Instantly()
     loop = asyncio.SelectorEventLoop(selector)
     loop.time = lambda: selector.now  # type: ignore[method-assign]
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
-        return runner.run(story)
+        return runner.run(scenario)
 
 
 @pytest.fixture(autouse=True)
@@ -178,7 +178,7 @@ def logged() -> Iterator[list[Any]]:
 def test_within_two_intervals_another_has_polled(interval: float, phase: float) -> None:
     """Whenever the leader falls silent and the other looks: after a lease, a beat, and its first poll."""
 
-    async def story() -> float:
+    async def scenario() -> float:
         row = Row()
         leader = begun(row, interval)
         await asyncio.sleep(phase * lease_of(interval) / BEATS)
@@ -192,7 +192,7 @@ def test_within_two_intervals_another_has_polled(interval: float, phase: float) 
         follower.task.cancel()
         return follower.polls.polled[0] - died
 
-    took = at_once(story())
+    took = at_once(scenario())
     assert took <= lease_of(interval) * (1 + 1 / BEATS) + POLL + 5 * LATENCY
     assert took <= 2 * interval
 
@@ -201,7 +201,7 @@ def test_within_two_intervals_another_has_polled(interval: float, phase: float) 
 def test_a_leader_whose_beats_are_late_keeps_the_lead(late: int) -> None:
     """On a busy machine: of three beats in a lease two may come too late."""
 
-    async def story() -> None:
+    async def scenario() -> None:
         row = Row()
         leader, follower = begun(row, 15.0), None
         follower = begun(row, 15.0)
@@ -212,7 +212,7 @@ def test_a_leader_whose_beats_are_late_keeps_the_lead(late: int) -> None:
         for life in (leader, follower):
             life.task.cancel()
 
-    at_once(story())
+    at_once(scenario())
 
 
 # -- what is shown of the lead
@@ -221,7 +221,7 @@ def test_a_leader_whose_beats_are_late_keeps_the_lead(late: int) -> None:
 def test_a_lead_that_was_lost_and_is_had_again_is_shown_at_once(logged: list[Any]) -> None:
     """No poll has to come first, which may be a minute away where the platform fails."""
 
-    async def story() -> list[tuple[float, bool]]:
+    async def scenario() -> list[tuple[float, bool]]:
         leader = begun(Row(), 15.0)
         await asyncio.sleep(20)
         leader.ledger.mood = lambda: LedgerError("away")
@@ -231,7 +231,7 @@ def test_a_lead_that_was_lost_and_is_had_again_is_shown_at_once(logged: list[Any
         leader.task.cancel()
         return leader.polls.shown
 
-    (lost, leads), (found, again) = at_once(story())
+    (lost, leads), (found, again) = at_once(scenario())
     assert (leads, again) == (False, True)
     assert 30 < lost < 40
     assert 60 < found < 66
@@ -241,7 +241,7 @@ def test_a_lead_that_was_lost_and_is_had_again_is_shown_at_once(logged: list[Any
 def test_a_database_that_says_nothing_is_told(logged: list[Any]) -> None:
     """No error comes of a network that drops, or a server that hangs: the end of the lease tells it."""
 
-    async def story() -> str | None:
+    async def scenario() -> str | None:
         leader = begun(Row(), 15.0)
         await asyncio.sleep(20)
         leader.ledger.latency = 60.0
@@ -255,7 +255,7 @@ def test_a_database_that_says_nothing_is_told(logged: list[Any]) -> None:
         leader.task.cancel()
         return said
 
-    assert "does not answer" in (at_once(story()) or "")
+    assert "does not answer" in (at_once(scenario()) or "")
     assert [line["event"] for line in logged] == ["the ledger can't be reached", "the ledger is back"]
 
 
@@ -265,7 +265,7 @@ def test_a_database_that_says_nothing_is_told(logged: list[Any]) -> None:
 def test_a_fault_costs_one_beat(logged: list[Any]) -> None:
     """It is told with all there is to know of it, once; and the replica goes on."""
 
-    async def story() -> None:
+    async def scenario() -> None:
         row = Row()
         leader, follower = begun(row, 15.0), begun(row, 15.0)
         for life in (leader, follower):
@@ -278,7 +278,7 @@ def test_a_fault_costs_one_beat(logged: list[Any]) -> None:
         for life in (leader, follower):
             life.task.cancel()
 
-    at_once(story())
+    at_once(scenario())
     faults = [line for line in logged if "fault of the exporter" in line["event"]]
     assert [line["log_level"] for line in faults] == ["error", "error"]
 
@@ -286,7 +286,7 @@ def test_a_fault_costs_one_beat(logged: list[Any]) -> None:
 def test_who_lost_the_lead_breaks_its_poll_off() -> None:
     """What it still asks for can't be committed; and with a poll in flight it could not take over."""
 
-    async def story() -> None:
+    async def scenario() -> None:
         row = Row()
         leader = begun(row, 15.0)
         await asyncio.sleep(1)
@@ -297,14 +297,14 @@ def test_who_lost_the_lead_breaks_its_poll_off() -> None:
         assert (leader.ledger.follows, leader.polls.broken_off) == (True, 1)
         leader.task.cancel()
 
-    at_once(story())
+    at_once(scenario())
 
 
 @pytest.mark.parametrize("latency", [LATENCY, 60.0], ids=["healthy", "hangs"])
 def test_a_stop_waits_for_no_database_that_hangs(latency: float) -> None:
     """What is told of it lets the process end without its threads."""
 
-    async def story() -> tuple[bool, float]:
+    async def scenario() -> tuple[bool, float]:
         leader = begun(Row(), 15.0)
         await asyncio.sleep(20)
         leader.ledger.latency = latency
@@ -314,7 +314,7 @@ def test_a_stop_waits_for_no_database_that_hangs(latency: float) -> None:
         await leader.replica.hand_over()
         return await leader.replica.ended(), now() - began
 
-    ended, took = at_once(story())
+    ended, took = at_once(scenario())
     assert ended == (latency == LATENCY)
     assert took <= GIVE_UP + BREAK_OFF + LATENCY
 
@@ -325,7 +325,7 @@ def test_a_stop_waits_for_no_database_that_hangs(latency: float) -> None:
 def test_followers_load_when_they_are_told_and_by_the_clock() -> None:
     """Where notifications are lost, as behind some poolers, once an interval."""
 
-    async def story() -> None:
+    async def scenario() -> None:
         row = Row()
         leader, follower = begun(row, 15.0), begun(row, 15.0)
         await asyncio.sleep(100)
@@ -338,14 +338,14 @@ def test_followers_load_when_they_are_told_and_by_the_clock() -> None:
         for life in (leader, follower):
             life.task.cancel()
 
-    at_once(story())
+    at_once(scenario())
 
 
 @pytest.mark.parametrize("error", [LedgerError("away"), ValueError("nobody thought of it")])
 def test_listening_that_fails_is_tried_again(error: Exception) -> None:
     """An interval later; meanwhile the clock does."""
 
-    async def story() -> None:
+    async def scenario() -> None:
         row = Row()
         leader, follower = begun(row, 15.0), begun(row, 15.0)
         follower.ledger.hearing = lambda: error
@@ -362,4 +362,4 @@ def test_listening_that_fails_is_tried_again(error: Exception) -> None:
         for life in (leader, follower):
             life.task.cancel()
 
-    at_once(story())
+    at_once(scenario())

@@ -30,12 +30,12 @@ async def test_stopped_at_any_step_it_cancels_nothing_and_logs_nothing(
     """However near a call is to its begin, or to its end, it goes on to that; none comes after."""
     calls: list[str] = []
 
-    async def act() -> None:
+    async def action() -> None:
         calls.append("began")
         await asyncio.sleep(0)
         calls.append("ended")
 
-    timer = Timer(act, interval=0.01)
+    timer = Timer(action, interval=0.01)
     with caplog.at_level(logging.WARNING):
         timer.start()
         for _ in range(steps):

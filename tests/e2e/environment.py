@@ -1,6 +1,6 @@
-"""Where the stories play: platforms with their exporters, one Prometheus and one Alertmanager over them all.
+"""The environment of the scenarios: platforms with their exporters, one Prometheus and one Alertmanager.
 
-Platforms are simulated in this process, so that a story can reach into their world; exporters, Prometheus
+Platforms are simulated in this process, so that a scenario can reach into their world; exporters, Prometheus
 and Alertmanager are the real programs. Time runs `FACTOR` faster for all of them.
 """
 
@@ -94,8 +94,8 @@ class Site:
         """What somebody was told of."""
         return [one for one in self.notices if one.labels["severity"] in PAGES]
 
-    def play(self, scenario: Scenario) -> None:
-        """Let the platform live this life from now on."""
+    def set_scenario(self, scenario: Scenario) -> None:
+        """Let the platform follow this scenario from now on."""
         self.platform.tick()
         self.platform.traffic.change(scenario)
 
@@ -175,7 +175,7 @@ class Observer:
 
 
 @asynccontextmanager
-async def stage(folder: Path, names: Sequence[str]) -> AsyncIterator[tuple[Site, ...]]:
+async def environment(folder: Path, names: Sequence[str]) -> AsyncIterator[tuple[Site, ...]]:
     """Run a platform for each name: calm, with healthy days behind it, and watched."""
     async with AsyncExitStack() as stack:
         hook = stack.enter_context(webhook())
@@ -206,7 +206,7 @@ async def _site(stack: AsyncExitStack, folder: Path, name: str, hook: Webhook) -
     simulator = await stack.enter_async_context(await serve(config))
     site = Site(name=name, folder=folder / name, hook=hook, simulator=simulator)
     site.folder.mkdir()
-    site.play(fast("calm"))
+    site.set_scenario(fast("calm"))
     site.set_password(PASSWORD)
     await site.start()
     stack.push_async_callback(site.kill)
