@@ -57,7 +57,7 @@ class Exporter:
         base_url = settings.require_platform()
         self._settings = settings
         metrics = metrics_config(settings)
-        self._exposition = Exposition(zero_hold=settings.metrics.zero_hold, config=metrics)
+        self._exposition = Exposition(config=metrics)
         self._process = ProcessMetrics(version=__version__, python=platform.python_version())
         site = site_of(settings, base_url)
         self._landing = Landing(site, kept=lambda: self._ledger.state, error=self._error, clock=time.time)
@@ -73,7 +73,9 @@ class Exporter:
             settings.state.url.get_secret_value(),
             platform=base_url,
             now=time.time(),
-            layout=layout(metrics, label_limit=settings.metrics.label_limit),
+            layout=layout(
+                metrics, label_limit=settings.metrics.label_limit, zero_hold=settings.metrics.zero_hold
+            ),
             lease=lease_of(settings.poll.interval),
         )
         self._poller = Poller(
@@ -88,6 +90,7 @@ class Exporter:
         if self._ledger.shared:
             self._replica = Replica(ledger=self._ledger, poller=self._poller, interval=settings.poll.interval)
         self._timer = Timer(self._poller.poll, interval=settings.poll.interval)
+        self._releases = Timer(self._poller.release, interval=1.0)
         for note in self._ledger.notes:
             log.warning("ledger changed", note=note)
 
@@ -96,6 +99,7 @@ class Exporter:
         await self._web.start()
         self._poller.publish()
         self._timer.start()
+        self._releases.start()
         if self._replica is not None:
             self._following = asyncio.create_task(self._replica.run())
             self._following.add_done_callback(_tell_fault)
@@ -108,6 +112,7 @@ class Exporter:
         False: it did not end in time. Only the ledger's database can be so slow, and a thread can't be ended.
         """
         self._timer.stop()
+        self._releases.stop()
         self._poller.stop()
         # One after the other may take too long.
         ended, _ = await asyncio.gather(self._poll_ended(), self._web.stop())
@@ -137,8 +142,7 @@ class Exporter:
         return self._web.ports
 
     def _scrape(self, accept: str, accept_encoding: str) -> Scrape:
-        now = time.time() + self._ledger.ahead
-        return self._exposition.scrape(accept=accept, accept_encoding=accept_encoding, now=now)
+        return self._exposition.scrape(accept=accept, accept_encoding=accept_encoding)
 
     def _publish(self, snapshot: Snapshot) -> None:
         self._exposition.publish(snapshot)
@@ -277,7 +281,7 @@ def site_of(settings: Settings, base_url: str) -> Site:
     )
 
 
-def layout(metrics: MetricsConfig, *, label_limit: int) -> Layout:
+def layout(metrics: MetricsConfig, *, label_limit: int, zero_hold: float) -> Layout:
     """Which series the ledger holds."""
     return Layout(
         initial=initial_series(metrics),
@@ -289,4 +293,5 @@ def layout(metrics: MetricsConfig, *, label_limit: int) -> Layout:
             "job_exporter_count_lag_seconds": LAG_BUCKETS,
         },
         label_limit=label_limit,
+        zero_hold=zero_hold,
     )

@@ -50,6 +50,11 @@ class IdcOutcome(StrEnum):
     FAILED = "failed"
 
 
+def backoff(failures: int, *, first: float, longest: float) -> float:
+    """Seconds to wait after failures in a row: `first`, then twice as long each time, up to `longest`."""
+    return min(longest, first * 2.0 ** min(max(failures - 1, 0), 32))
+
+
 UNKNOWN = "unknown"  # the label value for what the platform left empty
 
 
@@ -144,11 +149,13 @@ class Series(Struct, frozen=True, order=True, gc=False):
 
 
 class Sample(Struct, frozen=True, kw_only=True, gc=False):
-    """The value of one series, and when it was born (rule 9: zero first)."""
+    """The value of one series, and until when it is held back (rule 9: zero first)."""
 
     value: float
-    born: float
+    born: float  # our wall clock
     exemplar: Exemplar | None = None
+    held_until: float = 0.0  # ledger time; by then the value has not been shown
+    held_at: float = 0.0  # shown instead of the value until then
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,6 +176,7 @@ class Snapshot:
     counters: Mapping[Series, Sample] = field(default_factory=dict)
     gauges: Mapping[Series, float] = field(default_factory=dict)
     version: int = 0  # grows with each replacement
+    time: float = float("inf")  # ledger time that is durable: samples held until then are shown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -264,7 +264,8 @@ class Auditor:
                 self._page_due = began + (self._monotonic() - began) / self._config.duty
 
     def _clock(self) -> Clock:
-        return Clock(now=self._wall(), skew=self._api.clock_skew or 0.0)
+        wall, platform = self._wall(), self._api.platform_now()
+        return Clock(now=self._ledger.time(), wall=wall, platform=wall if platform is None else platform)
 
 
 def _is_in(window: Window, record: Record | None) -> bool:

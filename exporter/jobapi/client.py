@@ -112,7 +112,17 @@ class JobApi:
         self._slots = asyncio.Semaphore(config.concurrency)
         self._client = http_client(transport or aiohttp_transport(config))
         self._requests = Requests(self._authenticator, self._client.headers)
-        self.clock_skew: float | None = None  # seconds, platform's clock minus ours; None: not known yet
+        self._platform_ahead: float | None = None  # seconds, platform's clock minus our monotonic one
+
+    def platform_now(self) -> float | None:
+        """Platform's clock, POSIX seconds, whatever happens to ours; None: not known yet."""
+        return None if self._platform_ahead is None else self._monotonic() + self._platform_ahead
+
+    @property
+    def clock_skew(self) -> float | None:
+        """Platform's clock minus ours in seconds; None: not known yet."""
+        now = self.platform_now()
+        return None if now is None else now - self._wall()
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -213,12 +223,12 @@ class JobApi:
 
     def _read_clock(self, response: httpx.Response, round_trip: float) -> None:
         """Compare the platform's clock with ours at half the round trip."""
-        if self.clock_skew is not None and round_trip > SHORT_ROUND_TRIP:
+        if self._platform_ahead is not None and round_trip > SHORT_ROUND_TRIP:
             return
         date = http_date(response.headers.get("date"))
         if date is not None:
             theirs = date + 0.5  # the header has whole seconds: on average half of one has passed
-            self.clock_skew = theirs - (self._wall() - round_trip / 2)
+            self._platform_ahead = theirs - (self._monotonic() - round_trip / 2)
 
 
 def _decode_asked(body: bytes, *, record_id: str, zone: tzinfo) -> Record:

@@ -27,9 +27,6 @@ from exporter.ledger.tables import leader
 
 _NOW = sa.cast(sa.extract("epoch", sa.func.clock_timestamp()), sa.Double)  # the database's clock
 CHANNEL = "job_exporter_ledger"  # replicas are woken through it after each commit
-NOTICED = (
-    0.1  # seconds that two clocks may differ before it is worth a correction: more than a question takes
-)
 
 
 def new_holder() -> str:
@@ -117,11 +114,3 @@ class Leadership:
 def notify(connection: sa.Connection) -> None:
     """Wake the other replicas when this transaction commits."""
     connection.execute(sa.select(sa.func.pg_notify(CHANNEL, "")))
-
-
-def clock_ahead(connection: sa.Connection, wall: Callable[[], float]) -> float:
-    """Seconds that the database's clock is ahead of this process'; 0 where nobody would notice."""
-    asked = wall()
-    there = connection.scalar(sa.select(_NOW)) or asked
-    ahead = float(there) - (asked + wall()) / 2
-    return ahead if abs(ahead) > NOTICED else 0.0

@@ -16,11 +16,14 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 
 import sqlalchemy as sa
+from msgspec.structs import replace as change
 
+from exporter.discovery.tail import Tail
 from exporter.ledger import load, statements, tables
+from exporter.ledger.clock import LedgerClock
 from exporter.ledger.database import Database
 from exporter.ledger.errors import LedgerError, LostLeadershipError, NotLeadingError
-from exporter.ledger.lease import CHANNEL, Leadership, clock_ahead, new_holder, notify
+from exporter.ledger.lease import CHANNEL, Leadership, new_holder, notify
 from exporter.ledger.tables import settled
 from exporter.model import LeaderStatus, Sample, Series
 from exporter.tracking import effects
@@ -41,6 +44,7 @@ class Layout:
     record_labels: tuple[str, ...] = ("provider", "script_type")
     buckets: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # bounds by family
     label_limit: int = 500  # values of each label that comes from the platform (rule 10)
+    zero_hold: float = 0.0  # seconds for which a series that is born is shown at 0 (rule 9)
 
 
 class Ledger:
@@ -54,7 +58,7 @@ class Ledger:
         now: float,
         layout: Layout,
         lease: float = LEASE,
-        wall: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Open the ledger; make it, or bring it up to date; lead, where no other replica does.
 
@@ -62,7 +66,8 @@ class Ledger:
         Raises LedgerError: it can't be reached or written, it is not a ledger, newer than the program,
         another platform's, or held by another process.
         """
-        self._layout, self._platform, self._wall = layout, platform, wall
+        self._layout, self._platform = layout, platform
+        self._clock = LedgerClock(monotonic)
         holder = new_holder()
         self._database = Database(url, patience=lease, caller=holder)
         self._leadership = Leadership(holder, lease) if self._database.shared else None
@@ -72,7 +77,6 @@ class Ledger:
         self.state = State()
         # What the leader last said; None: nothing yet, or there is only one process.
         self.leader_status: LeaderStatus | None = None
-        self.ahead = 0.0  # seconds that the ledger's clock is ahead of ours
         self.loads = 0  # how often memory was replaced by what the database holds
         self._doubtful = True  # memory may be behind the database
         try:
@@ -117,8 +121,8 @@ class Ledger:
 
     def keep_lead(self) -> None:
         """Renew the lease. Raises LedgerError; LostLeadershipError if another has taken over."""
-        with self._writing() as connection:
-            self.ahead = clock_ahead(connection, self._wall)
+        with self._writing():
+            pass
 
     def take_lead(self, *, now: float) -> bool:
         """Take the lead if no replica has it, and load what it left. Raises LedgerError."""
@@ -148,6 +152,10 @@ class Ledger:
 
     # -- what is there
 
+    def time(self) -> float:
+        """Ledger time, in seconds: what waits, waits by it."""
+        return self._clock.now()
+
     def refresh(self) -> None:
         """Load what the database holds: everything to lead, or what a follower shows. Raises LedgerError."""
         follows = self.follows
@@ -156,8 +164,7 @@ class Ledger:
         with self._database.reading() as connection:
             state = load.counted(connection, self.state) if follows else load.loaded(connection)
             self.leader_status = load.leader_status(connection)
-            if follows:
-                self.ahead = clock_ahead(connection, self._wall)
+        self._clock.go_on_from(state.time)
         self.state, self._doubtful = state, False
         self.loads += 1
 
@@ -177,14 +184,29 @@ class Ledger:
     def commit(self, changes: Changes, *, now: float) -> State:
         """Write a round's changes in one transaction; a record counts only if it never did.
 
-        Raises LedgerError; then nothing has changed.
+        `now` is our wall clock. Raises LedgerError; then nothing has changed.
         """
         self._require_memory()
         with self._writing() as connection:
-            state = self._applied(connection, changes, now + self.ahead)
+            state = self._applied(connection, changes, wall=now)
             self._notify(connection)
         self.state = state
         return state
+
+    def release(self, *, now: float) -> bool:
+        """Make ledger time durable if held samples are due to be shown; whether there are any.
+
+        What is shown once must not be held again by the next process. `now` is our wall clock.
+        Raises LedgerError.
+        """
+        time = self.time()
+        if not self.state.holds or self.state.holds[0] > time or self._doubtful:
+            return False
+        with self._writing() as connection:
+            self._put_progress(connection, self.state.tail, wall=now, time=time)
+            self._notify(connection)
+        self.state = replace(self.state, time=time, holds=_later(self.state.holds, time))
+        return True
 
     def tell(self, leader_status: LeaderStatus) -> None:
         """Say to the other replicas how a poll ended. Raises LedgerError."""
@@ -216,9 +238,11 @@ class Ledger:
         self.state = replace(state, counting_start=began, records=state.records - gone)
         return gone
 
-    def _applied(self, connection: sa.Connection, changes: Changes, now: float) -> State:
+    def _applied(self, connection: sa.Connection, changes: Changes, *, wall: float) -> State:
         """Write the changes; what memory is to hold once the transaction has ended well."""
-        state = self.state
+        state, time = self.state, self.time()
+        newborn = Sample(value=0.0, born=wall, held_until=self._held_until(time))
+        before = len(state.counters)
         ids = [item.id for item in changes.settlements]
         revived = statements.revive(connection, [item.id for item in changes.found])
         counted = set(statements.counted(connection, ids))
@@ -227,9 +251,9 @@ class Ledger:
         folded = fold_all(groups, state.counters, self._layout.label_limit)
         numbers = statements.number(connection, state.numbers, chain.from_iterable(folded[1:]))
         moved = [effects.written(increments, numbers) for increments in folded[1:]]
-        statements.settle(connection, settlements, moved, now)
-        samples = self._count(connection, chain.from_iterable(folded), now)
-        tables.put(connection, "tail", changes.tail)
+        statements.settle(connection, settlements, moved, wall=wall, time=time)
+        samples = self._count(connection, chain.from_iterable(folded), newborn)
+        self._put_progress(connection, changes.tail, wall=wall, time=time)
         if changes.counting_start != state.counting_start:
             tables.put(connection, "beginning", changes.counting_start)
         return State(
@@ -239,24 +263,33 @@ class Ledger:
             counters=samples,
             latest=statements.keep_latest(connection, state.latest, changes.latest),
             failures=statements.keep_failures(connection, state.failures, settlements),
-            recent=statements.keep_recent(connection, state.recent, settlements, samples, now),
+            recent=statements.keep_recent(connection, state.recent, settlements, samples, wall),
             numbers=numbers,
             records=state.records + len(settlements) - revived,
+            time=time,
+            holds=_later((*state.holds, newborn.held_until) if len(samples) > before else state.holds, time),
         )
 
+    def _put_progress(self, connection: sa.Connection, tail: Tail, *, wall: float, time: float) -> None:
+        tables.put(connection, "progress", tables.Progress(time=time, wall=wall, tail=tail))
+
+    def _held_until(self, time: float) -> float:
+        """Until when (ledger time) a series that is born at `time` is held; 0: not at all."""
+        return time + self._layout.zero_hold if self._layout.zero_hold else 0.0
+
     def _count(
-        self, connection: sa.Connection, increments: Iterable[Increment], now: float
+        self, connection: sa.Connection, increments: Iterable[Increment], newborn: Sample
     ) -> Mapping[Series, Sample]:
         """Add increments to the counters; a series that is born brings its siblings (rule 9)."""
         had = self.state.counters
-        added = statements.added(increments, had, self._layout.siblings, now)
+        added = statements.added(increments, had, self._layout.siblings, newborn)
         statements.upsert(connection, added)
         merged = dict(had)
         for series, sample in added.items():
             before = had.get(series)
-            merged[series] = Sample(
+            merged[series] = change(
+                sample,
                 value=sample.value + (before.value if before else 0.0),
-                born=sample.born,
                 exemplar=sample.exemplar or (before.exemplar if before else None),
             )
         return merged
@@ -268,16 +301,29 @@ class Ledger:
             tables.migrate(connection)
             tables.claim(connection, self._platform)
             if self._leadership is not None:
-                self.ahead = clock_ahead(connection, self._wall)
                 grant = self._leadership.take(connection)
             if self._leadership is None or grant is not None:
-                layout = self._layout
-                notes = tables.lay_out(connection, record_labels=layout.record_labels, buckets=layout.buckets)
-                tables.bear(connection, layout.initial, now + self.ahead)
+                notes = self._lay_out(connection, now)
         self.notes = notes
         if self._leadership is not None:
             self._doubtful = True  # what a follower shows is not enough to go on from
             self._leadership.hold(grant)
+
+    def _lay_out(self, connection: sa.Connection, now: float) -> list[str]:
+        """Give the counters the layout of the settings; returns what was changed, in words."""
+        layout = self._layout
+        progress = tables.get(connection, "progress", tables.Progress)
+        if progress is not None:
+            self._clock.go_on_from(progress.time)
+        held_until = self._held_until(self.time())
+        notes = tables.lay_out(
+            connection,
+            record_labels=layout.record_labels,
+            buckets=layout.buckets,
+            held_until=held_until,
+        )
+        tables.bear(connection, layout.initial, born=now, held_until=held_until)
+        return notes
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[sa.Connection]:
@@ -306,3 +352,7 @@ class Ledger:
     def _notify(self, connection: sa.Connection) -> None:
         if self.shared:
             notify(connection)
+
+
+def _later(holds: Iterable[float], time: float) -> tuple[float, ...]:
+    return tuple(sorted({hold for hold in holds if hold > time}))

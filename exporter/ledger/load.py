@@ -8,7 +8,8 @@ import sqlalchemy as sa
 
 from exporter.discovery.tail import Tail
 from exporter.ledger import tables
-from exporter.ledger.tables import counters, failures, followed, moving, recent, settled
+from exporter.ledger.clock import FIRST
+from exporter.ledger.tables import Progress, counters, failures, followed, moving, recent, settled
 from exporter.model import FailedRecord, LeaderStatus, Sample, Series
 from exporter.tracking.state import State
 from exporter.tracking.tallies import Tally
@@ -19,9 +20,10 @@ def loaded(connection: sa.Connection) -> State:
     """Read everything."""
     open_set = connection.execute(sa.select(followed))
     numbered = connection.execute(sa.select(moving))
+    progress = tables.get(connection, "progress", Progress)
     return replace(
         counted(connection, State()),
-        tail=tables.get(connection, "tail", Tail) or Tail(),
+        tail=progress.tail if progress else Tail(),
         counting_start=tables.get(connection, "beginning", CountingStart),
         followed={row.id: msgspec.json.decode(row.state, type=Tracked) for row in open_set},
         numbers={tables.series_of(row): row.number for row in numbered},
@@ -41,6 +43,8 @@ def counted(connection: sa.Connection, had: State) -> State:
         )
     }
     samples = {series: sample for series, sample in found.items() if series.part != "latest"}
+    progress = tables.get(connection, "progress", Progress)
+    time = progress.time if progress else FIRST
     lines = connection.execute(sa.select(failures).order_by(failures.c.number.desc()))
     tallies = connection.execute(sa.select(recent))
     return State(
@@ -52,6 +56,8 @@ def counted(connection: sa.Connection, had: State) -> State:
         },
         failures=tuple(msgspec.json.decode(row.state, type=FailedRecord) for row in lines),
         recent={row.number: msgspec.json.decode(row.state, type=Tally) for row in tallies},
+        time=time,
+        holds=tuple(sorted({one.held_until for one in samples.values() if one.held_until > time})),
     )
 
 

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from exporter.discovery.tail import Tail
 from exporter.ledger import tables
+from exporter.ledger.clock import FIRST
 from exporter.ledger.database import Database
 from exporter.ledger.errors import LedgerError, SchemaError, explained
 from exporter.ledger.statements import chunks
@@ -64,8 +65,15 @@ class Inspection:
     def tail(self) -> tuple[Tail, CountingStart | None]:
         """What the daemon knows of the platform's pages, and where counting began."""
         with self._reading() as connection:
-            tail = tables.get(connection, "tail", Tail)
-            return tail or Tail(), tables.get(connection, "beginning", CountingStart)
+            progress = tables.get(connection, "progress", tables.Progress)
+            tail = progress.tail if progress else Tail()
+            return tail, tables.get(connection, "beginning", CountingStart)
+
+    def time(self) -> float:
+        """Ledger time of the daemon's last commit, in seconds."""
+        with self._reading() as connection:
+            progress = tables.get(connection, "progress", tables.Progress)
+        return progress.time if progress else FIRST
 
     def created(self) -> float | None:
         """Since when counters stand there, at 0 then; our clock."""
@@ -79,9 +87,10 @@ class Inspection:
         had: dict[str, Known] = {}
         with self._reading() as connection:
             self._learn(connection)
+            progress = tables.get(connection, "progress", tables.Progress)
             for chunk in chunks(list(ids)):
                 open_set = connection.execute(sa.select(followed).where(followed.c.id.in_(chunk)))
-                had |= {row.id: _followed(row) for row in open_set}
+                had |= {row.id: _followed(row, progress) for row in open_set}
                 left = connection.execute(sa.select(settled).where(settled.c.id.in_(chunk)))
                 had |= {row.id: self._settled(row) for row in left}
         return had
@@ -123,16 +132,17 @@ class Inspection:
         )
 
 
-def _followed(row: sa.Row[Any]) -> Known:
+def _followed(row: sa.Row[Any], progress: tables.Progress | None) -> Known:
     tracked = msgspec.json.decode(row.state, type=Tracked)
+    dated = progress.wall - progress.time if progress else 0.0  # of ledger time: our wall clock
     return Known(
         id=row.id,
         status=LedgerStatus.SETTLING if tracked.stage is Stage.DONE else LedgerStatus.OPEN,
-        found=tracked.found,
+        found=dated + tracked.found,
         tracked=tracked,
         start=tracked.start,
         lookups=tracked.lookups,
-        done=tracked.done,
+        done=None if tracked.done is None else dated + tracked.done,
     )
 
 

@@ -97,20 +97,28 @@ def number(
 
 
 def settle(
-    connection: sa.Connection, settlements: list[Settlement], moved: Iterable[str], now: float
+    connection: sa.Connection,
+    settlements: list[Settlement],
+    moved: Iterable[str],
+    *,
+    wall: float,
+    time: float,
 ) -> None:
-    """Write what left the open set, and what each moved: an id a second time, and the whole commit fails."""
+    """Write what left the open set, and what each moved: an id a second time, and the whole commit fails.
+
+    Moments of ledger time are written as dates of our wall clock, which shows `wall` at `time`.
+    """
     rows = [
         {
             "id": item.id,
             "outcome": item.outcome,
             "result": item.record.result_status if item.record else None,
-            "found": item.found,
-            "settled": now,
+            "found": wall - (time - item.found),
+            "settled": wall,
             "started": item.record.start if item.record else None,
             "ended": item.record.end if item.record else None,
             "looks": item.lookups,
-            "done": item.done,
+            "done": None if item.done is None else wall - (time - item.done),
             "moved": text,
         }
         for item, text in zip(settlements, moved, strict=True)
@@ -122,9 +130,9 @@ def added(
     increments: Iterable[Increment],
     had: Mapping[Series, Sample],
     siblings: Callable[[Series], Iterable[Series]],
-    now: float,
+    newborn: Sample,
 ) -> dict[Series, Sample]:
-    """Sum increments up by series; one that is born brings its siblings with it, at 0."""
+    """Sum increments up by series; one that is born brings its siblings with it, as `newborn`."""
     sums: dict[Series, float] = {}
     exemplars: dict[Series, Exemplar] = {}
     for increment in increments:
@@ -133,10 +141,9 @@ def added(
         if increment.exemplar is not None:
             exemplars[series] = increment.exemplar
     born = (sibling for series in sums if series not in had for sibling in siblings(series))
-    new = {series: Sample(value=0.0, born=now) for series in born if series not in had}
+    new = {series: newborn for series in born if series not in had}
     for series, value in sums.items():
-        before = had.get(series)
-        new[series] = Sample(value=value, born=before.born if before else now, exemplar=exemplars.get(series))
+        new[series] = replace(had.get(series, newborn), value=value, exemplar=exemplars.get(series))
     return new
 
 

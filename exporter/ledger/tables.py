@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 import sqlalchemy as sa
 
+from exporter.discovery.tail import Tail
 from exporter.ledger import bulk
 from exporter.ledger.errors import SchemaError
 from exporter.model import UNKNOWN, Exemplar, Sample, Series
@@ -43,7 +44,6 @@ settled = sa.Table(  # every record that left the open set: the primary key make
     sa.Column("settled", sa.Double, nullable=False, index=True),
     sa.Column("started", sa.Double),
     sa.Column("ended", sa.Double),
-    # Null where they were counted before version 3.
     sa.Column("looks", sa.Integer),  # that were answered; a restart may forget some
     sa.Column("done", sa.Double),  # first seen done
     sa.Column("moved", sa.Text),  # which counters grew by how much: see `tracking.effects`
@@ -64,6 +64,8 @@ counters = sa.Table(
     sa.Column("part", sa.String(32), primary_key=True),
     sa.Column("value", sa.Double, nullable=False),
     sa.Column("born", sa.Double, nullable=False),
+    sa.Column("held_until", sa.Double, nullable=False),
+    sa.Column("held_at", sa.Double, nullable=False),
     sa.Column("exemplar", sa.Text),
 )
 failures = sa.Table(
@@ -92,31 +94,22 @@ leader = sa.Table(  # one row: who may write, see `lease`; with SQLite nobody as
 TABLES = tuple(table for table in _tables.sorted_tables if table is not leader)
 
 
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """How far polling has come, as of the last commit."""
+
+    time: float  # ledger time
+    wall: float  # our wall clock then
+    tail: Tail
+
+
 def _first(connection: sa.Connection) -> None:
     _tables.create_all(connection)
-
-
-def _recent(connection: sa.Connection) -> None:
-    recent.create(connection, checkfirst=True)
-
-
-def _proof(connection: sa.Connection) -> None:
-    moving.create(connection, checkfirst=True)
-    had = {column["name"] for column in sa.inspect(connection).get_columns(settled.name)}
-    for column in (settled.c.looks, settled.c.done, settled.c.moved):
-        if column.name not in had:
-            definition = sa.schema.CreateColumn(column).compile(dialect=connection.dialect)
-            connection.execute(sa.text(f"ALTER TABLE {settled.name} ADD COLUMN {definition}"))
-
-
-def _leader(connection: sa.Connection) -> None:
-    leader.create(connection, checkfirst=True)
     if connection.scalar(sa.select(leader.c.number)) is None:
         connection.execute(sa.insert(leader).values(number=1, term=0, holder="", until=0.0))
 
 
 # A ledger of version n has had the first n applied. Append; never change one that was released.
-MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (_first, _recent, _proof, _leader)
+MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (_first,)
 
 # What a process that migrates holds until its transaction ends, so that two that start together on an empty
 # database do not collide: an advisory lock with a number that nobody else has.
@@ -200,6 +193,8 @@ def row_of(series: Series, sample: Sample) -> dict[str, Any]:
         **name_of(series),
         "value": sample.value,
         "born": sample.born,
+        "held_until": sample.held_until,
+        "held_at": sample.held_at,
         "exemplar": encode(sample.exemplar) if sample.exemplar else None,
     }
 
@@ -213,17 +208,31 @@ def series_of(row: sa.Row[Any]) -> Series:
 def sample_of(row: sa.Row[Any]) -> Sample:
     """The sample of a row of `counters`."""
     exemplar = msgspec.json.decode(row.exemplar, type=Exemplar) if row.exemplar else None
-    return Sample(value=row.value, born=row.born, exemplar=exemplar)
+    return Sample(
+        value=row.value,
+        born=row.born,
+        exemplar=exemplar,
+        held_until=row.held_until,
+        held_at=row.held_at,
+    )
 
 
 def lay_out(
-    connection: sa.Connection, *, record_labels: tuple[str, ...], buckets: Mapping[str, tuple[float, ...]]
+    connection: sa.Connection,
+    *,
+    record_labels: tuple[str, ...],
+    buckets: Mapping[str, tuple[float, ...]],
+    held_until: float,
 ) -> list[str]:
-    """Rule 8: give the counters the layout of the settings; what was done, in words for the log."""
+    """Rule 8: give the counters the layout of the settings; what was done, in words for the log.
+
+    Counters with new labels are new series: they are shown at what was carried over until `held_until` (ledger
+    time), so that Prometheus sees what they count next as an increase.
+    """
     notes = []
     had_labels = get(connection, "record_labels", tuple[str, ...])
     if had_labels is not None and had_labels != record_labels:
-        _relabel(connection, record_labels)
+        _relabel(connection, record_labels, held_until)
         notes.append(
             f"record labels changed from {', '.join(had_labels) or 'none'} to "
             f"{', '.join(record_labels) or 'none'}: counters were carried over"
@@ -238,7 +247,7 @@ def lay_out(
     return notes
 
 
-def _relabel(connection: sa.Connection, record_labels: tuple[str, ...]) -> None:
+def _relabel(connection: sa.Connection, record_labels: tuple[str, ...], held_until: float) -> None:
     """Sum removed labels away, give added ones the value `unknown`."""
     merged: dict[Series, Sample] = {}
     of_family = counters.c.family == FINISHED
@@ -250,15 +259,25 @@ def _relabel(connection: sa.Connection, record_labels: tuple[str, ...]) -> None:
             before = merged[series]
             sample = Sample(value=before.value + sample.value, born=min(before.born, sample.born))
         merged[series] = sample
+    held = {
+        series: Sample(
+            value=sample.value,
+            born=sample.born,
+            exemplar=sample.exemplar,
+            held_until=held_until,
+            held_at=sample.value,
+        )
+        for series, sample in merged.items()
+    }
     connection.execute(sa.delete(counters).where(of_family))
-    bulk.insert(connection, counters, [row_of(*item) for item in merged.items()])
+    bulk.insert(connection, counters, [row_of(*item) for item in held.items()])
 
 
-def bear(connection: sa.Connection, initial: Iterable[Series], now: float) -> None:
+def bear(connection: sa.Connection, initial: Iterable[Series], *, born: float, held_until: float) -> None:
     """Make the series that exist from the start, at 0, where they are not there yet.
 
     What is there is not asked for: who is paused while it reads much holds its locks as long.
     """
-    zero = Sample(value=0.0, born=now)
+    zero = Sample(value=0.0, born=born, held_until=held_until)
     rows = [row_of(series, zero) for series in initial]
     bulk.insert(connection, counters, rows, "ON CONFLICT DO NOTHING")

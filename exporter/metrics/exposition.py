@@ -3,18 +3,17 @@
 A poll touches few of the series: what it left as it was is not rendered again (`rendering.py`), and the
 bodies that were asked for since the last change are kept.
 
-Zero first (rule 9 of counting): a label set is shown at 0 until `zero_hold` seconds after its birth, by the
-clock of the scrape; once its value was shown it is never taken back, though the clock may be.
+Zero first (rule 9 of counting): a sample that is held is shown at `held_at`, 0 for one that is born, until a
+snapshot carries a ledger time of `held_until` or later. That time is durable: no restart takes a value back.
 
 `publish` and `scrape` belong to one thread (the event loop); neither waits for anything.
 """
 
 import zlib
-from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, compress, count
-from operator import attrgetter, is_not
+from operator import is_not
 
 from exporter.metrics.families import MetricsConfig, MetricType, families
 from exporter.metrics.negotiation import Format, accepts_gzip, choose_format
@@ -38,14 +37,12 @@ class Scrape:
 class Exposition:
     """Shows the last published snapshot to whoever scrapes; scraping changes nothing that others see."""
 
-    def __init__(self, *, zero_hold: float, config: MetricsConfig | None = None) -> None:
-        """`zero_hold` is in seconds; 0 shows a newborn series at its value at once."""
-        self._zero_hold = zero_hold
+    def __init__(self, *, config: MetricsConfig | None = None) -> None:
         self._sections = [Section(family) for family in families(config or MetricsConfig())]
         gauges = [section.family.type is MetricType.GAUGE for section in self._sections]
         self._gauges = _Source(compress(self._sections, gauges))
         self._counters = _Source(compress(self._sections, (not gauge for gauge in gauges)))
-        self._held: list[Group] = []  # in the order of their births
+        self._held: list[Group] = []
         self._bodies: dict[tuple[bool, bool], bytes] = {}
         self.renders = 0  # bodies put together so far
 
@@ -58,28 +55,21 @@ class Exposition:
         gauges = {series: Sample(value=value, born=0.0) for series, value in snapshot.gauges.items()}
         changed = self._counters.update(snapshot.counters)
         changed |= self._gauges.update(gauges)
-        if newborn := self._counters.newborn():
-            self._held = sorted((*self._held, *newborn), key=attrgetter("born"))
-        if changed:
+        self._held += self._counters.newborn()
+        if self._release(snapshot.time) or changed:
             self._bodies.clear()
 
-    def scrape(self, *, accept: str, accept_encoding: str, now: float) -> Scrape:
-        """Answer a request with these headers ("" where missing) at `now` (POSIX seconds)."""
-        if self._release(now):
-            self._bodies.clear()
+    def scrape(self, *, accept: str, accept_encoding: str) -> Scrape:
+        """Answer a request with these headers ("" where missing)."""
         chosen = choose_format(accept)
         gzip = accepts_gzip(accept_encoding)
         body = self._body(openmetrics=chosen is not Format.TEXT, gzip=gzip)
         return Scrape(body=body, content_type=chosen.value, content_encoding="gzip" if gzip else None)
 
-    def _release(self, now: float) -> bool:
-        """Show the groups whose hold is over, and those born so far ahead that the clock must have jumped."""
-        if not self._held:
-            return False
-        first = bisect_right(self._held, now, key=lambda group: group.born + self._zero_hold)
-        last = max(first, bisect_left(self._held, now, key=lambda group: group.born - self._zero_hold))
-        released = self._held[:first] + self._held[last:]
-        self._held = self._held[first:last]
+    def _release(self, time: float) -> bool:
+        """Show the groups whose hold is over at this ledger time."""
+        released = [group for group in self._held if group.held_until <= time]
+        self._held = [group for group in self._held if group.held_until > time]
         for group in released:
             group.release()
         return bool(released)

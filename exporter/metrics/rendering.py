@@ -31,13 +31,23 @@ Labels = tuple[tuple[str, str], ...]  # (name, value), in the order of the names
 class Group:
     """One label set of a family: its samples, and the lines that show them."""
 
-    __slots__ = ("_block", "_lines", "_parts", "_prefixes", "born", "family", "held", "labels", "samples")
+    __slots__ = (
+        "_block",
+        "_lines",
+        "_parts",
+        "_prefixes",
+        "family",
+        "held",
+        "held_until",
+        "labels",
+        "samples",
+    )
 
     def __init__(self, family: Family, labels: Labels) -> None:
         self.family = family
         self.labels = labels
         self.samples: list[Sample] = []
-        self.born = 0.0  # the first of its births: from then on all of its lines are shown
+        self.held_until = 0.0  # ledger time; its lines are released together
         self.held = family.type is not MetricType.GAUGE
         self._parts: list[str] = []
         self._block: Block | None = None
@@ -61,9 +71,9 @@ class Group:
         self.touch()
 
     def hold(self) -> bool:
-        """Note the birth, once the first samples are there; tell whether the group is held at 0."""
-        self.born = min(sample.born for sample in self.samples)
-        self.held = self.held and self.born > 0
+        """Note until when the group is held, once the first samples are there; whether it is held at all."""
+        self.held_until = min(sample.held_until for sample in self.samples)
+        self.held = self.held and self.held_until > 0
         return self.held
 
     def release(self) -> None:
@@ -96,8 +106,10 @@ class Group:
 
     def _exposed(self) -> tuple[Sequence[float], Mapping[int, Exemplar]]:
         """Give a value for each prefix, and the exemplars by the number of their prefix."""
-        if self.held:
+        if self.held and self.family.type is MetricType.HISTOGRAM:
             return [0.0] * len(self._prefixes), {}
+        if self.held:
+            return [sum([sample.held_at for sample in self.samples])], {}
         if self.family.type is MetricType.HISTOGRAM:
             return self._histogram()
         exemplar = self.samples[0].exemplar

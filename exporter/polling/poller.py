@@ -8,7 +8,7 @@ memory knows of the tail moves on only after the commit did.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
 import structlog
@@ -22,16 +22,14 @@ from exporter.jobapi.protocol import Platform
 from exporter.ledger.errors import LedgerError, LostLeadershipError
 from exporter.ledger.ledger import Ledger
 from exporter.metrics.families import ProcessMetrics
-from exporter.model import LeaderStatus, Page, Series, Snapshot
+from exporter.model import Page, Snapshot
 from exporter.polling.fetch import Gathered, Gatherer
+from exporter.polling.status import Status
 from exporter.tracking.decision import Changes, PageRead, begin, decide
-from exporter.tracking.gauges import pending_results, platform_gauges
 from exporter.tracking.tracker import Clock, Outcome, Rules, Tracked, due
 
 ROUND = 400  # look-ups a round: a second or two between commits, and little to ask again after a crash
-MAX_BACKOFF = 60.0  # seconds between polls while the platform is down
 PRUNE_INTERVAL = 3600.0  # seconds between two prunings of the ledger
-PUBLISH_SHARE = 0.1  # of the time of a poll: gauges are a walk over all open records
 MUCH = 2 * MAX_PAGE_SIZE  # records missing at once that no ordinary poll brings: catching up
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -66,23 +64,25 @@ class Poller:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._api, self._ledger, self._config = api, ledger, config
-        self._process, self._show = process, publish
         self._wall, self._monotonic, self._sleep = wall, monotonic, sleep
         self._gatherer = Gatherer(api, duty=config.duty, clock=self._clock, monotonic=monotonic)
+        self._status = Status(
+            ledger=ledger,
+            process=process,
+            rules=config.rules,
+            clock=self._clock,
+            skew=self._skew,
+            publish=publish,
+            monotonic=monotonic,
+        )
+        self._writing = asyncio.Lock()  # commits, loads and releases replace the ledger's memory
         self._tail: Tail = ledger.state.tail
-        self._not_before = 0.0  # backing off until then; monotonic
         self._prune_due = 0.0  # monotonic
-        self._publish_due = 0.0  # when a round may be shown; monotonic
-        self._failures = 0  # polls in a row
         self._loads = ledger.loads  # of the memory that `_tail` goes on from
         self._term = ledger.term  # in which polls were made last
-        self._caught_up = False
-        self._reached = False
         self._stopping = False
         self._idle = asyncio.Event()
         self._idle.set()
-        self._version = 0
-        self.last_error: str | None = "the first poll has not ended yet"  # None: the last one was good
 
     async def poll(self) -> None:
         """Poll, where it is this replica's turn, and on while more is due than an interval holds.
@@ -93,9 +93,10 @@ class Poller:
             return
         self._idle.clear()
         if self._term != self._ledger.term:  # what failed in an earlier one is no reason to wait in this
-            self._term, self._failures, self._not_before = self._ledger.term, 0, 0.0
+            self._term = self._ledger.term
+            self._status.forget_failures()
         try:
-            while self._monotonic() >= self._not_before and self._ledger.leads and await self._polled():
+            while not self._status.backs_off and self._ledger.leads and await self._polled():
                 pass
         except asyncio.CancelledError:
             if not self._stopping and not self._ledger.follows:
@@ -119,8 +120,18 @@ class Poller:
         except Exception as caught:
             error = caught
             log.error("poll failed by a fault of the exporter", exc_info=True)
-        self._finished(error, began)
-        await self._tell(error)
+        try:
+            self._status.poll_ended(error, began=began)
+            self.publish()
+            await self._status.tell(self._tail)
+        except LedgerError as caught:
+            if not isinstance(error, LedgerError):  # else it has been said
+                log.warning("the other replicas were not told of a poll", error=str(caught))
+        except Exception as caught:
+            log.error("a poll could not be shown, by a fault of the exporter", exc_info=True)
+            why = f"what the last poll found could not be shown: {type(caught).__name__}"
+            self._status.back_off(why, caught, since=began)
+            return False
         return more
 
     @property
@@ -149,12 +160,12 @@ class Poller:
             return False
         await self._probe()
         while not self._stopping and await self._round(began):
-            if self._monotonic() >= self._publish_due:
+            if self._status.publish_is_due:
                 self.publish()
             if self._monotonic() >= began + self._config.rules.interval:
                 break
         # What the duty leaves for the next poll is no downtime.
-        self._caught_up = self._caught_up or not tails.backlog(self._tail, self._wall())
+        self._status.caught_up |= not tails.backlog(self._tail, self._ledger.time())
         await self._prune()
         return not self._stopping and bool(self._due(limit=1))
 
@@ -176,7 +187,7 @@ class Poller:
     async def _probe(self) -> None:
         """Ask how many records there are."""
         page, cost = await self._gatherer.waited(self._api.page(PROBE.number, PROBE.size))
-        self._reached = True
+        self._status.reached = True
         # The first record is always the same one: its lightness says nothing of those on the tail.
         tail = self._tail if self._tail.widest else tails.weighed(self._tail, len(page.items), cost.size)
         if self._ledger.state.counting_start is None:
@@ -186,13 +197,14 @@ class Poller:
             self._tail = tails.probed(
                 tail, page, now=clock.now, platform_now=clock.platform, recheck_interval=recheck
             )
-        if tails.backlog(self._tail, self._wall()) > MUCH:
-            self._caught_up = False
+        if tails.backlog(self._tail, self._ledger.time()) > MUCH:
+            self._status.caught_up = False
 
     async def _remember(self) -> None:
         """Go on from what the ledger holds, where memory may not: a commit failed, another replica led."""
         if self._ledger.doubtful:
-            await asyncio.to_thread(self._ledger.refresh)
+            async with self._writing:
+                await asyncio.to_thread(self._ledger.refresh)
         if self._loads != self._ledger.loads:
             self._loads, self._tail = self._ledger.loads, self._ledger.state.tail
 
@@ -212,7 +224,7 @@ class Poller:
 
     async def _round(self, began: float) -> bool:
         """One round; False when there is nothing to do until the next poll."""
-        request = tails.next_page(self._tail, now=self._wall(), limit=self._config.page_size)
+        request = tails.next_page(self._tail, now=self._ledger.time(), limit=self._config.page_size)
         lookups = self._due(limit=ROUND)
         wait = self._gatherer.page_due - self._monotonic()
         if request is not None and wait > 0:
@@ -239,7 +251,7 @@ class Poller:
 
     def _due(self, *, limit: int) -> list[Tracked]:
         followed = self._ledger.state.followed.values()
-        return due(followed, now=self._wall(), rules=self._config.rules, limit=limit)
+        return due(followed, now=self._ledger.time(), rules=self._config.rules, limit=limit)
 
     def _decided(self, gathered: Gathered) -> Changes:
         """What the round means."""
@@ -262,7 +274,8 @@ class Poller:
 
     async def _commit(self, changes: Changes) -> None:
         """Commit in a thread, to its end even while the program is being stopped; then move on."""
-        await asyncio.shield(asyncio.to_thread(self._ledger.commit, changes, now=self._wall()))
+        async with self._writing:
+            await asyncio.shield(asyncio.to_thread(self._ledger.commit, changes, now=self._wall()))
         self._tail = changes.tail
         if changes.order is not None:
             log.info("order of pages found", order=str(changes.order))
@@ -286,77 +299,36 @@ class Poller:
             return
         self._prune_due = self._monotonic() + PRUNE_INTERVAL
         clock = self._clock()  # whichever is ahead may be wrong: what is kept too long does no harm
-        before = min(clock.now, clock.platform) - self._config.retention
-        gone = await asyncio.to_thread(self._ledger.prune, before=before)
+        before = min(clock.wall, clock.platform) - self._config.retention
+        async with self._writing:
+            gone = await asyncio.to_thread(self._ledger.prune, before=before)
         if gone:
             log.info("ledger pruned", records=gone)
 
     def _clock(self) -> Clock:
-        return Clock(now=self._wall(), skew=self._api.clock_skew or 0.0)
+        wall, platform = self._wall(), self._api.platform_now()
+        return Clock(now=self._ledger.time(), wall=wall, platform=wall if platform is None else platform)
 
-    def _finished(self, error: Exception | None, began: float) -> None:
-        """Count the poll, decide when the next one may be, publish."""
-        now = self._monotonic()
-        self._reached = not isinstance(error, ApiError) and self._reached
-        self._process.poll_finished(ok=error is None, up=self._reached, seconds=now - began, now=self._wall())
-        if error is None:
-            if self._failures:
-                log.info("polls are good again", failed=self._failures)
-            self._failures, self._not_before, self.last_error = 0, 0.0, None
-        else:
-            self._failures += 1
-            pause = max(min(MAX_BACKOFF, 2.0**self._failures), getattr(error, "retry_after", None) or 0.0)
-            # A little earlier: the poll that the timer starts just then is not to be missed.
-            self._not_before = began + pause - self._config.rules.interval / 4
-            # Everyone who may ask for readiness sees it: what an exception of ours quotes is for the log.
-            ours = isinstance(error, ApiError | LedgerError)
-            self.last_error = (ours and str(error)) or type(error).__name__
-        self.publish()
+    def _skew(self) -> float | None:
+        return self._api.clock_skew
 
     def publish(self) -> None:
-        """Show how things stand now: as this replica sees them, or as the one says that polls."""
-        began = self._monotonic()
-        platform = self._heard() if self._ledger.follows else self._seen()
-        self._version += 1
-        counters = {**self._process.counters(), **self._ledger.state.counters}
-        gauges = {**self._process.gauges(), **platform}
-        self._show(Snapshot(counters=counters, gauges=gauges, version=self._version))
-        self._publish_due = self._monotonic() + (self._monotonic() - began) / PUBLISH_SHARE
+        """Show how things stand now."""
+        self._status.publish(self._tail)
 
-    def _seen(self) -> Mapping[Series, float]:
-        """The platform's gauges, and those of the process that depend on the ledger."""
-        state, clock = self._ledger.state, self._clock()
-        self._process.state(
-            pending_results=pending_results(state),
-            catching_up=not self._caught_up,
-            ledger_records=state.records,
-            leader=self._ledger.leads,
-        )
-        if not self._reached:
-            return {}
-        skew, rules = self._api.clock_skew, self._config.rules
-        return platform_gauges(state, self._tail, clock=clock, skew=skew, rules=rules)
-
-    def _heard(self) -> Mapping[Series, float]:
-        """The same, as the replica that polls has told it; and where to go on if that one ends."""
-        leader_status = self._ledger.leader_status
-        if leader_status is None:
-            self.last_error = "no replica has ended a poll yet"
-            return self._process.follow({})
-        said = dict(leader_status.gauges)
-        self.last_error = leader_status.error
-        self._caught_up = not said.get(Series("job_exporter_catching_up"))
-        return self._process.follow(said)
-
-    async def _tell(self, failed: Exception | None) -> None:
-        """Tell the other replicas how the poll ended."""
-        if not self._ledger.shared or not self._ledger.leads:
+    async def release(self) -> None:
+        """Show held samples whose time has come, where no poll does it."""
+        if self._stopping or not self._ledger.leads:
             return
-        platform = self._seen()
-        gauges = {**self._process.said(), **platform}
-        leader_status = LeaderStatus(gauges=tuple(gauges.items()), error=self.last_error)
         try:
-            await asyncio.shield(asyncio.to_thread(self._ledger.tell, leader_status))
-        except LedgerError as error:
-            if not isinstance(failed, LedgerError):  # else it has been said
-                log.warning("the other replicas were not told of a poll", error=str(error))
+            async with self._writing:
+                released = await asyncio.shield(asyncio.to_thread(self._ledger.release, now=self._wall()))
+        except LedgerError:
+            return  # the next poll tells of it
+        if released:
+            self.publish()
+
+    @property
+    def last_error(self) -> str | None:
+        """Why what is shown may not be how things are; None: the last poll was good."""
+        return self._status.last_error

@@ -22,3 +22,5 @@ class State:
     recent: Recent = field(default_factory=dict)  # what ended in the last hours
     numbers: Mapping[Series, int] = field(default_factory=dict)  # of series, in `settled.moved`
     records: int = 0  # rows of `settled`
+    time: float = 0.0  # ledger time of the last commit
+    holds: tuple[float, ...] = ()  # ledger times after that at which held samples are to be shown, ascending

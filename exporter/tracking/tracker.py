@@ -80,15 +80,11 @@ class Rules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clock:
-    """Two clocks at one moment, POSIX seconds: ours, and the platform's."""
+    """One moment by three clocks, in seconds. What waits, waits by ledger time; the others date things."""
 
-    now: float
-    skew: float = 0.0  # platform's minus ours
-
-    @property
-    def platform(self) -> float:
-        """What the platform's clock shows."""
-        return self.now + self.skew
+    now: float  # ledger time: runs while the ledger is polled, and never jumps
+    wall: float  # our clock, POSIX
+    platform: float  # the platform's clock, POSIX: its times are compared with it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -315,7 +311,7 @@ def _done(
     if not settled:
         return replace(tracked, due=clock.now + wait)
     counting = Counting(
-        now=clock.now,
+        now=clock.wall,
         platform_now=clock.platform,
         record_labels=rules.record_labels,
         buckets=rules.buckets,

@@ -51,9 +51,13 @@ class Crash(BaseException):
 
 @dataclass
 class Clock:
-    """Time that only tests move."""
+    """Time that only tests move: monotonic, and a wall clock that may be set to another time."""
 
     now: float = 1_800_000_000.0
+    set_ahead: float = 0.0  # seconds by which our wall clock was set ahead
+
+    def wall(self) -> float:
+        return self.now + self.set_ahead
 
     def __call__(self) -> float:
         return self.now
@@ -75,6 +79,9 @@ class WorldApi:
     asked: Counter[str] = field(default_factory=Counter)
     page_records: int = 0
     left: int = 0  # requests until a poll is taken for endless
+
+    def platform_now(self) -> float | None:
+        return None if self.clock is None or self.clock_skew is None else self.clock.now + self.clock_skew
 
     def _answer(self, endpoint: str, **query: str) -> tuple[bytes, int]:
         self.asked[endpoint] += 1
@@ -149,11 +156,11 @@ class CrashingLedger(Ledger):
         return state
 
     def _count(
-        self, connection: sa.Connection, increments: Iterable[Increment], now: float
+        self, connection: sa.Connection, increments: Iterable[Increment], newborn: Sample
     ) -> Mapping[Series, Sample]:
         if self.blow is Blow.DURING and self.blow_in < 0:
             raise Crash
-        return super()._count(connection, increments, now)
+        return super()._count(connection, increments, newborn)
 
 
 class Daemon:
@@ -169,13 +176,15 @@ class Daemon:
         *,
         config: PollConfig | None = None,
         label_limit: int = 500,
+        zero_hold: float = 0.0,
         url: str | None = None,
         platform: str = PLATFORM,
     ) -> None:
         self.api, self.clock, self.platform = api, clock, platform
+        api.clock = clock
         self.config = config or PollConfig(rules=RULES)
         self.url = url or f"sqlite:///{folder / 'ledger.db'}"
-        self.layout: Layout = layout(METRICS, label_limit=label_limit)
+        self.layout: Layout = layout(METRICS, label_limit=label_limit, zero_hold=zero_hold)
         self.snapshot = Snapshot()
         self._loop = asyncio.new_event_loop()
         self.start()
@@ -190,7 +199,7 @@ class Daemon:
             config=self.config,
             process=self.process,
             publish=self._take,
-            wall=self.clock,
+            wall=self.clock.wall,
             monotonic=self.clock,
             sleep=self.clock.sleep,
         )
@@ -198,7 +207,12 @@ class Daemon:
     def opened(self) -> CrashingLedger:
         """Open the ledger; a lease outlasts any test: what ends one says so."""
         return CrashingLedger(
-            self.url, platform=self.platform, now=self.clock(), layout=self.layout, lease=3600.0
+            self.url,
+            platform=self.platform,
+            now=self.clock.wall(),
+            layout=self.layout,
+            lease=3600.0,
+            monotonic=self.clock,
         )
 
     def _take(self, snapshot: Snapshot) -> None:

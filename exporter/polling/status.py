@@ -1,0 +1,136 @@
+"""How polling goes, and what is shown of it: backing off, readiness, the snapshot behind all scrapes."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+
+import structlog
+
+from exporter.discovery.tail import Tail
+from exporter.jobapi.errors import ApiError
+from exporter.ledger.errors import LedgerError
+from exporter.ledger.ledger import Ledger
+from exporter.metrics.families import ProcessMetrics
+from exporter.model import LeaderStatus, Series, Snapshot, backoff
+from exporter.tracking.gauges import pending_results, platform_gauges
+from exporter.tracking.tracker import Clock, Rules
+
+FIRST_BACKOFF = 2.0  # seconds after the first failed poll
+MAX_BACKOFF = 60.0  # seconds between polls while the platform is down
+PUBLISH_SHARE = 0.1  # of the time of a poll: gauges are a walk over all open records
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+class Status:
+    """What is known of the polls of one process, published as snapshots."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        process: ProcessMetrics,
+        rules: Rules,
+        clock: Callable[[], Clock],
+        skew: Callable[[], float | None],
+        publish: Callable[[Snapshot], None],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`skew`: the platform's clock minus ours; None: not known."""
+        self._ledger, self._process, self._rules = ledger, process, rules
+        self._clock, self._skew, self._show, self._monotonic = clock, skew, publish, monotonic
+        self._failures = 0  # polls in a row
+        self._not_before = 0.0  # backing off until then; monotonic
+        self._publish_due = 0.0  # when a round may be shown; monotonic
+        self._version = 0
+        self.caught_up = False
+        self.reached = False  # the last poll reached the platform and understood it
+        self.last_error: str | None = "the first poll has not ended yet"  # None: the last one was good
+
+    @property
+    def backs_off(self) -> bool:
+        """Whether the next poll must wait, because the last ones failed."""
+        return self._monotonic() < self._not_before
+
+    def forget_failures(self) -> None:
+        """Poll at once: what failed was another replica's, or under another lead."""
+        self._failures, self._not_before = 0, 0.0
+
+    def poll_ended(self, error: Exception | None, *, began: float) -> None:
+        """Count the poll that began at `began` (monotonic), and decide when the next one may be."""
+        self.reached = not isinstance(error, ApiError) and self.reached
+        self._process.poll_finished(
+            ok=error is None, up=self.reached, seconds=self._monotonic() - began, now=self._clock().wall
+        )
+        if error is None:
+            if self._failures:
+                log.info("polls are good again", failed=self._failures)
+            self.forget_failures()
+            self.last_error = None
+            return
+        # Everyone who may ask for readiness sees it: what an exception of ours quotes is for the log.
+        ours = isinstance(error, ApiError | LedgerError)
+        self.back_off((ours and str(error)) or type(error).__name__, error, since=began)
+
+    def back_off(self, why: str, error: Exception, *, since: float) -> None:
+        """Not be ready, and wait longer after each failure; `since` is monotonic."""
+        self.last_error = why
+        self._failures += 1
+        asked = getattr(error, "retry_after", None) or 0.0
+        pause = max(backoff(self._failures, first=FIRST_BACKOFF, longest=MAX_BACKOFF), asked)
+        # A little earlier: the poll that the timer starts just then is not to be missed.
+        self._not_before = since + pause - self._rules.interval / 4
+
+    @property
+    def publish_is_due(self) -> bool:
+        """Whether a round may be shown before its poll ends."""
+        return self._monotonic() >= self._publish_due
+
+    def publish(self, tail: Tail) -> None:
+        """Show how things stand now: as this replica sees them, or as the one says that polls."""
+        began = self._monotonic()
+        platform = self._heard() if self._ledger.follows else self._seen(tail)
+        self._version += 1
+        state = self._ledger.state
+        self._show(
+            Snapshot(
+                counters={**self._process.counters(), **state.counters},
+                gauges={**self._process.gauges(), **platform},
+                version=self._version,
+                time=state.time,
+            )
+        )
+        self._publish_due = self._monotonic() + (self._monotonic() - began) / PUBLISH_SHARE
+
+    async def tell(self, tail: Tail) -> None:
+        """Tell the other replicas how the poll ended. Raises LedgerError."""
+        if not self._ledger.shared or not self._ledger.leads:
+            return
+        platform = self._seen(tail)
+        gauges = {**self._process.said(), **platform}
+        said = LeaderStatus(gauges=tuple(gauges.items()), error=self.last_error)
+        await asyncio.shield(asyncio.to_thread(self._ledger.tell, said))
+
+    def _seen(self, tail: Tail) -> Mapping[Series, float]:
+        """The platform's gauges; those of the process that depend on the ledger are set."""
+        state = self._ledger.state
+        self._process.state(
+            pending_results=pending_results(state),
+            catching_up=not self.caught_up,
+            ledger_records=state.records,
+            leader=self._ledger.leads,
+        )
+        if not self.reached:
+            return {}
+        return platform_gauges(state, tail, clock=self._clock(), skew=self._skew(), rules=self._rules)
+
+    def _heard(self) -> Mapping[Series, float]:
+        """The same, as the replica that polls has told it; and where to go on if that one ends."""
+        said = self._ledger.leader_status
+        if said is None:
+            self.last_error = "no replica has ended a poll yet"
+            return self._process.follow({})
+        gauges = dict(said.gauges)
+        self.last_error = said.error
+        self.caught_up = not gauges.get(Series("job_exporter_catching_up"))
+        return self._process.follow(gauges)
