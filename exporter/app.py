@@ -281,7 +281,7 @@ def site_of(settings: Settings, base_url: str) -> Site:
     )
 
 
-def layout(metrics: MetricsConfig, *, label_limit: int, zero_hold: float) -> Layout:
+def layout(metrics: MetricsConfig, *, label_limit: int, zero_hold: float = 0.0) -> Layout:
     """Which series the ledger holds."""
     return Layout(
         initial=initial_series(metrics),

@@ -178,7 +178,7 @@ class Reader:
     async def _results(self, record: Record, moment: float) -> Results | None:
         """The host rows; those of a record that has just ended may be away for a moment."""
         results = await self._tried(lambda: self._api.results(record.id))
-        fresh = self._wall() + (self._api.clock_skew or 0.0) - moment < FRESH
+        fresh = (self._api.platform_now() or self._wall()) - moment < FRESH
         if results is None or not fresh or is_complete(record, results):
             return results
         await self._sleep(BLINK)

@@ -12,11 +12,6 @@ UNREAD = ("decode", "api", "too_large")  # reasons that may be one record's faul
 class Platform(Protocol):
     """What a poll asks of the job API; all may raise ApiError."""
 
-    @property
-    def clock_skew(self) -> float | None:
-        """Platform's clock minus ours in seconds; None: not known yet."""
-        ...
-
     def platform_now(self) -> float | None:
         """Platform's clock, POSIX seconds, whatever happens to ours; None: not known yet."""
         ...

@@ -1,6 +1,6 @@
 """Ledger time: the seconds in which a ledger was polled. Everything that waits, waits by it.
 
-It runs by the monotonic clock, so that no jump of a wall clock matters. Each commit carries it into the ledger,
+It runs by the monotonic clock: no jump of a wall clock matters. Each commit carries it into the ledger,
 and the next process goes on from there: a downtime does not count, and what waited goes on waiting.
 """
 

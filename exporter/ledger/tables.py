@@ -226,8 +226,8 @@ def lay_out(
 ) -> list[str]:
     """Rule 8: give the counters the layout of the settings; what was done, in words for the log.
 
-    Counters with new labels are new series: they are shown at what was carried over until `held_until` (ledger
-    time), so that Prometheus sees what they count next as an increase.
+    Counters with new labels are new series. Until `held_until` (ledger time) they are shown at what was
+    carried over, so that Prometheus sees what they count next as an increase.
     """
     notes = []
     had_labels = get(connection, "record_labels", tuple[str, ...])

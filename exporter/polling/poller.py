@@ -310,7 +310,9 @@ class Poller:
         return Clock(now=self._ledger.time(), wall=wall, platform=wall if platform is None else platform)
 
     def _skew(self) -> float | None:
-        return self._api.clock_skew
+        """Platform's clock minus ours; None: not known yet."""
+        platform = self._api.platform_now()
+        return None if platform is None else platform - self._wall()
 
     def publish(self) -> None:
         """Show how things stand now."""

@@ -10,14 +10,15 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from msgspec.structs import replace as change
 
 from exporter.audit.auditor import LISTED, AuditError, Auditor, Tally
 from exporter.audit.report import window_json
 from exporter.audit.verdict import Kind
-from exporter.discovery.tail import Tail
 from exporter.jobapi.errors import ApiError, ConnectError, DeadlineError, HttpError, TooLargeError
 from exporter.ledger import tables
 from exporter.ledger.reader import Inspection
+from exporter.ledger.tables import Progress
 from exporter.model import Series
 from exporter.settings.time_range import Window
 from exporter.simulator.dialect import Dialect
@@ -330,9 +331,9 @@ def test_while_the_order_of_pages_is_not_known_all_are_read(tmp_path: Path) -> N
         ids = live(it, 30)
         forget(it, *ids)
         with it.daemon.ledger._database.writing() as connection:
-            tail = tables.get(connection, "tail", Tail)
-            assert tail is not None
-            tables.put(connection, "tail", replace(tail, order=None))
+            progress = tables.get(connection, "progress", Progress)
+            assert progress is not None
+            tables.put(connection, "progress", change(progress, tail=replace(progress.tail, order=None)))
         assert found(audit(it)).keys() == {*ids}
 
 

@@ -17,7 +17,11 @@ from exporter.tracking.known import Known, LedgerStatus
 from exporter.tracking.tracker import Clock, CountingStart, Rules, Stage, Tracked
 from tests.harness.core import NOW, done, row, rows
 
-TERMS = Terms(clock=Clock(now=NOW), rules=Rules(), counting_start=CountingStart(baseline_end=NOW, floor=NOW))
+TERMS = Terms(
+    clock=Clock(now=NOW, wall=NOW, platform=NOW),
+    rules=Rules(),
+    counting_start=CountingStart(baseline_end=NOW, floor=NOW),
+)
 HOSTS = rows(row("a"), row("b", HostStatus.FAIL))
 GONE = "8d7c4a56-ed9a-c2c6-9c44-9d1c60405eed"
 BUCKETS = Buckets(duration=(1.0, 60.0), hosts=(1.0, 10.0), lag=(5.0,))

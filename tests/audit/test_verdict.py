@@ -22,7 +22,14 @@ OLD: dict[str, Any] = {"start": NOW - 2_010, "end": NOW - 2_000}  # long enough 
 
 
 def terms(**changes: Any) -> Terms:
-    return Terms(**{"clock": Clock(now=NOW), "rules": Rules(), "counting_start": BEGAN, **changes})
+    return Terms(
+        **{
+            "clock": Clock(now=NOW, wall=NOW, platform=NOW),
+            "rules": Rules(),
+            "counting_start": BEGAN,
+            **changes,
+        }
+    )
 
 
 def moved(
@@ -310,7 +317,7 @@ def test_a_record_that_could_not_be_asked_for_is_a_finding() -> None:
 
 def test_the_clocks_of_both_sides_are_told_apart() -> None:
     """An end is compared with the platform's clock."""
-    ahead = terms(clock=Clock(now=NOW, skew=3_600.0))
+    ahead = terms(clock=Clock(now=NOW, wall=NOW, platform=NOW + (3_600.0)))
     assert judge(None, Seen(record=done(), results=GOOD), ahead).kind is Kind.MISSING
     seen = Seen(record=done(start=NOW + 3_590, end=NOW + 3_599), results=GOOD)
     assert judge(None, seen, ahead).kind is Kind.WAITING

@@ -41,10 +41,11 @@ RUN = 20.0  # seconds of each record
 class LongPlatform:
     """A month of records at even distances; none exists until it is asked for."""
 
-    clock_skew: float | None = 0.0
-
     def __init__(self, records: int) -> None:
         self._records = records
+
+    def platform_now(self) -> None:
+        """As `JobApi.platform_now`: not known."""
 
     async def page(self, number: int, size: int) -> tuple[Page, PageCost]:
         """As `JobApi.page`: host rows, so that each record is looked at."""

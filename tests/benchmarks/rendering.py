@@ -51,17 +51,17 @@ def client_registry(count: int) -> prometheus_client.CollectorRegistry:
 
 def measure() -> Section:
     """Render in turns."""
-    now = time.time()
+    time.time()
     series = [*initial_series(MetricsConfig()), *idc_series(SERIES)]
     samples = {one: Sample(value=7.0, born=0.0) for one in series}
     registry = client_registry(SERIES)
-    exposition = Exposition(zero_hold=60.0)
+    exposition = Exposition()
     exposition.publish(Snapshot(counters=samples))
     # Spread over all blocks: every so many-th series, and each time the next ones.
     batches = cycle([series[start :: len(series) // TOUCHED] for start in range(20)])
 
     def scrape(encoding: str = "") -> None:
-        exposition.scrape(accept="text/plain", accept_encoding=encoding, now=now)
+        exposition.scrape(accept="text/plain", accept_encoding=encoding)
 
     def poll() -> None:
         for one in next(batches):

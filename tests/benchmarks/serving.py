@@ -12,7 +12,6 @@ import asyncio
 import json
 import sys
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import repeat
 from urllib.parse import urlsplit
@@ -47,14 +46,12 @@ async def exporter(series: int, url: str) -> None:
         counting_start = CountingStart(baseline_end=0.0, floor=0.0)
         seed = Changes(tail=Tail(), counting_start=counting_start, increments=increments(series))
         ledger.commit(seed, now=1.0)
-        process, exposition = ProcessMetrics(version="0", python="3"), Exposition(zero_hold=60.0)
+        process, exposition = ProcessMetrics(version="0", python="3"), Exposition()
         api = JobApi(api_config(url), process)
         poller = Poller(api=api, ledger=ledger, config=CONFIG, process=process, publish=exposition.publish)
         web = Web(
             WebConfig(listen_addresses=("127.0.0.1:0",)),
-            scrape=lambda accept, encoding: exposition.scrape(
-                accept=accept, accept_encoding=encoding, now=time.time()
-            ),
+            scrape=lambda accept, encoding: exposition.scrape(accept=accept, accept_encoding=encoding),
             ready=lambda: None,
         )
         poller.publish()
@@ -71,9 +68,9 @@ async def exporter(series: int, url: str) -> None:
 
 async def control(series: int, url: str) -> None:
     """Serve a constant; fetch without a pause once the parent says so."""
-    exposition = Exposition(zero_hold=0.0)
+    exposition = Exposition()
     exposition.publish(Snapshot(counters={one: Sample(value=7.0, born=0.0) for one in idc_series(series)}))
-    body = exposition.scrape(accept="", accept_encoding="", now=time.time())
+    body = exposition.scrape(accept="", accept_encoding="")
     web = Web(WebConfig(listen_addresses=("127.0.0.1:0",)), scrape=lambda _, __: body, ready=lambda: None)
     await web.start()
     say(web.ports[0])

@@ -115,7 +115,7 @@ def settle(
     """Let an exporter without its web server count all that the platform has, from an empty ledger."""
 
     async def run() -> Run:
-        process, exposition = ProcessMetrics(version="0", python="3"), Exposition(zero_hold=60.0)
+        process, exposition = ProcessMetrics(version="0", python="3"), Exposition()
         noting = asked is not None
         api = (NotingApi if noting else JobApi)(api_config(url), process)
         if isinstance(api, NotingApi) and asked is not None:

@@ -73,7 +73,6 @@ class SimulatedPlatform:
     def __init__(self, world: World, dialect: Dialect, traffics: Sequence[Traffic], *, priced: bool) -> None:
         self.world, self.dialect, self.traffics, self.priced = world, dialect, traffics, priced
         self.clock = Clock()
-        self.clock_skew: float | None = 0.0
         self.asked = Asked()
         self.page_price: float | None = None  # seconds of any page; None: as the tariff says
         self.tail_pages = 0  # pages that are not the question for the total
@@ -94,6 +93,10 @@ class SimulatedPlatform:
         if self.priced:
             self.clock.now += seconds if endpoint == "page" else seconds / IN_FLIGHT
         return answer.body
+
+    def platform_now(self) -> float:
+        """As `JobApi.platform_now`."""
+        return self.clock.now
 
     async def page(self, number: int, size: int) -> tuple[Page, PageCost]:
         """As `JobApi.page`."""

@@ -17,7 +17,7 @@ from exporter.discovery.tail import IDLE_RECHECKS, PAGE_BYTES
 from exporter.ledger.errors import LedgerError
 from exporter.ledger.ledger import KEPT_SETTLED, Ledger
 from exporter.metrics.families import MetricsConfig
-from exporter.polling import poller
+from exporter.polling import poller, status
 from exporter.settings import Settings, SettingsError, catalog, load
 from exporter.tracking import tracker
 from exporter.web.config import parse
@@ -164,7 +164,7 @@ def _joined(text: str) -> str:
 
 def test_limits_that_are_told_in_words_are_those_of_the_code() -> None:
     """A minute between looks and between polls, an hour for results and re-checks, two seconds to stop."""
-    assert tracker.MAX_LOOKUP_INTERVAL == tracker.VANISHED_AFTER == poller.MAX_BACKOFF == MINUTE
+    assert tracker.MAX_LOOKUP_INTERVAL == tracker.VANISHED_AFTER == status.MAX_BACKOFF == MINUTE
     assert tracker.RESULTS_LIMIT == 60 * MINUTE
     assert Settings().poll.recheck_interval * IDLE_RECHECKS == 60 * MINUTE
     assert app.STOP_GRACE < 2.0

@@ -82,7 +82,7 @@ class Month:
         """Run an exporter of the platform at `url` to the end; its ledger lies in `folder`."""
         clock = Clock(SEAM - POLL)
         daemon = Daemon(WorldApi(self.world, clock=clock), folder, clock, platform=url)
-        exposition = Exposition(zero_hold=HOLD, config=METRICS)
+        exposition = Exposition(config=METRICS)
         now = SEAM
         while now <= END:
             self._begin_hours(now)
@@ -91,7 +91,7 @@ class Month:
             daemon.poll()
             exposition.publish(daemon.snapshot)
             if now == SEAM or now % SCRAPE == 0:
-                body = exposition.scrape(accept="", accept_encoding="", now=now).body
+                body = exposition.scrape(accept="", accept_encoding="").body
                 self.scrapes.take(body.decode(), now)
             now = (math.floor(now / POLL) + 1) * POLL
         daemon.close()

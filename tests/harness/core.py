@@ -22,7 +22,7 @@ from exporter.model import (
     ResultStatus,
     Series,
 )
-from exporter.polling.poller import PollConfig, Poller
+from exporter.polling.poller import PollConfig
 from exporter.simulator.dialect import Dialect
 from exporter.simulator.fleet import make_fleet
 from exporter.simulator.observed import ObservedDialect
@@ -138,26 +138,6 @@ class MoodyApi(WorldApi):
         return [asked.at for asked in self.requests if (asked.id, asked.endpoint) == (record_id, endpoint)]
 
 
-class TwoClocks(Daemon):
-    """A daemon whose wall clock can be set without its monotonic one noticing."""
-
-    ahead = 0.0  # seconds that the wall clock was set forward
-
-    def start(self) -> None:
-        """Begin as a new process does."""
-        super().start()
-        self.poller = Poller(
-            api=self.api,
-            ledger=self.ledger,
-            config=self.config,
-            process=self.process,
-            publish=self._take,
-            wall=lambda: self.clock() + self.ahead,
-            monotonic=self.clock,
-            sleep=self.clock.sleep,
-        )
-
-
 @dataclass
 class Life:
     """A world, and an exporter that polls it."""
@@ -165,7 +145,7 @@ class Life:
     world: World
     clock: Clock
     api: MoodyApi
-    daemon: TwoClocks
+    daemon: Daemon
 
     def add(self, hosts: int = 1, **spec: Any) -> str:
         """Begin a record now, on so many hosts; its id."""
@@ -226,7 +206,7 @@ def life(
     prepare(world)
     api = MoodyApi(world, dialect=dialect or ObservedDialect(), clock=clock)
     poll_config = PollConfig(**{"rules": RULES, **config})
-    exporter = TwoClocks(api, folder, clock, config=poll_config, **(daemon or {}))
+    exporter = Daemon(api, folder, clock, config=poll_config, **(daemon or {}))
     try:
         if polled:
             exporter.poll()

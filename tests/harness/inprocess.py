@@ -81,7 +81,7 @@ class WorldApi:
     left: int = 0  # requests until a poll is taken for endless
 
     def platform_now(self) -> float | None:
-        return None if self.clock is None or self.clock_skew is None else self.clock.now + self.clock_skew
+        return None if self.clock is None or self.clock_skew is None else self.clock.wall() + self.clock_skew
 
     def _answer(self, endpoint: str, **query: str) -> tuple[bytes, int]:
         self.asked[endpoint] += 1

@@ -15,38 +15,40 @@ BY_NAME = {family.name: family for family in FAMILIES}
 HOSTS = "job_host_results_total"
 DURATION = "job_record_duration_seconds"
 A_FAIL = HOSTS + '{idc="a",status="fail"}'
-HOLD = 60.0
 ODD = st.text(st.sampled_from('a"\\\n\r\0\ud800\ufffd é深{},=#\x85\u2028 '), max_size=5)
-LATE = 1e9  # long after every birth in these tests
 
 
-def show(exposition: Exposition, *, accept: str = "", encoding: str = "", now: float = LATE) -> str:
+def show(exposition: Exposition, *, accept: str = "", encoding: str = "") -> str:
     """Scrape, and undo the compression."""
-    scrape = exposition.scrape(accept=accept, accept_encoding=encoding, now=now)
+    scrape = exposition.scrape(accept=accept, accept_encoding=encoding)
     body = gzip.decompress(scrape.body) if scrape.content_encoding == "gzip" else scrape.body
     return body.decode()
 
 
-def shown(snapshot: Snapshot, *, accept: str = "", now: float = LATE) -> str:
+def shown(snapshot: Snapshot, *, accept: str = "") -> str:
     """Scrape an exposition that has seen nothing but `snapshot`."""
-    exposition = Exposition(zero_hold=HOLD)
+    exposition = Exposition()
     exposition.publish(snapshot)
-    return show(exposition, accept=accept, now=now)
+    return show(exposition, accept=accept)
 
 
 def host(idc: str, status: str = "fail") -> Series:
     return Series(HOSTS, (("idc", idc), ("status", status)))
 
 
-def counters(*series: Series, value: float = 1.0, born: float = 1.0) -> Snapshot:
-    return Snapshot(counters={one: Sample(value=value, born=born) for one in series})
+def counters(*series: Series, value: float = 1.0, held_until: float = 1.0) -> Snapshot:
+    sample = Sample(value=value, born=1.0, held_until=held_until)
+    return Snapshot(counters=dict.fromkeys(series, sample))
 
 
-def observed(born: float, **parts: float) -> dict[Series, Sample]:
-    exemplar = Exemplar(record_id="r1", value=4.0, timestamp=born)
+def observed(held_until: float, **parts: float) -> dict[Series, Sample]:
+    exemplar = Exemplar(record_id="r1", value=4.0, timestamp=1.0)
     return {
         Series(DURATION, (("result_status", "fail"),), part): Sample(
-            value=value, born=born, exemplar=exemplar if part != "sum" else None
+            value=value,
+            born=1.0,
+            exemplar=exemplar if part != "sum" else None,
+            held_until=held_until,
         )
         for part, value in parts.items()
     }

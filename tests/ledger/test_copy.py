@@ -92,10 +92,10 @@ def test_every_row_arrives_and_counting_goes_on(
     assert rows(target) == before == rows(source)
     with opened(source) as one, opened(target) as other:
         assert other.leads
-        assert other.state == one.state
+        assert replace(other.state, time=one.state.time) == one.state
         for ledger in (one, other):
             settle(ledger, "a", "new")
-        assert other.state == one.state
+        assert replace(other.state, time=one.state.time) == one.state
     assert rows(target)["job_exporter_settled"] == rows(source)["job_exporter_settled"]
 
 

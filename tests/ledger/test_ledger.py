@@ -11,6 +11,7 @@ import pytest
 from msgspec import structs
 
 from exporter.discovery.tail import Tail
+from exporter.ledger.clock import FIRST
 from exporter.ledger.errors import LedgerError
 from exporter.ledger.ledger import KEPT_SETTLED, Layout, Ledger
 from exporter.metrics.families import MetricsConfig, initial_series, siblings
@@ -29,7 +30,13 @@ FINISHED = series("job_records_finished_total", result_status="success", provide
 
 @contextmanager
 def opened(folder: Path, *, now: float = NOW, platform: str = PLATFORM, **layout: Any) -> Iterator[Ledger]:
-    ledger = Ledger(url(folder), platform=platform, now=now, layout=replace(LAYOUT, **layout))
+    ledger = Ledger(
+        url(folder),
+        platform=platform,
+        now=now,
+        layout=replace(LAYOUT, **layout),
+        monotonic=lambda: 0.0,
+    )
     try:
         yield ledger
     finally:
@@ -348,7 +355,7 @@ def test_what_a_record_moved_stands_beside_its_id(tmp_path: Path) -> None:
 
     def hosts(idc: str) -> Settlement:
         one = Increment(series=series("job_host_results_total", idc=idc, status="fail"), value=3.0)
-        return settlement(idc, increments=(Increment(series=FINISHED), one), lookups=4, done=NOW - 1)
+        return settlement(idc, increments=(Increment(series=FINISHED), one), lookups=4, done=FIRST - 1)
 
     for idcs in (("a", "b"), ("c", "a2")):
         with opened(tmp_path, label_limit=1) as ledger:

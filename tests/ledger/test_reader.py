@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from exporter.discovery.tail import Tail
+from exporter.ledger.clock import FIRST
 from exporter.ledger.errors import LedgerError
 from exporter.ledger.ledger import Layout, Ledger
 from exporter.ledger.reader import Inspection
@@ -30,9 +31,9 @@ def settlement(record_id: str, *, end: float | None = NOW, outcome: Outcome = Ou
     return Settlement(
         id=record_id,
         outcome=outcome,
-        found=NOW - 5,
+        found=FIRST - 5,
         lookups=3,
-        done=NOW - 1,
+        done=FIRST - 1,
         increments=moved if outcome is Outcome.SETTLED else (),
         record=done(record_id, end=end),
     )
@@ -41,7 +42,10 @@ def settlement(record_id: str, *, end: float | None = NOW, outcome: Outcome = Ou
 CHANGES = Changes(
     tail=Tail(total=7),
     counting_start=BEGAN,
-    found=(Tracked(id="open", found=NOW, due=NOW), Tracked(id="done", found=NOW, due=NOW, stage=Stage.DONE)),
+    found=(
+        Tracked(id="open", found=FIRST, due=FIRST),
+        Tracked(id="done", found=FIRST, due=FIRST, stage=Stage.DONE),
+    ),
     settlements=(
         settlement("counted"),
         settlement("old", outcome=Outcome.BASELINE),
@@ -53,7 +57,7 @@ IDS = ("open", "done", "counted", "old", "gone", "never heard of")
 
 @contextmanager
 def opened(url: str) -> Iterator[Ledger]:
-    ledger = Ledger(url, platform=PLATFORM, now=NOW, layout=Layout())
+    ledger = Ledger(url, platform=PLATFORM, now=NOW, layout=Layout(), monotonic=lambda: 0.0)
     try:
         yield ledger
     finally:
@@ -202,10 +206,10 @@ def test_a_ledger_that_is_not_there_is_not_made(tmp_path: Path) -> None:
 
 def test_an_older_ledger_is_left_to_the_daemon(path: Path) -> None:
     """It brings the ledger up to date at its start."""
-    sql(path, "UPDATE job_exporter_meta SET value = '2' WHERE key = 'version'")
+    sql(path, "UPDATE job_exporter_meta SET value = '0' WHERE key = 'version'")
     said = refusal(f"sqlite:///{path}")
     assert (
-        f"it has version 2, this program reads {len(MIGRATIONS)}; start this program once as the daemon"
+        f"it has version 0, this program reads {len(MIGRATIONS)}; start this program once as the daemon"
         in said
     )
 

@@ -24,9 +24,7 @@ from exporter.model import Exemplar, HostStatus, Sample, Series, Snapshot
 from tests.harness.metrics import (
     BY_NAME,
     DURATION,
-    HOLD,
     HOSTS,
-    LATE,
     ODD,
     OPENMETRICS,
     clean,
@@ -148,7 +146,7 @@ class Story:
             case 0 | 1:
                 idc = f"idc-{self.random.randrange(2000):04}"
                 for status in HostStatus:
-                    self.counters.setdefault(host(idc, status), Sample(value=0.0, born=self.now))
+                    self.counters.setdefault(host(idc, status), self.newborn())
                 self.add(host(idc))
             case 2:
                 value = 10 ** self.random.uniform(-1, 5)
@@ -164,13 +162,19 @@ class Story:
                 items = list(self.counters.items())
                 self.random.shuffle(items)
                 self.counters = {key: replace(sample) for key, sample in items}
-        return Snapshot(counters=dict(self.counters), gauges=dict(self.gauges))
+        return Snapshot(counters=dict(self.counters), gauges=dict(self.gauges), time=self.now)
+
+    def newborn(self) -> Sample:
+        return Sample(value=0.0, born=self.now, held_until=self.now + 60.0)
 
     def add(self, series: Series, amount: float = 1.0) -> None:
-        old = self.counters.get(series, Sample(value=0.0, born=self.now))
+        old = self.counters.get(series, self.newborn())
         exemplar = Exemplar(record_id=f"r{self.random.randrange(100)}", value=amount, timestamp=self.now)
         self.counters[series] = Sample(
-            value=old.value + amount, born=old.born, exemplar=None if series.part == "sum" else exemplar
+            value=old.value + amount,
+            born=old.born,
+            exemplar=None if series.part == "sum" else exemplar,
+            held_until=old.held_until,
         )
 
 
@@ -179,22 +183,22 @@ def test_what_was_published_and_scraped_before_leaves_no_trace(seed: int) -> Non
     """After any history a scrape equals byte for byte that of one who saw the last snapshot only."""
     random = Random(seed)
     story = Story(random)
-    lived = Exposition(zero_hold=HOLD)
+    lived = Exposition()
     for _ in range(120):
+        story.now += random.choice([0.0, 1.0, 20.0])
         snapshot = story.step()
         lived.publish(snapshot)
-        story.now += random.choice([0.0, 1.0, 20.0])
         if random.random() < 0.5:
             accept, encoding = random.choice(["", OPENMETRICS]), random.choice(["", "gzip"])
-            again = shown(snapshot, accept=accept, now=story.now)
-            assert show(lived, accept=accept, encoding=encoding, now=story.now) == again
+            again = shown(snapshot, accept=accept)
+            assert show(lived, accept=accept, encoding=encoding) == again
 
 
 def test_many_series_are_sorted_across_blocks() -> None:
     """Thousands of series that come in any order, in parts, are shown in the order of their labels."""
     series = [host(f"idc-{number:04}") for number in range(1500)]
     Random(1).shuffle(series)
-    exposition = Exposition(zero_hold=0)
+    exposition = Exposition()
     for end in (700, 701, 1500):
         exposition.publish(counters(*series[:end]))
         assert show(exposition, encoding="gzip") == show(exposition)
@@ -205,7 +209,7 @@ def test_many_series_are_sorted_across_blocks() -> None:
 
 def test_series_that_come_one_by_one_are_sorted_across_blocks() -> None:
     """However many come between the same two that were there, and before all of them."""
-    exposition, had = Exposition(zero_hold=0), {}
+    exposition, had = Exposition(), {}
     for number in (*range(0, 3000, 3), *range(1, 2400, 3)[::-1], *range(-1, -200, -1)):
         had[host(f"idc-{number + 1000:04}")] = Sample(value=1.0, born=1.0)
         if number < 0 or number % 3 or number == 2997:
@@ -216,9 +220,9 @@ def test_series_that_come_one_by_one_are_sorted_across_blocks() -> None:
 
 def test_the_compressed_body_is_one_plain_gzip_member() -> None:
     """Though compressed in pieces, the body is one member, which readers of the simplest kind can read."""
-    exposition = Exposition(zero_hold=0)
+    exposition = Exposition()
     exposition.publish(counters(*(host(f"idc-{number}") for number in range(1000))))
-    body = exposition.scrape(accept=OPENMETRICS, accept_encoding="gzip", now=LATE).body
+    body = exposition.scrape(accept=OPENMETRICS, accept_encoding="gzip").body
     reader = zlib.decompressobj(zlib.MAX_WBITS | 16)
     assert reader.decompress(body).decode() == show(exposition, accept=OPENMETRICS)
     assert reader.eof
@@ -230,7 +234,7 @@ def test_the_compressed_body_is_one_plain_gzip_member() -> None:
 
 def test_a_body_is_rendered_once_per_change_and_format() -> None:
     """Any number of scrapes costs one rendering for each format and encoding until something changes."""
-    exposition = Exposition(zero_hold=HOLD)
+    exposition = Exposition()
     one = Sample(value=1.0, born=1.0)
     exposition.publish(Snapshot(counters={host("a"): one}))
     for _ in range(5):
@@ -248,25 +252,27 @@ def test_a_body_is_rendered_once_per_change_and_format() -> None:
     show(exposition)
     show(exposition)
     assert exposition.renders == 4
-    first = exposition.scrape(accept="", accept_encoding="", now=LATE)
-    assert first.body is exposition.scrape(accept="", accept_encoding="", now=LATE).body
+    first = exposition.scrape(accept="", accept_encoding="")
+    assert first.body is exposition.scrape(accept="", accept_encoding="").body
 
 
 def test_a_hold_that_ends_is_a_change_and_time_alone_is_none() -> None:
-    """The clock makes one new rendering, when the hold of a series is over."""
-    exposition = Exposition(zero_hold=HOLD)
-    exposition.publish(counters(host("a"), born=100.0))
-    for now in (100.0, 120.0, 159.9):
-        show(exposition, now=now)
+    """Time makes one new rendering, when the hold of a series is over."""
+    exposition = Exposition()
+    held = counters(host("a"), held_until=160.0).counters
+    for time in (100.0, 120.0, 159.9):
+        exposition.publish(Snapshot(counters=held, time=time))
+        show(exposition)
     assert exposition.renders == 1
-    for now in (160.0, 161.0, 500.0):
-        show(exposition, now=now)
+    for time in (160.0, 161.0, 500.0):
+        exposition.publish(Snapshot(counters=held, time=time))
+        show(exposition)
     assert exposition.renders == 2
 
 
 async def test_two_scrapes_at_once_are_equal() -> None:
     """Scrapes that run at the same time get the same bytes."""
-    exposition = Exposition(zero_hold=HOLD)
+    exposition = Exposition()
     exposition.publish(counters(host("a"), host("b")))
 
     async def scrape() -> str:

@@ -15,9 +15,7 @@ from exporter.model import Exemplar, Sample, Series, Snapshot
 from tests.harness.metrics import (
     A_FAIL,
     DURATION,
-    HOLD,
     HOSTS,
-    LATE,
     ODD,
     OPENMETRICS,
     clean,
@@ -33,7 +31,7 @@ from tests.harness.metrics import (
 
 def test_gauges_disappear_with_the_snapshot_that_lacks_them() -> None:
     """A gauge that the snapshot lacks leaves the page with its HELP; counters stay."""
-    exposition = Exposition(zero_hold=HOLD)
+    exposition = Exposition()
     counted = counters(host("a"))
     exposition.publish(replace(counted, gauges={Series("job_records_overdue"): 3.0}))
     assert line(show(exposition), "job_records_overdue") == "3.0"
@@ -44,7 +42,7 @@ def test_gauges_disappear_with_the_snapshot_that_lacks_them() -> None:
 
 def test_before_the_first_snapshot_the_page_is_empty_and_valid() -> None:
     """A scrape before anything was published gets an empty page in either format."""
-    exposition = Exposition(zero_hold=HOLD)
+    exposition = Exposition()
     assert show(exposition) == ""
     assert show(exposition, accept=OPENMETRICS, encoding="gzip") == "# EOF\n"
 
@@ -67,7 +65,7 @@ def test_label_values_can_be_anything(value: str, escaped: str) -> None:
 
 def test_labels_that_look_the_same_are_one_series() -> None:
     """Two values that differ only in what cannot be shown share a line, with their sum; later changes too."""
-    exposition = Exposition(zero_hold=0)
+    exposition = Exposition()
     exposition.publish(counters(host("x\0"), host("x\ud800")))
     start = HOSTS + '{idc="x\ufffd",status="fail"}'
     assert line(show(exposition), start) == "2.0"
@@ -78,7 +76,7 @@ def test_labels_that_look_the_same_are_one_series() -> None:
 
 def test_families_outside_the_catalog_are_left_out() -> None:
     """Series that a newer program left in the ledger are not shown, and do not disturb the others."""
-    exposition = Exposition(zero_hold=0)
+    exposition = Exposition()
     strange = Series("job_strange_total")
     exposition.publish(counters(strange, host("a")))
     exposition.publish(counters(strange, host("a"), value=2.0))
@@ -90,7 +88,7 @@ def test_families_outside_the_catalog_are_left_out() -> None:
 
 def test_a_bad_part_is_refused_and_the_last_page_stays() -> None:
     """A histogram part that is no number is an error of the publisher; scrapes go on with what was there."""
-    exposition = Exposition(zero_hold=0)
+    exposition = Exposition()
     good = counters(host("a"))
     exposition.publish(good)
     before = show(exposition)
@@ -105,7 +103,7 @@ def test_a_bad_part_is_refused_and_the_last_page_stays() -> None:
 
 def test_a_bucket_between_the_configured_ones_counts_in_the_next() -> None:
     """Sums stay right whatever bound the ledger names."""
-    exposition = Exposition(zero_hold=0, config=MetricsConfig(duration_buckets=(1.0, 100.0)))
+    exposition = Exposition(config=MetricsConfig(duration_buckets=(1.0, 100.0)))
     exposition.publish(Snapshot(counters=observed(1.0, **{"5.0": 2, "500.0": 1})))
     text = show(exposition)
     assert line(text, DURATION + '_bucket{le="1.0",result_status="fail"}') == "0.0"
@@ -162,17 +160,15 @@ def test_any_record_id_makes_a_valid_exemplar(record_id: str, timestamp: float) 
 
 def test_the_answer_says_what_it_is() -> None:
     """A scrape carries the content type of its format, gzip when asked for, and status 200."""
-    exposition = Exposition(zero_hold=0)
+    exposition = Exposition()
     exposition.publish(counters(host("a")))
-    text = exposition.scrape(accept="text/plain", accept_encoding="", now=LATE)
+    text = exposition.scrape(accept="text/plain", accept_encoding="")
     assert (text.status, text.content_type, text.content_encoding) == (
         200,
         "text/plain; version=0.0.4; charset=utf-8",
         None,
     )
-    old = exposition.scrape(
-        accept="application/openmetrics-text;version=0.0.1", accept_encoding="gzip", now=LATE
-    )
+    old = exposition.scrape(accept="application/openmetrics-text;version=0.0.1", accept_encoding="gzip")
     assert old.content_type == "application/openmetrics-text; version=0.0.1; charset=utf-8"
     assert old.content_encoding == "gzip"
 

@@ -31,12 +31,14 @@ COMPLETE = rows(row("a"))
 class Api:
     """A platform where everything has ended, but for what `fails` says of an endpoint and an id."""
 
-    clock_skew: float | None = 0.0
     now: float = 0.0
     page_seconds: float = 0.0
     fails: Callable[[str, str], ApiError | None] = lambda _endpoint, _id: None
     asked: list[tuple[str, str]] = field(default_factory=list)
     silent: frozenset[str] = frozenset()  # endpoints that never answer
+
+    def platform_now(self) -> float | None:
+        return None
 
     async def _meet(self, endpoint: str, record_id: str = "") -> None:
         self.asked.append((endpoint, record_id))
@@ -60,7 +62,9 @@ class Api:
 
 
 def gatherer(api: Api) -> Gatherer:
-    return Gatherer(api, duty=0.1, clock=lambda: Clock(now=NOW), monotonic=lambda: api.now)
+    return Gatherer(
+        api, duty=0.1, clock=lambda: Clock(now=NOW, wall=NOW, platform=NOW), monotonic=lambda: api.now
+    )
 
 
 def followed(count: int = 1, **changes: Any) -> list[Tracked]:

@@ -18,7 +18,8 @@ from exporter.jobapi.errors import (
 )
 from exporter.model import Page
 from exporter.polling.fetch import LOST_AFTER
-from exporter.polling.poller import MAX_BACKOFF, Poller
+from exporter.polling.poller import Poller
+from exporter.polling.status import MAX_BACKOFF
 from tests.harness.core import Asked, Life, life, series
 from tests.harness.inprocess import RULES
 
@@ -223,7 +224,7 @@ def test_our_clock_jumps_and_nothing_stalls(jump: float, tmp_path: Path) -> None
         its.poll(40)
         late = its.add(rows=False)
         its.poll(3)
-        its.daemon.ahead += jump
+        its.clock.set_ahead += jump
         its.api.clock_skew = -jump
         for record in running:
             its.end(record)
@@ -292,8 +293,10 @@ class Held:
 
     def __init__(self, its: Life) -> None:
         self.its, self.release, self.asked = its, asyncio.Event(), asyncio.Event()
-        self.clock_skew: float | None = 0.0
         self.held = "record"
+
+    def platform_now(self) -> float | None:
+        return self.its.api.platform_now()
 
     async def page(self, number: int, size: int) -> tuple[Page, Any]:
         if self.held == "page":

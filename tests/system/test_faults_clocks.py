@@ -26,7 +26,7 @@ JUMPS = pytest.mark.parametrize(
 
 def set_clock(its: Life, ahead: float, *, told: bool = True) -> None:
     """Set our clock so far ahead of the platform's, which tells its time or not (`told`)."""
-    its.daemon.ahead = ahead
+    its.clock.set_ahead = ahead
     its.api.clock_skew = -ahead if told else None
 
 
@@ -104,13 +104,12 @@ def test_pruning_while_our_clock_is_a_year_off(jump: float, told: bool, tmp_path
 def test_zero_first_while_our_clock_jumps(jump: float, tmp_path: Path) -> None:
     """A value that was shown is never taken back; a newborn series waits no longer than twice its time."""
     with life(tmp_path, past=10) as its:
-        exposition = Exposition(zero_hold=60.0)
+        exposition = Exposition()
         shown = 0.0
 
         def scraped() -> float:
             exposition.publish(its.daemon.snapshot)
-            now = its.clock() + its.daemon.ahead
-            text = exposition.scrape(accept="text/plain", accept_encoding="", now=now).body.decode()
+            text = exposition.scrape(accept="text/plain", accept_encoding="").body.decode()
             lines = (line for line in text.splitlines() if line.startswith("job_records_finished_total{"))
             return sum(float(line.split()[-1]) for line in lines)
 

@@ -281,9 +281,11 @@ class OverHttp:
     """The real client over a transport, in the place of a life's API."""
 
     client: JobApi
-    clock_skew: float | None = 0.0
     left: int = 0
     asked: Counter[str] = field(default_factory=Counter)
+
+    def platform_now(self) -> float | None:
+        return self.client.platform_now()
 
     async def page(self, number: int, size: int) -> tuple[Page, PageCost]:
         return await self.client.page(number, size)

@@ -27,10 +27,10 @@ MANY = 100_000
 
 def openmetrics(its: Life) -> dict[str, list[Any]]:
     """Scrape what is published, as a stranger's parser reads it; samples by name."""
-    exposition = Exposition(zero_hold=0.0)
+    exposition = Exposition()
     exposition.publish(its.daemon.snapshot)
     accept = "application/openmetrics-text; version=1.0.0"
-    body = exposition.scrape(accept=accept, accept_encoding="", now=its.clock()).body.decode()
+    body = exposition.scrape(accept=accept, accept_encoding="").body.decode()
     samples: dict[str, list[Any]] = {}
     for family in text_string_to_metric_families(body):  # type: ignore[no-untyped-call]
         for sample in family.samples:

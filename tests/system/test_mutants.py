@@ -149,8 +149,8 @@ MUTANTS = (
     Mutant(
         name="zero first by who scrapes",
         file="metrics/exposition.py",
-        old="        first = bisect_right(self._held, now, key=lambda group: group.born + self._zero_hold)\n",
-        new="        first = len(self._held)\n",
+        old="        released = [group for group in self._held if group.held_until <= time]\n",
+        new="        released = self._held\n",
         tests=("tests/metrics/test_hold.py",),
     ),
     Mutant(

@@ -14,7 +14,7 @@ from exporter.tracking.decision import ADOPT_BYTES, DISCOVERED, Changes, PageRea
 from exporter.tracking.tracker import Clock, CountingStart, Lookup, Outcome, Rules, Tracked
 from tests.harness.core import NOW, done, item, page, row, rows, series
 
-CLOCK = Clock(now=NOW, skew=100.0)
+CLOCK = Clock(now=NOW, wall=NOW, platform=NOW + (100.0))
 RULES = Rules()
 BEGAN = CountingStart(baseline_end=NOW, floor=NOW - 5000)
 

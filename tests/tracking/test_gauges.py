@@ -23,7 +23,7 @@ def tracked(record_id: str, stage: Stage = Stage.DOING, **changes: Any) -> Track
 
 
 def gauges(given: State, *, total: int | None = 100, skew: float | None = 0.0) -> dict[Series, float]:
-    clock = Clock(now=NOW, skew=skew or 0.0)
+    clock = Clock(now=NOW, wall=NOW, platform=NOW + (skew or 0.0))
     return dict(platform_gauges(given, Tail(total=total), clock=clock, skew=skew, rules=Rules()))
 
 

@@ -5,11 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.ledger import tables
 from exporter.model import ExecuteStatus, Record, ResultStatus, Series
 from exporter.simulator.fleet import make_fleet
 from exporter.simulator.record import RecordSpec
@@ -128,19 +126,3 @@ def test_a_poll_without_ends_writes_no_tally(daemon: Daemon) -> None:
     before = daemon.ledger.state.recent
     daemon.poll()
     assert daemon.ledger.state.recent is before
-
-
-def test_an_older_ledger_gets_the_table(tmp_path: Path) -> None:
-    """A ledger of version 1 is brought to the newest, and nothing in it is touched."""
-    engine = sa.create_engine(f"sqlite:///{tmp_path / 'ledger.db'}")
-    with engine.begin() as connection:
-        tables.migrate(connection)
-        tables.recent.drop(connection)
-        tables.put(connection, "version", 1)
-        tables.put(connection, "platform", "http://jobs")
-    with engine.begin() as connection:
-        tables.migrate(connection)
-        assert tables.get(connection, "version", int) == len(tables.MIGRATIONS)
-        assert tables.get(connection, "platform", str) == "http://jobs"
-        assert connection.execute(sa.select(tables.recent)).all() == []
-    engine.dispose()

@@ -42,7 +42,7 @@ COMPLETE = rows(row("a"))
 
 def at(seconds: float = 0.0, *, skew: float = 0.0) -> Clock:
     """Give the clock so many seconds from now."""
-    return Clock(now=NOW + seconds, skew=skew)
+    return Clock(now=NOW + seconds, wall=NOW + seconds, platform=NOW + seconds + skew)
 
 
 def running(**changes: Any) -> Record:
@@ -272,7 +272,7 @@ def test_a_record_that_cannot_be_read_is_asked_for_ever_more_rarely() -> None:
     unread = Lookup(id="r", unread=True)
     item_, waits, now = tracked(stage=Stage.DOING, start=NOW), [], NOW
     for _ in range(40):
-        after = after_lookup(item_, unread, clock=Clock(now=now), rules=RULES)
+        after = after_lookup(item_, unread, clock=Clock(now=now, wall=now, platform=now), rules=RULES)
         assert isinstance(after, Tracked)
         waits.append(after.due - now)
         item_, now = after, after.due

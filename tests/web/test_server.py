@@ -59,11 +59,11 @@ async def test_a_scrape_passes_on_what_was_negotiated() -> None:
 
 async def test_the_real_exposition_is_served_as_it_negotiates() -> None:
     """What the exposition chooses, type and gzip, arrives so."""
-    exposition = Exposition(zero_hold=0.0)
+    exposition = Exposition()
     exposition.publish(Snapshot())
 
     def scrape(accept: str, encoding: str) -> Scrape:
-        return exposition.scrape(accept=accept, accept_encoding=encoding, now=0.0)
+        return exposition.scrape(accept=accept, accept_encoding=encoding)
 
     async with serving(scrape=scrape) as web:
         plain_text = await get(web)
