@@ -231,6 +231,10 @@ class Daemon:
                 return
         self.ledger.blow = None
 
+    def release(self) -> None:
+        """Show held series whose time has come, as the program does each second."""
+        self._loop.run_until_complete(self.poller.release())
+
     def restart(self) -> None:
         """End without any farewell, and begin again."""
         self.ledger.close()
