@@ -44,7 +44,7 @@ WITNESS = (
     SELECT term, holder, current_setting('application_name') FROM job_exporter_leader;
     RETURN NEW; END $$""",
     """CREATE TRIGGER witness BEFORE INSERT OR UPDATE ON job_exporter_meta
-    FOR EACH ROW WHEN (NEW.key = 'tail') EXECUTE FUNCTION witness()""",
+    FOR EACH ROW WHEN (NEW.key = 'progress') EXECUTE FUNCTION witness()""",
 )
 
 

@@ -279,8 +279,8 @@ def test_a_full_disk_of_the_server_is_told_and_lived_through(postgres: Postgres,
             """CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
             RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full'; END $$""",
             """CREATE TRIGGER no_room BEFORE UPDATE ON job_exporter_meta
-            FOR EACH ROW WHEN (NEW.key = 'tail') EXECUTE FUNCTION no_room()""",
-            """INSERT INTO job_exporter_meta VALUES ('tail', '{}')""",
+            FOR EACH ROW WHEN (NEW.key = 'progress') EXECUTE FUNCTION no_room()""",
+            """INSERT INTO job_exporter_meta VALUES ('progress', '{"time":1e6,"wall":0,"tail":{}}')""",
         )
         assert "make room on its disk; nothing is lost meanwhile" in commit_refused(ledger)
         assert postgres.query(postgres_url, "SELECT count(*) FROM job_exporter_counters") == [(0,)]

@@ -4,7 +4,6 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +116,7 @@ def test_a_damaged_ledger_is_refused(path: Path) -> None:
     "statement",
     [
         "UPDATE job_exporter_counters SET labels = 'odd'",
-        "UPDATE job_exporter_meta SET value = '[]' WHERE key = 'tail'",
+        "UPDATE job_exporter_meta SET value = '[]' WHERE key = 'progress'",
         "INSERT INTO job_exporter_followed VALUES ('x', '{\"id\": 7}')",
     ],
 )
@@ -211,37 +210,6 @@ def test_a_ledger_is_used_from_any_thread(path: Path) -> None:
         thread.start()
         thread.join()
         assert ledger.state.records == 1
-
-
-# -- migrations
-
-
-def test_an_older_ledger_is_brought_up_to_date(path: Path) -> None:
-    """Of version 1: what came since is made, what was counted stays."""
-    sql(
-        path,
-        "DROP TABLE job_exporter_recent",
-        "DROP TABLE job_exporter_series",
-        *(f"ALTER TABLE job_exporter_settled DROP COLUMN {name}" for name in ("looks", "done", "moved")),
-        "DROP TABLE job_exporter_leader",
-        "UPDATE job_exporter_meta SET value = '1' WHERE key = 'version'",
-    )
-    for started in (1, 2):
-        with opened(f"sqlite:///{path}") as ledger:
-            discovered = ledger.state.counters[series("job_records_discovered_total")].value
-            assert discovered == started
-            assert ledger.known(["a"]) == {"a"}
-            ledger.commit(replace(CHANGES, settlements=(B,)), now=NOW)
-    with closing(sqlite3.connect(path)) as connection:
-        rows = connection.execute("SELECT id, looks, done, moved FROM job_exporter_settled ORDER BY id")
-        assert list(rows) == [("a", None, None, None), ("b", 0, None, "1")]
-        version = connection.execute("SELECT value FROM job_exporter_meta WHERE key = 'version'").fetchone()
-        tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    assert version == (str(len(MIGRATIONS)),)
-    assert tables == {
-        "job_exporter_" + name
-        for name in ("counters", "failures", "followed", "leader", "meta", "recent", "series", "settled")
-    }
 
 
 def test_a_ledger_survives_a_power_cut(path: Path) -> None:
