@@ -81,7 +81,8 @@ class Record:
 class HostResult(Struct, frozen=True, kw_only=True, gc=False):
     """One host row of `/api/v1/job/record/result`; the same host may have several rows."""
 
-    host_id: str
+    host_id: str  # the first of `names`
+    names: tuple[str, ...] = ()  # its id, address and entity id, as far as they are given
     idc: str  # UNKNOWN where the platform gives none
     status: HostStatus | None  # None: not reported yet
     unknown_status: bool = False  # the spelling was none of the known ones

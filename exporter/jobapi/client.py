@@ -1,9 +1,13 @@
 """The job API over HTTP: three questions, each answered with a value of the model or an ApiError.
 
-The tree of errors, and what becomes one, stands in `errors`.
+`errors` draws the tree of errors and says what becomes one.
 
-Tried again, with exponential backoff and full jitter, is only what may pass: no connection, 5xx, 429, and for
-look-ups by id no answer in time (a page that was too slow once would burden the platform again).
+Deadlines: `timeout` bounds connecting, the wait for the first byte, and each pause of the body. A body that
+keeps coming has no deadline; `max_response_bytes` bounds what is held of it. Pages may take longer to begin:
+the database of a large platform sorts all records for them.
+
+A request is retried with exponential backoff and full jitter only after a transient failure: no connection,
+5xx, 429, and for look-ups by id a timeout (a slow page would burden the platform again).
 The loop is our own: stamina's wait cannot be injected and its hook does not know the attempt, and tenacity
 keeps its state in the retrier, which concurrent tasks would share.
 """
@@ -12,7 +16,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import tzinfo
 from functools import partial
@@ -40,10 +44,10 @@ from exporter.jobapi.transport import (
     ApiConfig,
     Authenticator,
     ConfigError,
+    Connections,
     Requests,
-    aiohttp_transport,
     base_url,
-    http_client,
+    transports,
 )
 from exporter.model import Page, Record, Results
 
@@ -58,6 +62,10 @@ PATHS: Mapping[Endpoint, str] = {
 FIRST_BACKOFF = 0.2  # seconds; a restart of a connection takes less, an overload more
 MAX_BACKOFF = 5.0  # seconds; a third of the usual poll interval
 SHORT_ROUND_TRIP = 1.0  # seconds; a longer one says too little about the platform's clock
+PATIENCE = (
+    60.0  # seconds until a page begins, at most: the dearest that was measured took 20 s on a busy machine
+)
+PATIENCE_FACTOR = 6  # and so many times `timeout`: whoever sets a short one wants to hear of trouble soon
 ENCODINGS = {"", "identity", "gzip", "deflate"}  # one layer only: two could grow a millionfold
 
 log = structlog.get_logger()
@@ -80,7 +88,7 @@ class NullObserver:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageCost:
-    """What a page took: seconds until its last byte, and bytes of its body."""
+    """What a page took: seconds from when it was sent until its last byte, and bytes of its body."""
 
     seconds: float
     size: int
@@ -110,9 +118,14 @@ class JobApi:
         self._base = base_url(config.base_url)
         self._authenticator = Authenticator(config)
         self._slots = asyncio.Semaphore(config.concurrency)
-        self._client = http_client(transport or aiohttp_transport(config))
-        self._requests = Requests(self._authenticator, self._client.headers)
+        make = transports(config)
+        self._connections = Connections((lambda: transport) if transport else make, monotonic=monotonic)
+        self._requests = Requests(self._authenticator, connect=config.timeout)
         self._platform_ahead: float | None = None  # seconds, platform's clock minus our monotonic one
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._connections.aclose()
 
     def platform_now(self) -> float | None:
         """Platform's clock, POSIX seconds, whatever happens to ours; None: not known yet."""
@@ -124,14 +137,18 @@ class JobApi:
         now = self.platform_now()
         return None if now is None else now - self._wall()
 
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self._client.aclose()
+    async def page(
+        self, number: int, size: int, *, patient: bool = True, retry: bool = True
+    ) -> tuple[Page, PageCost]:
+        """Return page `number` (from 1) of `size` records, and what it took. Raises ApiError.
 
-    async def page(self, number: int, size: int) -> tuple[Page, PageCost]:
-        """Return page `number` (from 1) of `size` records, and what it took. Raises ApiError."""
+        A `patient` caller waits up to a minute for its first byte. Without `retry` one failure is enough.
+        """
         decode = partial(decoder.decode_page, number=number, size=size, zone=self._config.zone)
-        return await self._ask("page", {"pageNo": str(number), "pageSize": str(size)}, decode)
+        query = {"pageNo": str(number), "pageSize": str(size)}
+        timeout = self._config.timeout
+        first_byte = max(timeout, min(PATIENCE, PATIENCE_FACTOR * timeout)) if patient else timeout
+        return await self._ask("page", query, decode, first_byte=first_byte, retry=retry)
 
     async def record(self, record_id: str) -> Record:
         """Return the record. Raises ApiError, RecordNotFound among them."""
@@ -146,39 +163,43 @@ class JobApi:
         return results
 
     async def _ask(
-        self, endpoint: Endpoint, query: dict[str, str], decode: Callable[[bytes], T]
+        self,
+        endpoint: Endpoint,
+        query: dict[str, str],
+        decode: Callable[[bytes], T],
+        *,
+        first_byte: float | None = None,
+        retry: bool = True,
     ) -> tuple[T, PageCost]:
         """Send the request until it is answered, refused, or tried often enough."""
+        wait = self._config.timeout if first_byte is None else first_byte
+        retries = self._config.retries if retry else 0
         attempt = 0
         while True:
             try:
                 async with self._slots:
-                    return await self._once(endpoint, query, decode)
+                    return await self._once(endpoint, query, decode, first_byte=wait)
             except ApiError as error:
-                if attempt >= self._config.retries or not error.may_pass:
+                if attempt >= retries or not error.may_pass:
                     raise
                 pause = error.retry_after
                 if pause is None:
-                    pause = self._rng.uniform(0, min(MAX_BACKOFF, FIRST_BACKOFF * 2**attempt))
+                    pause = self._rng.uniform(0, min(MAX_BACKOFF, FIRST_BACKOFF * 2 ** min(attempt, 10)))
                 elif pause > self._config.timeout:
                     raise  # the poll must not hang on it; it backs off as a whole
             attempt += 1
             await self._sleep(pause)
 
     async def _once(
-        self, endpoint: Endpoint, query: dict[str, str], decode: Callable[[bytes], T]
+        self, endpoint: Endpoint, query: dict[str, str], decode: Callable[[bytes], T], *, first_byte: float
     ) -> tuple[T, PageCost]:
         """Send one request, and tell the observer how it went."""
         started = self._monotonic()
-        response: httpx.Response | None = None
         reason: Reason | None = None
-        size = 0
+        body = Body(whole=min(WHOLE, self._config.max_response_bytes))
         try:
-            async with self._open(endpoint, query) as response:
-                self._read_clock(response, self._monotonic() - started)
-                body = await self._read(endpoint, response)
-            size = body.received
-            cost = PageCost(seconds=self._monotonic() - started, size=size)
+            response = await self._receive(endpoint, query, body, first_byte=first_byte)
+            cost = PageCost(seconds=self._monotonic() - started, size=body.received)
             masked = self._authenticator.masked
             content = body.content()
             return classify(endpoint, response, content, decode, now=self._wall(), masked=masked), cost
@@ -188,38 +209,49 @@ class JobApi:
             reason = error.reason
             raise
         finally:
-            seconds = self._monotonic() - started
-            size = size or (response.num_bytes_downloaded if response else 0)
+            seconds, size = self._monotonic() - started, body.received
             self._observer.request(endpoint=endpoint, seconds=seconds, size=size, reason=reason)
             log.debug("api request", endpoint=endpoint, seconds=round(seconds, 4), size=size, reason=reason)
 
-    @asynccontextmanager
-    async def _open(self, endpoint: Endpoint, query: dict[str, str]) -> AsyncIterator[httpx.Response]:
-        """Send the request, give its response while the deadline lasts, and tell failures apart."""
+    async def _receive(
+        self, endpoint: Endpoint, query: dict[str, str], body: Body, *, first_byte: float
+    ) -> httpx.Response:
+        """Send the request and take its answer into `body`, keeping the deadlines. Raises ApiError."""
+        started, pause, loop = self._monotonic(), self._config.timeout, asyncio.get_running_loop()
+        waited = f"no answer within {first_byte:g} s"
         try:
-            async with asyncio.timeout(self._config.timeout):
-                request = self._requests.get(self._base + PATHS[endpoint], query)
-                async with aclosing(await self._client.send(request, stream=True)) as response:
-                    yield response
+            # The head as a whole has a deadline too: headers that drip in would renew that of the first byte.
+            async with (
+                asyncio.timeout(pause + first_byte) as deadline,
+                self._connections.transport() as transport,
+            ):
+                request = self._requests.get(self._base + PATHS[endpoint], query, first_byte=first_byte)
+                response = await transport.handle_async_request(request)
+                async with aclosing(response):
+                    self._read_clock(response, self._monotonic() - started)
+                    waited = f"the answer stopped for {pause:g} s"
+                    deadline.reschedule(loop.time() + pause)
+                    async for _ in self._pieces(endpoint, response, body):
+                        deadline.reschedule(loop.time() + pause)
         except ConfigError as error:
             raise CredentialsError(str(error), endpoint=endpoint) from None
         except (TimeoutError, httpx.HTTPError, aiohttp.ClientError, OSError, UnicodeError) as error:
-            raise broken(error, endpoint, base=self._base, timeout=self._config.timeout) from None
+            raise broken(error, endpoint, base=self._base, waited=waited) from None
+        return response
 
-    async def _read(self, endpoint: Endpoint, response: httpx.Response) -> Body:
-        """Read the body, a large one without what nobody reads; stop as soon as too much is held."""
+    async def _pieces(self, endpoint: Endpoint, response: httpx.Response, body: Body) -> AsyncIterator[None]:
+        """Take in the body piece by piece; stop as soon as too much is held. Raises ApiError."""
         limit = self._config.max_response_bytes
         encoding = response.headers.get("content-encoding", "").strip().lower()
         if encoding not in ENCODINGS:
             named = encoding if encoding in {"br", "zstd", "compress"} else "something else"
             raise NotUnderstoodError(f"a body compressed as {named!r}: none was asked", endpoint=endpoint)
-        body = Body(whole=min(WHOLE, limit))
         async for chunk in response.aiter_bytes():
             body.add(chunk)
-            # A little that unpacks to much would keep us busy until the deadline, though little is held.
+            # A little that unpacks to much would keep us busy for long, though little is held.
             if body.held > limit or (encoding and body.received > limit):
                 raise too_large(endpoint, limit)
-        return body
+            yield
 
     def _read_clock(self, response: httpx.Response, round_trip: float) -> None:
         """Compare the platform's clock with ours at half the round trip."""

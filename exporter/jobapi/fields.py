@@ -3,8 +3,10 @@
 Functions raise ValueError for a text that has no meaning, and give None where the platform gave nothing.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from datetime import datetime, tzinfo
+from email.utils import parsedate_to_datetime
 
 import msgspec
 
@@ -27,12 +29,18 @@ RESULT_STATUSES: Mapping[str, ResultStatus] = {
 HOST_STATUSES = {spelling: HostStatus(status.value) for spelling, status in RESULT_STATUSES.items()}
 EXECUTE_STATUSES = {status.value: status for status in ExecuteStatus}
 
-_TEXTS = msgspec.json.Decoder(list[str] | None)
+_TEXTS = msgspec.json.Decoder(list[str | int] | None)
 
 
-def record_id(text: str | None) -> str | None:
+def record_id(given: str | int | None) -> str | None:
     """Return the id if it can be one: 1 to 64 characters, no NUL, which PostgreSQL cannot store."""
+    text = name(given)
     return text if text and len(text) <= MAX_ID and "\0" not in text else None
+
+
+def name(given: str | int | None) -> str:
+    """Return an id of any kind as text; "" for none."""
+    return given or "" if isinstance(given, str | None) else str(given)
 
 
 def label(text: str | None) -> str:
@@ -40,25 +48,44 @@ def label(text: str | None) -> str:
     return (text or "").strip()[:MAX_LABEL].replace("\0", "\ufffd") or UNKNOWN
 
 
-def hosts(given: str | list[str] | None) -> frozenset[str] | None:
+def hosts(given: str | list[str | int] | None) -> frozenset[str] | None:
     """Read the expected hosts: an array, an array in a string, or a plain list. Raises ValueError."""
     if given is None or given == "":
         return None
+    names: Iterable[str | int] = given
     if isinstance(given, str):
         text = given.strip()
-        given = (_TEXTS.decode(text) or []) if text == "null" or text.startswith("[") else text.split(",")
-    return frozenset(host for name in given if (host := name.strip()))
+        is_json = text == "null" or text.startswith("[")
+        names = (_TEXTS.decode(text) or []) if is_json else text.split(",")
+    return frozenset(host for one in names if (host := name(one).strip()))
 
 
-def time(text: str | None, zone: tzinfo, *, since: float | None = None) -> float | None:
+# Epoch times are told apart from other numbers, and seconds from milliseconds, by their size: both ranges
+# begin in 1973 and go beyond the year 5000.
+_SECONDS, _MILLISECONDS = (1e8, 1e11), (1e11, 1e14)
+_NUMBER = re.compile(r"\d{1,14}(?:\.\d{1,9})?", re.ASCII)
+_RFC_1123 = re.compile(r"[A-Z]{3}, \d{1,2} [A-Z]{3} \d{4} \d\d:\d\d:\d\d (?:GMT|UTC|Z|[+-]\d{4})", re.ASCII)
+_NONE = ("0001-01-01", "0000-00-00", "1970-01-01T00:00:00", "1970-01-01 00:00:00")  # zero values of makers
+
+
+def time(given: str | float | None, zone: tzinfo, *, since: float | None = None) -> float | None:
     """Read a time, POSIX seconds; None if the platform gave none. Raises ValueError.
 
-    When summer time ends, a text without an offset names two moments. It is the first, but where that lies
-    before `since`, and the second does not.
+    Formats: RFC 3339, also with a blank, with slashes or without a zone; RFC 1123; seconds or milliseconds
+    since the epoch. When summer time ends, a text without an offset names two moments. It is the first, but
+    where that lies before `since`, and the second does not.
     """
-    text = (text or "").strip().upper()
-    if not text or text.startswith(("0001-01-01", "0000-00-00")):
+    if isinstance(given, int | float):
+        return _epoch(given)
+    text = (given or "").strip().upper()
+    if text[4:5] == "/":
+        text = text.replace("/", "-", 2)
+    if not text or text.startswith(_NONE):
         return None
+    if _NUMBER.fullmatch(text):
+        return _epoch(float(text))
+    if _RFC_1123.fullmatch(text):
+        return parsedate_to_datetime(text).timestamp()
     if text[4:5] != "-" or text[10:11] not in {"T", " "}:
         raise ValueError("not a time")  # fromisoformat knows dates, weeks and numbers, too
     moment = datetime.fromisoformat(text)
@@ -66,3 +93,13 @@ def time(text: str | None, zone: tzinfo, *, since: float | None = None) -> float
         return moment.timestamp()
     first, second = (moment.replace(tzinfo=zone, fold=fold).timestamp() for fold in (0, 1))
     return second if since is not None and first < since <= second else first
+
+
+def _epoch(number: float) -> float | None:
+    if not number:
+        return None
+    if _SECONDS[0] <= number < _SECONDS[1]:
+        return float(number)
+    if _MILLISECONDS[0] <= number < _MILLISECONDS[1]:
+        return number / 1000.0
+    raise ValueError("not a time")

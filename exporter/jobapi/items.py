@@ -5,7 +5,7 @@ What the API document leaves open of them is decided here, once:
 - A record without an execute status is done if it has a result and an end, and doing otherwise.
 - A page item is a whole record only if it has an execute status and, when done, a result and an end;
   otherwise it is an id to be looked up.
-- The same host id may not be given while the address is: then the address tells hosts apart.
+- A host is told apart by its id, else by its address, else by its entity id.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -41,14 +41,14 @@ def bare_item(item: schema.PageRow) -> schema.PageRow | None:
 
 def known_host(row: schema.Row) -> schema.Row | None:
     """Keep a row that names its host."""
-    return row if row.host_id or row.host_ip else None
+    return row if row.host_id or row.host_ip or row.entity_id else None
 
 
 def page_items(items: Iterable[schema.PageRow], zone: tzinfo) -> tuple[tuple[PageItem, ...], int]:
     """Give one item a record, from its first row; the number of items without a readable id."""
-    rows: dict[str | None, list[schema.PageRow]] = {}
+    rows: dict[str, list[schema.PageRow]] = {}
     for item in items:
-        rows.setdefault(item.record_id or item.id, []).append(item)
+        rows.setdefault(fields.name(item.record_id or item.id), []).append(item)
     folded: list[PageItem] = []
     nameless = 0
     for of_record in rows.values():
@@ -63,18 +63,18 @@ def page_items(items: Iterable[schema.PageRow], zone: tzinfo) -> tuple[tuple[Pag
 def _page_item(rows: Sequence[schema.PageRow], record_id: str, zone: tzinfo) -> PageItem:
     item = rows[0]
     if not (item.execute_status or item.execute_status_camel):
-        start = _time_of(schema.first(item.start_time, item.start_time_camel), zone)
+        start = _time_of(_start_of(item), zone)
         return PageItem(id=record_id, start=start, ended=_ended(rows, start, zone))
     read = record(item, record_id, zone, [])
     result = schema.first(item.result_status, item.result_status_camel)
-    end = schema.first(item.end_time, item.end_time_camel)
+    end = _end_of(item)
     whole = read.execute_status is not ExecuteStatus.DONE or None not in {result, end}
     return PageItem(id=record_id, start=read.start, record=read if whole else None)
 
 
 def _ended(rows: Sequence[schema.PageRow], start: float | None, zone: tzinfo) -> Ended | None:
     """What the rows tell of a record that had ended; None: it runs, they differ, or are no host rows."""
-    told = {schema.first(row.end_time, row.end_time_camel) for row in rows}
+    told = {_end_of(row) for row in rows}
     end = _time_of(told.pop(), zone, since=start) if len(told) == 1 else None
     if start is None or end is None or end <= start:
         return None
@@ -82,7 +82,15 @@ def _ended(rows: Sequence[schema.PageRow], start: float | None, zone: tzinfo) ->
     return None if nameless else Ended(start=start, end=end, results=Results(rows=results))
 
 
-def _time_of(text: str | None, zone: tzinfo, *, since: float | None = None) -> float | None:
+def _start_of(item: schema.Item) -> schema.Time:
+    return item.start_time if item.start_time is not None else item.start_time_camel
+
+
+def _end_of(item: schema.Item) -> schema.Time:
+    return item.end_time if item.end_time is not None else item.end_time_camel
+
+
+def _time_of(text: schema.Time, zone: tzinfo, *, since: float | None = None) -> float | None:
     try:
         return fields.time(text, zone, since=since)
     except ValueError:
@@ -103,11 +111,8 @@ def record(item: schema.Item, record_id: str, zone: tzinfo, wrong: list[str]) ->
             unknown.append(name)
             return None
 
-    start = known(
-        "start_time", partial(fields.time, zone=zone), schema.first(item.start_time, item.start_time_camel)
-    )
-    end_text = schema.first(item.end_time, item.end_time_camel)
-    end = known("end_time", partial(fields.time, zone=zone, since=start), end_text)
+    start = known("start_time", partial(fields.time, zone=zone), _start_of(item))
+    end = known("end_time", partial(fields.time, zone=zone, since=start), _end_of(item))
     hosts = known("hosts", fields.hosts, item.hosts)
     result_text = (schema.first(item.result_status, item.result_status_camel) or "").strip().lower()
     result = fields.RESULT_STATUSES.get(result_text)
@@ -142,15 +147,19 @@ def host_results(rows: Iterable[schema.Row | schema.PageRow]) -> tuple[tuple[Hos
     nameless = 0
     told: dict[tuple[str | None, str | None], tuple[str, HostStatus | None, bool]] = {}
     for row in rows:
-        host = row.host_id or row.host_ip
-        if not host:
+        names = tuple(
+            name for given in (row.host_id, row.host_ip, row.entity_id) if (name := fields.name(given))
+        )
+        if not names:
             nameless += 1
             continue
         said = row.idc, row.status
         if said not in told:
             told[said] = fields.label(row.idc), *_host_status(row.status or "")
         idc, status, unknown = told[said]
-        results.append(HostResult(host_id=host, idc=idc, status=status, unknown_status=unknown))
+        results.append(
+            HostResult(host_id=names[0], names=names, idc=idc, status=status, unknown_status=unknown)
+        )
     return tuple(results), nameless
 
 

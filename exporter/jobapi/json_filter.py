@@ -4,19 +4,21 @@ The content of a string that is the value of a key which `schema` does not name 
 left out, whatever its length, and nothing of it is held. Numbers, lists, objects and short strings stay:
 they cost little. What remains decodes to the same values, or to the same error:
 
-- What is left out is checked as the decoder would. Where it is malformed its string stays open and nothing
-  follows, so that the decoder finds a body cut short.
+- What is left out is checked as the decoder would. Where it is malformed its string stays open, and a NUL
+  and the end of the body follow: the decoder then fails as it would on the whole.
 - Where a piece has escaped quotes, these and escaped backslashes are masked first: every quote then begins
   or ends a string. Outside of strings JSON has no backslash; after one it no longer matters what is masked.
 """
 
 import re
+from contextlib import suppress
 
 from exporter.jobapi import schema
 
 WHOLE = 4 << 20  # bytes; pages are asked for as large, and to sieve and decode takes up to thrice the time
 SHORT = 64  # bytes; to leave out a shorter string costs more than to keep it
 
+END = 16  # bytes that tell how a body ends: a bracket, and some white space
 _SPACE = rb"[ \t\n\r]*+"
 # A key with an escape may spell any name: its value stays, too.
 _NEEDED = rb'(?:%s|[^"\\]*+\\[^"]*+)"' % b"|".join(re.escape(name).encode() for name in sorted(schema.NEEDED))
@@ -81,6 +83,7 @@ class Sieve:
         self._enough = 0  # bytes; a long string is not tried again with each piece
         self._dropping = False  # within a string that is left out
         self._is_broken = False  # malformed: what follows no longer matters
+        self._end = b""  # of the body, as far as it has come
 
     @property
     def held(self) -> int:
@@ -89,6 +92,7 @@ class Sieve:
 
     def feed(self, piece: bytes) -> bytes:
         """Take the next bytes; what is kept, of those before too."""
+        self._end = end_of(self._end + piece[-END:])
         if self._is_broken:
             return b""
         self._held += piece
@@ -104,7 +108,7 @@ class Sieve:
 
     def finish(self) -> bytes:
         """Give the rest, when there is no next piece."""
-        return bytes(self._held)
+        return b"\0" + self._end if self._dropping or self._is_broken else bytes(self._held)
 
     def _sift(self, data: bytes, masked: bytes, kept: list[bytes]) -> int:
         """Add what is to be kept; where the part begins that the end cuts."""
@@ -126,14 +130,29 @@ class Sieve:
         self._dropping = end < 0
         if self._dropping:
             end = _uncut(masked, at)
-        try:
-            schema.RAW.decode(b"".join((b'"', memoryview(masked)[at:end], b'"')))
-        except schema.UNREADABLE:
+        if not _is_string(masked, at, end):
             self._dropping = self._is_broken = True
         if self._dropping:
             return end
         kept.append(b'"')
         return end + 1
+
+
+def end_of(body: bytes) -> bytes:
+    """The last bytes of a body."""
+    return body[-END:]
+
+
+def _is_string(masked: bytes, at: int, end: int) -> bool:
+    """Whether the decoder would read this piece between quotes."""
+    piece = memoryview(masked)[at:end]
+    with suppress(*schema.UNREADABLE):
+        schema.RAW.decode(b"".join((b'"', piece, b'"')))
+        return True
+    with suppress(*schema.UNREADABLE):
+        schema.RAW.decode(b"".join((b'"', schema.mended(bytes(piece)), b'"')))
+        return True
+    return False
 
 
 def _masked(data: bytes) -> bytes:

@@ -3,6 +3,7 @@
 Only what is needed is named: msgspec skips every other field without making an object of it.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any, Generic, Literal, TypeVar
@@ -11,6 +12,10 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType, field
 
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+BOM = b"\xef\xbb\xbf"  # a byte order mark: RFC 8259 lets a parser ignore it
+
+Id = str | int | None  # some platforms write ids as numbers
+Time = str | int | float | None
 
 T = TypeVar("T")
 S = TypeVar("S", bound=Struct)
@@ -30,17 +35,17 @@ class Envelope(Struct, gc=False):
 class Item(Struct, gc=False):
     """A record of either dialect, or a host row of a page; every field may be missing."""
 
-    record_id: str | None = field(default=None, name="recordId")
-    id: str | None = None
-    start_time: str | None = None
-    start_time_camel: str | None = field(default=None, name="startTime")
-    end_time: str | None = None
-    end_time_camel: str | None = field(default=None, name="endTime")
+    record_id: Id = field(default=None, name="recordId")
+    id: Id = None
+    start_time: Time = None
+    start_time_camel: Time = field(default=None, name="startTime")
+    end_time: Time = None
+    end_time_camel: Time = field(default=None, name="endTime")
     execute_status: str | None = None
     execute_status_camel: str | None = field(default=None, name="executeStatus")
     result_status: str | None = None
     result_status_camel: str | None = field(default=None, name="resultStatus")
-    hosts: str | list[str] | None = None
+    hosts: str | list[str | int] | None = None
     provider: str | None = None
     script_type: str | None = None
     script_type_camel: str | None = field(default=None, name="scriptType")
@@ -50,8 +55,9 @@ class Item(Struct, gc=False):
 class PageRow(Item, gc=False):
     """An item of a page: where it is a host row, what that tells of its host."""
 
-    host_id: str | None = field(default=None, name="hostId")
-    host_ip: str | None = field(default=None, name="hostIp")
+    host_id: Id = field(default=None, name="hostId")
+    host_ip: Id = field(default=None, name="hostIp")
+    entity_id: Id = field(default=None, name="entityId")
     status: str | None = None
     idc: str | None = field(default=None, name="idcName")
 
@@ -59,8 +65,9 @@ class PageRow(Item, gc=False):
 class Row(Struct, gc=False):
     """A host row of the results."""
 
-    host_id: str | None = field(default=None, name="hostId")
-    host_ip: str | None = field(default=None, name="hostIp")
+    host_id: Id = field(default=None, name="hostId")
+    host_ip: Id = field(default=None, name="hostIp")
+    entity_id: Id = field(default=None, name="entityId")
     status: str | None = None
     idc: str | None = field(default=None, name="idcName")
 
@@ -109,6 +116,21 @@ PAGE_ROW = msgspec.json.Decoder(PageRow)
 ROW = msgspec.json.Decoder(Row)
 USUAL_PAGE = msgspec.json.Decoder(UsualPage)
 USUAL_RESULTS = msgspec.json.Decoder(Success | list[Row])
+
+
+_HIGH = rb"\\u[dD][89abAB][0-9a-fA-F]{2}"  # the first half of a pair of escapes
+_LOW = rb"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+_LONE = re.compile(rb"%b(?!%b)|(?<!%b)%b" % (_HIGH, _LOW, _HIGH, _LOW))
+
+
+def mended(body: bytes) -> bytes:
+    """Replace lone surrogates (half an emoji) by U+FFFD; they are valid JSON, but no text.
+
+    JSON has no raw NUL, so two of them may stand for an escaped backslash meanwhile.
+    """
+    if b"\0" in body:
+        return body
+    return _LONE.sub(rb"\\ufffd", body.replace(rb"\\", b"\0\0")).replace(b"\0\0", rb"\\")
 
 
 def first(one: T | None, other: T | None) -> T | None:

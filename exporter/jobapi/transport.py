@@ -1,4 +1,4 @@
-"""The way to the platform: its address, our credentials, TLS, and the HTTP client made of them.
+"""The way to the platform: its address, our credentials, TLS, the proxy, and connections made of them.
 
 Secrets are taken out of their wrappers here, at the last moment, and never reach a message.
 """
@@ -6,7 +6,10 @@ Secrets are taken out of their wrappers here, at the last moment, and never reac
 import base64
 import re
 import ssl
-from collections.abc import Mapping
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from pathlib import Path
@@ -16,7 +19,6 @@ from urllib.parse import urlencode
 import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
-from httpx_aiohttp.transport import AiohttpResponseStream
 
 from exporter import __version__
 
@@ -25,7 +27,17 @@ HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token of RFC 9110
 HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")  # of what RFC 9110 allows, that which means the same to everyone
 SHORTEST_MASKED = 4  # characters; a shorter secret guards nothing, and is a part of many a word
 KEEPALIVE = 60.0  # seconds; four polls, so that an idle exporter keeps its connection
-PIECE = 1 << 18  # bytes of a body that are handed on at once: what one read from a socket brings
+RENEWAL = (
+    120.0  # seconds; a name that got another address is noticed by then, and eight polls share a connection
+)
+BUFFER = 1 << 18  # bytes of a body that one read from a socket may bring: large bodies take fewer turns
+MAX_HEADER = 1 << 16  # bytes of one header line; gateways were seen to send cookies and policies of 20 KB
+HEADERS = {
+    "Accept": "application/json",
+    "Accept-Encoding": "identity",
+    "Content-Type": "application/json",  # without it the platform answers 415, to a GET too
+    "User-Agent": f"job-exporter/{__version__}",
+}
 
 
 class ConfigError(ValueError):
@@ -53,7 +65,8 @@ class ApiConfig:
     ca_file: Path | None = None
     cert_file: Path | None = None
     key_file: Path | None = None
-    timeout: float  # seconds for one request, its body included
+    proxy_url: Secret | None = None  # None: no proxy, whatever the environment says
+    timeout: float  # seconds to connect, for the first byte, and for each pause of the body
     concurrency: int  # requests in flight
     max_response_bytes: int  # held of one body, after decompression
     retries: int  # further tries of one request
@@ -124,22 +137,63 @@ def _refuse_contradictions(given: ApiConfig) -> None:
 
 
 class Requests:
-    """Makes requests, in half the time of httpx' client, which merges what none of ours has."""
+    """Makes requests, with the credentials that hold now."""
 
-    def __init__(self, authenticator: Authenticator, usual: httpx.Headers) -> None:
-        """`usual` are the headers of every request, our credentials apart."""
-        self._authenticator = authenticator
-        self._usual = usual
+    def __init__(self, authenticator: Authenticator, *, connect: float) -> None:
+        """`connect`: seconds that connecting may take."""
+        self._authenticator, self._connect = authenticator, connect
         self._shown: dict[str, str] = {}
-        self._headers = usual  # with what is shown
+        self._headers = httpx.Headers(HEADERS)  # with what is shown
 
-    def get(self, url: str, query: Mapping[str, str]) -> httpx.Request:
-        """Make a GET. Raises ConfigError if a file of secrets has become unreadable."""
+    def get(self, url: str, query: Mapping[str, str], *, first_byte: float) -> httpx.Request:
+        """Make a GET whose answer begins within `first_byte` seconds.
+
+        Raises ConfigError if a file of secrets has become unreadable.
+        """
         shown = self._authenticator.headers()
         if shown != self._shown:
-            self._shown, self._headers = shown, self._usual.copy()
+            self._shown, self._headers = shown, httpx.Headers(HEADERS)
             self._headers.update(shown)
-        return httpx.Request("GET", f"{url}?{urlencode(query)}", headers=self._headers)
+        limits = {"timeout": {"connect": self._connect, "read": first_byte}}
+        return httpx.Request("GET", f"{url}?{urlencode(query)}", headers=self._headers, extensions=limits)
+
+
+class Connections:
+    """Connections to the platform, made anew now and then, so that a changed address is noticed."""
+
+    def __init__(
+        self, make: Callable[[], httpx.AsyncBaseTransport], *, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._make, self._monotonic = make, monotonic
+        self._current = make()
+        self._until = monotonic() + RENEWAL
+        self._users: Counter[httpx.AsyncBaseTransport] = Counter()
+
+    @asynccontextmanager
+    async def transport(self) -> AsyncIterator[httpx.AsyncBaseTransport]:
+        """Give what sends a request; older connections are closed once nobody uses them."""
+        if self._monotonic() >= self._until:
+            self._until = self._monotonic() + RENEWAL
+            old, self._current = self._current, self._make()
+            await self._close_unused(old)
+        used = self._current
+        self._users[used] += 1
+        try:
+            yield used
+        finally:
+            self._users[used] -= 1
+            await self._close_unused(used)
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        for transport in {self._current, *self._users}:
+            await transport.aclose()
+
+    async def _close_unused(self, transport: httpx.AsyncBaseTransport) -> None:
+        if not self._users[transport]:
+            del self._users[transport]
+            if transport is not self._current:
+                await transport.aclose()
 
 
 def base_url(text: str) -> str:
@@ -158,9 +212,13 @@ def base_url(text: str) -> str:
     return str(url).rstrip("/")
 
 
-def aiohttp_transport(config: ApiConfig) -> AiohttpTransport:
-    """Use aiohttp below httpx, with neither cookies nor the environment's proxies and netrc."""
+def transports(config: ApiConfig) -> Callable[[], AiohttpTransport]:
+    """How to make a transport: aiohttp below httpx, without cookies and the environment's proxies and netrc.
+
+    Raises ConfigError if a certificate or the proxy's address cannot be used.
+    """
     context = _tls_context(config.ca_file, config.cert_file, config.key_file)
+    proxy = _proxy(config.proxy_url)
 
     def session() -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(ssl=context, limit=config.concurrency, keepalive_timeout=KEEPALIVE)
@@ -168,56 +226,21 @@ def aiohttp_transport(config: ApiConfig) -> AiohttpTransport:
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
-            read_bufsize=PIECE,
+            read_bufsize=BUFFER,
+            max_line_size=MAX_HEADER,
+            max_field_size=MAX_HEADER,
         )
 
-    return _Transport(verify=context, client=session, trust_env=False)
+    return lambda: AiohttpTransport(verify=context, client=session, proxy=proxy, trust_env=False)
 
 
-def http_client(transport: httpx.AsyncBaseTransport) -> httpx.AsyncClient:
-    """Make the client of all requests: it follows nothing, keeps nothing and waits as long as it is let."""
-    return _Client(
-        transport=transport,
-        trust_env=False,
-        follow_redirects=False,
-        timeout=None,  # the deadline of the whole request is the caller's
-        headers={
-            "Accept": "application/json",
-            "Accept-Encoding": "identity",
-            "Content-Type": "application/json",  # without it the platform answers 415, to a GET too
-            "User-Agent": f"job-exporter/{__version__}",
-        },
-    )
-
-
-class _Transport(AiohttpTransport):
-    """Hands a large body on in the pieces that came: to cut them smaller takes a third of its time.
-
-    A compressed one is cut: each piece may grow a thousandfold before anyone can look at it.
-    """
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        response = await super().handle_async_request(request)
-        if isinstance(response.stream, AiohttpResponseStream) and "content-encoding" not in response.headers:
-            response.stream.CHUNK_SIZE = PIECE
-        return response
-
-
-class _NoCookies(httpx.Cookies):
-    def extract_cookies(self, response: httpx.Response) -> None:
-        """Take none."""
-
-
-class _Client(httpx.AsyncClient):
-    """A client without cookies: to look for some in each answer is a twentieth of what a look-up costs."""
-
-    @property
-    def cookies(self) -> httpx.Cookies:
-        return _NoCookies()
-
-    @cookies.setter
-    def cookies(self, cookies: object) -> None:
-        raise NotImplementedError("this client has no cookies")
+def _proxy(address: Secret | None) -> httpx.Proxy | None:
+    if address is None:
+        return None
+    try:
+        return httpx.Proxy(address.get_secret_value())
+    except (ValueError, httpx.InvalidURL):
+        raise ConfigError("api.proxy-url is no URL of a proxy, such as http://proxy.example:3128") from None
 
 
 def _tls_context(ca_file: Path | None, cert_file: Path | None, key_file: Path | None) -> ssl.SSLContext:

@@ -12,7 +12,7 @@ from httpx_aiohttp import AiohttpTransport
 
 from exporter.jobapi.client import PATHS, JobApi, PageCost
 from exporter.jobapi.errors import Endpoint
-from exporter.jobapi.transport import ApiConfig, Authenticator, Requests, aiohttp_transport, http_client
+from exporter.jobapi.transport import ApiConfig, Authenticator, Connections, Requests, transports
 from exporter.metrics.families import ProcessMetrics
 from exporter.model import Page, Record, Results
 
@@ -35,10 +35,12 @@ class NotingApi(JobApi):
 
     asked: list[Question]
 
-    async def page(self, number: int, size: int) -> tuple[Page, PageCost]:
+    async def page(
+        self, number: int, size: int, *, patient: bool = True, retry: bool = True
+    ) -> tuple[Page, PageCost]:
         """Note, and ask."""
         self.asked.append(("page", {"pageNo": str(number), "pageSize": str(size)}))
-        return await super().page(number, size)
+        return await super().page(number, size, patient=patient, retry=retry)
 
     async def record(self, record_id: str) -> Record:
         """Note, and ask."""
@@ -74,16 +76,18 @@ async def plain_httpx() -> AsyncIterator[Ask]:
 @asynccontextmanager
 async def own_client(config: ApiConfig) -> AsyncIterator[Ask]:
     """Open what the exporter has made of them."""
-    async with http_client(aiohttp_transport(config)) as client:
-        requests = Requests(Authenticator(config), client.headers)
+    connections = Connections(transports(config))
+    requests = Requests(Authenticator(config), connect=config.timeout)
 
-        @asynccontextmanager
-        async def ask(url: str, query: Mapping[str, str]) -> AsyncIterator[httpx.Response]:
-            sent = await client.send(requests.get(url, query), stream=True)
-            async with aclosing(sent) as response:
+    @asynccontextmanager
+    async def ask(url: str, query: Mapping[str, str]) -> AsyncIterator[httpx.Response]:
+        async with connections.transport() as transport:
+            request = requests.get(url, query, first_byte=config.timeout)
+            async with aclosing(await transport.handle_async_request(request)) as response:
                 yield response
 
-        yield ask
+    yield ask
+    await connections.aclose()
 
 
 async def fetch_all(opened: AbstractAsyncContextManager[Ask], url: str, asked: Iterable[Question]) -> Run:

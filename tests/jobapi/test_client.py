@@ -166,7 +166,7 @@ async def test_a_record_must_be_the_one_asked() -> None:
         (broken(httpx.DecodingError("secret")), NotUnderstoodError, "decode", "cannot be decompressed"),
         (broken(httpx.ConnectError("secret")), ConnectError, "connect", "http://platform.test:6868"),
         (broken(httpx.ReadError("secret")), ConnectError, "connect", "broke"),
-        (broken(httpx.ReadTimeout("secret")), DeadlineError, "timeout", "within 10 s"),
+        (broken(httpx.ReadTimeout("secret")), DeadlineError, "timeout", "within 60 s"),
         (answer(content=b" " * 1_000_001), TooLargeError, "too_large", "1000000 bytes"),
     ],
 )
@@ -313,15 +313,100 @@ async def test_the_platforms_clock_is_compared_with_ours() -> None:
 
 async def test_slow_answers_do_not_move_a_known_skew() -> None:
     """When in a long round trip the platform looked at its clock is not known."""
-    ticks = iter([0.0, 0.4, 0.5, 0.6, *(10.0, 15.0, 16.0, 17.0), *(20.0, 20.2, 21.0, 22.0)])
-    platform = Platform([answer(date=formatdate(NOW + shift, usegmt=True)) for shift in (5, 9, 7)])
-    transport = httpx.MockTransport(platform)
-    api = JobApi(config(), Deaf(), transport=transport, wall=lambda: NOW, monotonic=lambda: next(ticks))
+    now = 100.0
+    taken = iter([0.5, 5.5, 1.0])
+    shifts = iter([5, 9, 7])
+
+    def slowly(_: httpx.Request) -> httpx.Response:
+        nonlocal now
+        now += next(taken)
+        date = formatdate(NOW + now - 100.0 + next(shifts), usegmt=True)
+        return httpx.Response(200, headers={"date": date}, content=NO_ROWS)
+
+    transport = httpx.MockTransport(slowly)
+    api = JobApi(config(), Deaf(), transport=transport, wall=lambda: NOW + now - 100, monotonic=lambda: now)
     skews = []
     for _ in range(3):
         await api.results("r1")
         skews.append(api.clock_skew)
-    assert skews == pytest.approx([5.7, 5.7, 7.6])
+    assert skews == pytest.approx([5.25, 5.25, 8.0])
+
+
+async def test_the_platforms_clock_goes_on_though_ours_is_set() -> None:
+    """The monotonic clock carries it: a jump of ours changes the skew, not the platform's time."""
+    wall, monotonic = NOW, 50.0
+    api = JobApi(
+        config(),
+        Deaf(),
+        transport=httpx.MockTransport(Platform([answer(date=formatdate(NOW, usegmt=True))])),
+        wall=lambda: wall,
+        monotonic=lambda: monotonic,
+    )
+    assert api.platform_now() is None
+    await api.results("r1")
+    wall, monotonic = NOW - 7200 + 30, 80.0
+    assert api.platform_now() == pytest.approx(NOW + 30.5)
+    assert api.clock_skew == pytest.approx(7200.5)
+
+
+@pytest.mark.parametrize(
+    ("given", "may_be"),
+    [
+        (answer(400), True),
+        (answer(413), True),
+        (answer(500), True),
+        (answer(504), True),
+        (answer(404, b'{"error":"no such page"}'), True),
+        (answer(404, b"404 page not found"), False),
+        (answer(401), False),
+        (answer(403), False),
+        (answer(429), False),
+        (answer(503), False),
+        (answer(304), False),
+        (answer(204), False),
+        (answer(content=b'{"status":"error","message":"db down"}'), True),
+        (answer(content=b'{"status":"error","message":"invalid user"}'), False),
+        (answer(content=b"{"), True),
+        (answer(content=b" " * 1_000_001), True),
+        (broken(httpx.ReadTimeout("")), True),
+        (broken(httpx.ConnectTimeout("")), False),
+        (broken(httpx.ConnectError("")), False),
+        (broken(httpx.ReadError("")), False),
+    ],
+)
+async def test_failures_that_one_record_may_cause(given: Callable[[], httpx.Response], may_be: bool) -> None:
+    """Where the platform can't be reached, is overloaded or refuses us, no record is to blame."""
+    with pytest.raises(ApiError) as caught:
+        await bench(given).api.page(1, 20)
+    assert caught.value.may_be_record is may_be
+
+
+async def test_a_page_can_be_asked_for_once_only() -> None:
+    """Without retries the first failure is told; with them a server error is tried again."""
+    b = bench(answer(500), retries=2)
+    for retry, asked in ((False, 1), (True, 3)):
+        b.platform.asked.clear()
+        with pytest.raises(HttpError):
+            await b.api.page(1, 20, retry=retry)
+        assert len(b.platform.asked) == asked
+
+
+@pytest.mark.parametrize(
+    ("limit", "patient", "first_byte"),
+    [(10.0, True, 60.0), (2.0, True, 12.0), (90.0, True, 90.0), (10.0, False, 10.0)],
+)
+async def test_how_long_a_page_may_take_to_begin(limit: float, patient: bool, first_byte: float) -> None:
+    """Six times the timeout and a minute at most, but not less than the timeout, which bounds connecting."""
+    b = bench(answer(content=b'{"list":[],"totalCount":0}'), timeout=limit)
+    await b.api.page(1, 20, patient=patient)
+    assert b.platform.asked[0].extensions["timeout"] == {"connect": limit, "read": first_byte}
+
+
+async def test_look_ups_begin_within_the_timeout() -> None:
+    """A look-up by id is cheap for the platform, so nobody waits for it as for a page."""
+    b = bench(answer(), timeout=2.0)
+    await b.api.results("r1")
+    assert b.platform.asked[0].extensions["timeout"] == {"connect": 2.0, "read": 2.0}
 
 
 async def test_failed_answers_tell_the_time_too() -> None:
@@ -464,6 +549,14 @@ def test_two_passwords_are_refused(tmp_path: Path) -> None:
         bench(answer(), username="u", password=SecretStr("q"), password_file=path)
     with pytest.raises(ConfigError, match="keep one"):
         bench(answer(), username="u", token_file=path)
+
+
+@pytest.mark.parametrize("address", ["proxy", "ftp://proxy:21", "http://[::1", "http://u:secret@[::1"])
+def test_a_proxy_that_is_none_is_refused(address: str) -> None:
+    """Its address may hold a password, so it is not repeated."""
+    with pytest.raises(ConfigError, match=r"api\.proxy-url") as caught:
+        JobApi(config(proxy_url=SecretStr(address)), Deaf())
+    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("setting", ["ca_file", "cert_file", "key_file"])

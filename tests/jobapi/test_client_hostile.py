@@ -111,7 +111,7 @@ async def test_what_has_no_end_is_ended(raw: Raw, error: type[Exception]) -> Non
         (OK + b"Content-Encoding: gzip\r\nContent-Encoding: gzip\r\n" + EMPTY, NotUnderstoodError),
         (OK + b"Content-Encoding: gzip\r\n" + EMPTY, NotUnderstoodError),
         (OK + b"Content-Encoding: deflate\r\n" + EMPTY, NotUnderstoodError),
-        (b"HTTP/1.1 302 Found\r\nLocation: http://[\x01canary\r\n" + EMPTY, ConnectError),
+        (b"HTTP/1.1 302 Found\r\nLocation: http://[\x01canary\r\n" + EMPTY, HttpError),
         (b"HTTP/1.1 302 Found\r\nLocation: //canary@elsewhere/\r\n" + EMPTY, HttpError),
         (b"HTTP/1.1 429 No\r\nRetry-After: " + b"9" * 5_000 + b"\r\n" + EMPTY, HttpError),
         (b"HTTP/1.1 503 No\r\nRetry-After: Fri, 31 Dec 9999 23:59:60 -9999\r\n" + EMPTY, HttpError),

@@ -29,7 +29,7 @@ from exporter.model import HostResult, HostStatus, Results
 from tests.harness.recorded import Deaf, config
 
 ROWS = b'{"status":"success","message":"","content":[{"hostId":"a","idcName":"x","status":"success"}]}'
-READ = Results(rows=(HostResult(host_id="a", idc="x", status=HostStatus.SUCCESS),))
+READ = Results(rows=(HostResult(host_id="a", names=("a",), idc="x", status=HostStatus.SUCCESS),))
 LIMIT = 1_000_000
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -420,7 +420,7 @@ async def test_tls_for_another_name_is_refused(authority: trustme.CA, tmp_path: 
     async with serving(rows, server_context(authority, "other.test")) as url:
         error = await failure(url, **files(tmp_path, authority))
     assert isinstance(error, ConnectError)
-    assert "check the name" in str(error)
+    assert "the name that the certificate has" in str(error)
 
 
 async def test_tls_where_none_is_spoken() -> None:
@@ -428,7 +428,7 @@ async def test_tls_where_none_is_spoken() -> None:
     async with serving(rows) as url:
         error = await failure(url.replace("http:", "https:"))
     assert isinstance(error, ConnectError)
-    assert "does it want http" in str(error)
+    assert "write http instead of https" in str(error)
 
 
 async def test_http_where_tls_is_spoken(authority: trustme.CA) -> None:

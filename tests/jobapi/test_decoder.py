@@ -69,7 +69,7 @@ def wrapped(content: Any, status: str = "success", message: str = "") -> dict[st
     return {"status": status, "message": message, "content": content}
 
 
-def row(host: str, **changes: Any) -> dict[str, Any]:
+def row(host: str | None, **changes: Any) -> dict[str, Any]:
     return {"recordId": "r1", "hostId": host, "idcName": "北京", "status": "success", **changes}
 
 
@@ -145,14 +145,30 @@ def test_a_result_without_end_and_execute_status_is_still_open() -> None:
         ("2026-11-23 09:00:00", START),
         ("2026-11-23T09:00:00", START),
         (" 2026-11-23 09:00:00 ", START),
+        ("2026/11/23 09:00:00", START),
+        ("2026/11/23T09:00:00.5", START + 0.5),
+        ("Mon, 23 Nov 2026 08:00:00 GMT", START),
+        ("Mon, 23 Nov 2026 16:00:00 +0800", START),
+        (str(int(START)), START),
+        (f"{START:.3f}", START),
+        (f"{START:.0f}000", START),
+        (int(START), START),
+        (START + 0.5, START + 0.5),
+        (int(START) * 1000 + 250, START + 0.25),
+        ("9999-12-31T23:59:59Z", 253402300799.0),
+        ("9999-12-31T23:59:59-14:00", 253402351199.0),
         ("0001-01-01T00:00:00Z", None),
+        ("1970-01-01T00:00:00Z", None),
+        ("0000/00/00 00:00:00", None),
+        (0, None),
+        ("0", None),
         ("0001-01-01T08:05:43+08:05", None),
         ("0000-00-00 00:00:00", None),
         ("", None),
         (None, None),
     ],
 )
-def test_times_of_every_kind(text: str | None, moment: float | None) -> None:
+def test_times_of_every_kind(text: str | float | None, moment: float | None) -> None:
     """Offsets count, times without one are meant in the configured zone, and zero times are none."""
     body = dump({**DOCUMENTED, "start_time": text})
     told = decoder.decode_record(body, zone=ZoneInfo("Europe/Berlin"))
@@ -161,9 +177,26 @@ def test_times_of_every_kind(text: str | None, moment: float | None) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["yesterday", "1732350000", "20261123", "2026-11-23", "2026-13-01T00:00:00Z"]
+    "text",
+    [
+        *(
+            "yesterday",
+            "20261123",
+            "2026-11-23",
+            "2026-13-01T00:00:00Z",
+            "23/11/2026 08:00:00",
+            "11:00",
+            "NaN",
+        ),
+        *(
+            "Mon, 42 Nov 2026 08:00:00 GMT",
+            "Mon, 23 Foo 2026 08:00:00 GMT",
+            "Mon, 23 Nov 2026 08:00:00 +9999",
+        ),
+        *(-1, 7, 1e300, 10**300, "9" * 15, True, ["2026-11-23T08:00:00Z"], {}),
+    ],
 )
-def test_times_that_cannot_be_read_are_named(text: str) -> None:
+def test_times_that_cannot_be_read_are_named(text: object) -> None:
     """A time that is none is not given, and its field is counted as unknown."""
     told = record(end_time=text)
     assert told.end is None
@@ -191,6 +224,8 @@ def test_times_at_the_ends_of_the_calendar_are_times(text: str) -> None:
         ("null", set()),
         ("", None),
         (None, None),
+        ([7, "a"], {"7", "a"}),
+        ("[7, 8]", {"7", "8"}),
     ],
 )
 def test_expected_hosts_of_every_kind(hosts: object, expected: set[str] | None) -> None:
@@ -200,7 +235,7 @@ def test_expected_hosts_of_every_kind(hosts: object, expected: set[str] | None) 
     assert told.unknown_fields == ()
 
 
-@pytest.mark.parametrize("hosts", ['["a', "[1]", "[[[[", '{"a":1}'.replace("{", "[")])
+@pytest.mark.parametrize("hosts", ['["a', "[1.5]", "[[[[", '{"a":1}'.replace("{", "[")])
 def test_expected_hosts_that_cannot_be_read_are_named(hosts: str) -> None:
     """A broken array is not told, and counted as unknown."""
     told = record(hosts=hosts)
@@ -246,7 +281,7 @@ def test_a_field_of_the_wrong_type_costs_only_itself(field: str) -> None:
 def test_a_wrong_type_in_the_observed_spelling_has_the_same_name() -> None:
     """Both dialects are counted under the documented name."""
     told = decoder.decode_record(
-        dump(wrapped({"id": "r1", "startTime": 5, "executeStatus": "doing"})), zone=UTC
+        dump(wrapped({"id": "r1", "startTime": [], "executeStatus": "doing"})), zone=UTC
     )
     assert told.unknown_fields == ("start_time",)
 
@@ -257,7 +292,7 @@ def test_strange_ids_are_ids(record_id: str) -> None:
     assert record(id=record_id).id == record_id
 
 
-@pytest.mark.parametrize("record_id", ["", "x" * 65, None, 5, ["a"], "a\0b"])
+@pytest.mark.parametrize("record_id", ["", "x" * 65, None, 10**64, 1.5, True, ["a"], "a\0b"])
 def test_a_record_without_a_readable_id_is_not_understood(record_id: object) -> None:
     """A record that cannot be told apart is refused."""
     with pytest.raises(decoder.DecodeError, match="readable id"):
@@ -293,10 +328,10 @@ def host_row(host: str | None = "a", **changes: Any) -> dict[str, Any]:
 
 def test_host_rows_on_a_page_tell_the_results_of_a_record_that_had_ended() -> None:
     """They are those of the results, and bear the record's end."""
-    told = page({"list": [host_row(), host_row("b", status="error")]}).items[0].ended
+    told = page({"totalCount": 1, "list": [host_row(), host_row("b", status="error")]}).items[0].ended
     shown = (
-        HostResult(host_id="a", idc="hz", status=HostStatus.SUCCESS),
-        HostResult(host_id="b", idc="hz", status=HostStatus.FAIL),
+        HostResult(host_id="a", names=("a",), idc="hz", status=HostStatus.SUCCESS),
+        HostResult(host_id="b", names=("b",), idc="hz", status=HostStatus.FAIL),
     )
     assert told == Ended(start=START, end=START + 90, results=Results(rows=shown))
 
@@ -317,7 +352,7 @@ def test_host_rows_on_a_page_tell_the_results_of_a_record_that_had_ended() -> No
 )
 def test_rows_that_may_not_be_the_last_word_tell_no_results(rows: list[dict[str, Any]]) -> None:
     """While a record runs its rows repeat the start as the end: the results are asked for."""
-    assert page({"list": rows}).items[0].ended is None
+    assert page({"list": rows, "totalCount": 1}).items[0].ended is None
 
 
 def test_a_page_of_whole_records_carries_them() -> None:
@@ -330,14 +365,13 @@ def test_a_page_of_whole_records_carries_them() -> None:
 def test_a_thin_item_is_only_an_id(missing: str) -> None:
     """What a page does not tell of a finished record is looked up, not guessed."""
     thin = {key: value for key, value in DOCUMENTED.items() if key != missing}
-    told = page({"list": [thin]})
+    told = page({"list": [thin], "totalCount": 1})
     assert told.items == (PageItem(id="r1", start=START),)
-    assert told.total is None
 
 
 def test_a_thin_item_of_an_open_record_is_whole() -> None:
     """An open record has neither result nor end to tell."""
-    (item,) = page({"list": [{"id": "r1", "execute_status": "init"}]}).items
+    (item,) = page({"list": [{"id": "r1", "execute_status": "init"}], "totalCount": 1}).items
     assert item.record == Record(id="r1", execute_status=ExecuteStatus.INIT)
 
 
@@ -347,17 +381,25 @@ def test_an_empty_list_may_be_null(spelling: str) -> None:
     assert page({spelling: None, "totalCount": 0}) == Page(number=1, size=20, total=0, items=())
 
 
-def test_the_total_of_a_page_of_one_is_its_page_count() -> None:
-    """Where the total is missing, pages of one record count the records."""
-    assert page({"list": [], "pageCount": 7}, size=1).total == 7
-    assert page({"list": [], "pageCount": 7}, size=20).total is None
-    assert page({"list": [], "pageCount": 7, "totalCount": 9}, size=1).total == 9
+@pytest.mark.parametrize("page_of", [{}, {"pageCount": 7}, {"totalCount": None}])
+@pytest.mark.parametrize("size", [1, 20])
+def test_a_page_without_a_total_is_not_understood(page_of: dict[str, Any], size: int) -> None:
+    """Nothing new could be found, and the platform would look empty."""
+    with pytest.raises(decoder.DecodeError, match="a page without totalCount"):
+        page({"list": [{"recordId": "r1"}], **page_of}, size=size)
 
 
 @pytest.mark.parametrize("total", [-1, 2**53, 10**30])
-def test_a_total_that_counts_nothing_is_not_told(total: int) -> None:
+def test_a_total_that_counts_nothing_is_refused(total: int) -> None:
     """A total must be a number of records that a sample can show."""
-    assert page({"list": [], "totalCount": total}).total is None
+    with pytest.raises(decoder.DecodeError, match="counts nothing"):
+        page({"list": [], "totalCount": total})
+
+
+@pytest.mark.parametrize("odd", [{"pageSize": []}, {"pageCount": "5"}, {"pageNo": {}}])
+def test_numbers_of_a_page_that_nobody_needs_may_be_odd(odd: dict[str, Any]) -> None:
+    """Only the list and the total are needed."""
+    assert page({"list": [{"recordId": "r1"}], "totalCount": 1, **odd}).items == (PageItem(id="r1"),)
 
 
 def test_a_platform_that_caps_the_page_size_is_refused() -> None:
@@ -373,9 +415,9 @@ def test_bad_items_of_a_page_cost_only_themselves() -> None:
     """An id is kept whatever is wrong beside it; what has none is counted."""
     items = [
         {"recordId": "r1"},
-        {"recordId": "r2", "startTime": 5},
+        {"recordId": "r2", "startTime": []},
         {**DOCUMENTED, "id": "r3", "timeout": "soon"},
-        {"recordId": 5},
+        {"recordId": 5.5},
         {"recordId": "x" * 65},
         {"recordId": ""},
         {},
@@ -398,7 +440,7 @@ def test_items_without_an_id_are_counted() -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [{"list": {}}, {"list": "x"}, {"totalCount": "5"}, {"TotalCount": 5.5}, {"pageSize": []}, {"List": 5}],
+    [{"list": {}}, {"list": "x"}, {"totalCount": "5"}, {"TotalCount": 5.5}, {"List": 5}],
 )
 def test_a_page_with_a_wrong_frame_is_refused(content: object) -> None:
     """Numbers and list of a page must have their types: nothing can be done without them."""
@@ -440,13 +482,13 @@ def test_json_that_is_no_record_is_refused(content: object) -> None:
 )
 def test_host_statuses_are_normalised(status: str | None, meaning: HostStatus | None, unknown: bool) -> None:
     """Hosts have the statuses of records; an empty one is not reported yet."""
-    expected = HostResult(host_id="a", idc="北京", status=meaning, unknown_status=unknown)
+    expected = HostResult(host_id="a", names=("a",), idc="北京", status=meaning, unknown_status=unknown)
     assert results(wrapped([row("a", status=status)])) == Results(rows=(expected,))
 
 
 def test_results_of_every_form() -> None:
     """An array or one object, bare or wrapped, are the same rows."""
-    one = Results(rows=(HostResult(host_id="a", idc="北京", status=HostStatus.SUCCESS),))
+    one = Results(rows=(HostResult(host_id="a", names=("a",), idc="北京", status=HostStatus.SUCCESS),))
     for content in (row("a"), [row("a")]):
         assert results(content) == one
         assert results(wrapped(content)) == one
@@ -468,23 +510,25 @@ def test_the_same_host_may_have_several_rows() -> None:
 def test_a_row_without_host_id_is_told_apart_by_its_address() -> None:
     """Every field is optional, but a host must be some host."""
     told = results([row("", hostIp="10.0.0.1", idcName=None), row("", hostIp="")])
-    assert told.rows == (HostResult(host_id="10.0.0.1", idc="unknown", status=HostStatus.SUCCESS),)
+    assert told.rows == (
+        HostResult(host_id="10.0.0.1", names=("10.0.0.1",), idc="unknown", status=HostStatus.SUCCESS),
+    )
     assert told.bad_rows == 1
 
 
 def test_bad_rows_cost_only_themselves() -> None:
     """A host is kept whatever is wrong beside it; what names no host is only counted."""
-    told = results(wrapped([row("a"), row("b", status=5), row("c", idcName=[]), {"hostId": 5}, None, "x"]))
+    told = results(wrapped([row("a"), row("b", status=5), row("c", idcName=[]), {"hostId": 5.5}, None, "x"]))
     assert told.rows == (
-        HostResult(host_id="a", idc="北京", status=HostStatus.SUCCESS),
-        HostResult(host_id="b", idc="北京", status=None),
-        HostResult(host_id="c", idc="unknown", status=HostStatus.SUCCESS),
+        HostResult(host_id="a", names=("a",), idc="北京", status=HostStatus.SUCCESS),
+        HostResult(host_id="b", names=("b",), idc="北京", status=None),
+        HostResult(host_id="c", names=("c",), idc="unknown", status=HostStatus.SUCCESS),
     )
     assert told.bad_rows == 5
 
 
 @pytest.mark.parametrize(
-    "content", [{}, {"message": "maintenance"}, 5, "x", True, wrapped({}), {"hostId": 5}]
+    "content", [{}, {"message": "maintenance"}, 5, "x", True, wrapped({}), {"hostId": 5.5}]
 )
 def test_json_that_is_no_result_is_refused(content: object) -> None:
     """One object is a row only if it names a host."""
@@ -542,8 +586,10 @@ def test_a_content_with_another_status_is_an_error() -> None:
         (b"\n  <html>", "HTML instead of JSON"),
         (b"404 page not found\n", "text instead of JSON"),
         (b"NaN", "text instead of JSON"),
-        (b'{"status":"success","content":[{"hostId":"sec', "malformed JSON"),
-        (b'{"totalCount":NaN}', "malformed JSON"),
+        (b'{"status":"success","content":[{"hostId":"sec', "cut short"),
+        (b'{"totalCount":NaN}', "has a NaN or an Infinity"),
+        (b'{"list":[],"totalCount":-Infinity}', "has a NaN or an Infinity"),
+        (b'[{"hostId":"a","x":"\\NaN"}]', "malformed JSON$"),
         (b'[{"hostId":"a"},]', "malformed JSON"),
         (b'{"list":[],"totalCount":1}}', "malformed JSON"),
         (b'{"a":' * 100_000, "nested too deep"),
@@ -561,7 +607,64 @@ def test_what_is_no_json_is_said_without_its_content(body: bytes, seen: str) -> 
 def test_invalid_utf8_costs_only_its_row() -> None:
     """A row in another encoding is bad; the others are read."""
     body = b'[{"hostId":"\xb1\xb1\xbe\xa9","status":"success"},{"hostId":"a","idcName":"\xff"}]'
-    assert results(body) == Results(rows=(HostResult(host_id="a", idc="unknown", status=None),), bad_rows=2)
+    assert results(body) == Results(
+        rows=(HostResult(host_id="a", names=("a",), idc="unknown", status=None),), bad_rows=2
+    )
+
+
+@pytest.mark.parametrize("half", [r"\ud83d", r"\uDE00", r"\ud83dx", r"\ude00\ud83d", r"\\\ud83d"])
+@pytest.mark.parametrize("field", ["stdout", "stderr", "message", "idcName", "extra"])
+def test_half_an_emoji_costs_only_a_character(half: str, field: str) -> None:
+    """A lone surrogate is valid JSON: an output that was cut by its length. All else is read as it stands."""
+    body = dump(wrapped([row("a"), row("b", **{field: "HALF"}), row("c\\")])).replace(b"HALF", half.encode())
+    told = results(body)
+    assert [(host.host_id, host.status) for host in told.rows] == [
+        (name, HostStatus.SUCCESS) for name in ("a", "b", "c\\")
+    ]
+    assert told.bad_rows == 0
+    if field == "idcName":
+        assert "\ufffd" in told.rows[1].idc
+
+
+def test_half_an_emoji_on_a_page_and_in_a_record() -> None:
+    """Pages hold outputs too; a record holds a script and a provider."""
+    items = dump({"list": [host_row(stdout="HALF"), host_row(recordId="r2")], "totalCount": 2})
+    assert [item.id for item in page(items.replace(b"HALF", rb"\ud83d")).items] == ["r1", "r2"]
+    told = decoder.decode_record(
+        dump({**DOCUMENTED, "provider": "HALF"}).replace(b"HALF", rb"s\udc00"), zone=UTC
+    )
+    assert (told.id, told.provider, told.unknown_fields) == ("r1", "s\ufffd", ())
+
+
+@pytest.mark.parametrize("ahead", [b"\xef\xbb\xbf", b"\xef\xbb\xbf \n"])
+def test_a_byte_order_mark_is_left_out(ahead: bytes) -> None:
+    """Servers on Windows write one before JSON."""
+    assert page(ahead + dump({"list": [], "totalCount": 3})).total == 3
+    assert decoder.decode_record(ahead + dump(wrapped(DOCUMENTED)), zone=UTC) == WHOLE
+    assert len(results(ahead + dump([row("a"), row("b", status=[])])).rows) == 2
+
+
+def test_ids_may_be_numbers() -> None:
+    """They are read as text, on pages, in records and in rows; text and number are the same id."""
+    told = page(
+        {"list": [{"recordId": 7}, {"recordId": "7"}, {"id": 2**70}, {"recordId": -1}], "totalCount": 3}
+    )
+    assert [item.id for item in told.items] == ["7", str(2**70), "-1"]
+    assert told.bad_items == 0
+    assert record(id=7).id == "7"
+    assert [host.names for host in results([row("", hostId=7, hostIp="10.0.0.7", entityId=9)]).rows] == [
+        ("7", "10.0.0.7", "9")
+    ]
+
+
+def test_a_host_has_all_the_names_that_its_row_gives() -> None:
+    """A record may list its hosts by any of them."""
+    given = [row("a", hostIp="10.0.0.1", entityId="e1"), row("", hostIp="10.0.0.2"), row(None, entityId="e3")]
+    assert [(host.host_id, host.names) for host in results(given).rows] == [
+        ("a", ("a", "10.0.0.1", "e1")),
+        ("10.0.0.2", ("10.0.0.2",)),
+        ("e3", ("e3",)),
+    ]
 
 
 def test_of_doubled_keys_the_last_counts() -> None:

@@ -30,6 +30,8 @@ SPLICES = [
     b"-",
     b"\\u0000",
     b"\\ud800",
+    b"\\udfff",
+    b"\xef\xbb\xbf",
     b"\xff",
     b"<",
 ]
@@ -80,7 +82,8 @@ def check(value: Page | Record | Results) -> None:
     if isinstance(value, Page):
         ids = [item.id for item in value.items]
         assert len(ids) == len(set(ids))
-        assert value.total is None or value.total >= 0
+        assert value.total is not None
+        assert value.total >= 0
         for item in value.items:
             assert 1 <= len(item.id) <= 64
             assert item.record is None or item.record.id == item.id
@@ -92,6 +95,7 @@ def check(value: Page | Record | Results) -> None:
     else:
         for row in value.rows:
             assert row.host_id
+            assert row.host_id == row.names[0]
             assert 1 <= len(row.idc) <= 128
 
 
@@ -125,11 +129,43 @@ def test_any_bytes_give_only_the_documented_errors(body: bytes) -> None:
     read_everywhere(body)
 
 
-@given(st.lists(st.tuples(st.sampled_from("abc"), scalars), max_size=12))
-def test_one_bad_row_never_costs_another(rows: list[tuple[str, Any]]) -> None:
-    """Rows are read alike alone and in company, in either dialect."""
-    objects = [{"hostId": host, "status": status, "idcName": "x"} for host, status in rows]
-    alone = [row for one in objects for row in _results(json.dumps([one]).encode()).rows]
-    for body in (objects, {"status": "success", "content": objects}):
-        assert list(_results(json.dumps(body).encode()).rows) == alone
+# JSON as other programs write it: half an emoji, control characters escaped, numbers in any notation.
+ODD = st.sampled_from(
+    [
+        rb'"\ud83d"',
+        rb'"\\\udc00"',
+        b'"\xff"',
+        b"7",
+        b"-0",
+        b"1e400",
+        b"[]",
+        b"{}",
+        b'"\xf0\x9f\x98\x80"',
+        b"null",
+    ]
+)
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), scalars, ODD), max_size=12), st.booleans())
+def test_one_bad_row_never_costs_another(rows: list[tuple[str, Any, bytes]], has_mark: bool) -> None:
+    """Rows are read alike alone and in company, in either dialect, with a byte order mark or without."""
+    objects = [
+        b'{"hostId":"%b","status":%b,"idcName":"x","stdout":%b,"entityId":%b}'
+        % (host.encode(), json.dumps(status).encode(), odd if odd[:1] == b'"' else b'"x"', odd)
+        for host, status, odd in rows
+    ]
+    alone = [row for one in objects for row in _results(b"[%b]" % one).rows]
+    array = b"[%b]" % b",".join(objects)
+    for body in (array, b'{"status":"success","content":%b}' % array):
+        assert list(_results((b"\xef\xbb\xbf" if has_mark else b"") + body).rows) == alone
     assert len(alone) == len(rows)
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), ODD), max_size=8))
+def test_one_bad_item_never_costs_another(items: list[tuple[str, bytes]]) -> None:
+    """The ids of a page are those of its items, whatever else an item holds."""
+    objects = [
+        b'{"recordId":"%b","startTime":%b,"provider":%b}' % (name.encode(), odd, odd) for name, odd in items
+    ]
+    page = _page(b'{"totalCount":8,"list":[%b]}' % b",".join(objects))
+    assert {item.id for item in page.items} == {name for name, _ in items}
