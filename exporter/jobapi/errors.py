@@ -12,7 +12,7 @@ ApiError                    .reason, .endpoint, .message, .advice, .retry_after,
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from typing import ClassVar, Literal, TypeVar
@@ -296,9 +296,17 @@ def _what_broke(cause: BaseException) -> tuple[str, str]:
     if isinstance(cause, aiohttp.ClientConnectorError) and not known:
         number = cause.os_error.errno or 0  # asyncio's own text names the call, not what happened
         return (os.strerror(number) if number > 0 else cause.os_error.strerror or "no connection"), _ADDRESS
-    if isinstance(cause.__cause__, LineTooLong):
+    if any(isinstance(one, LineTooLong) for one in _chain(cause)):
         return "its header has a line that is too long", "see what adds such a header between here and there"
     return next((text, advice) for kind, text, advice in _BROKEN if isinstance(cause, kind))
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Give an error and those that led to it."""
+    one: BaseException | None = error
+    while one is not None:
+        yield one
+        one = one.__cause__
 
 
 def _origin(base: str) -> str:

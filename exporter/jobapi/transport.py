@@ -229,18 +229,23 @@ def transports(config: ApiConfig) -> Callable[[], AiohttpTransport]:
             read_bufsize=BUFFER,
             max_line_size=MAX_HEADER,
             max_field_size=MAX_HEADER,
+            proxy=proxy,
         )
 
-    return lambda: AiohttpTransport(verify=context, client=session, proxy=proxy, trust_env=False)
+    return lambda: AiohttpTransport(verify=context, client=session, trust_env=False)
 
 
-def _proxy(address: Secret | None) -> httpx.Proxy | None:
+def _proxy(address: Secret | None) -> str | None:
+    """Check the proxy's address, which may hold a user and a password."""
     if address is None:
         return None
     try:
-        return httpx.Proxy(address.get_secret_value())
-    except (ValueError, httpx.InvalidURL):
-        raise ConfigError("api.proxy-url is no URL of a proxy, such as http://proxy.example:3128") from None
+        url = httpx.URL(address.get_secret_value())
+    except httpx.InvalidURL:
+        url = httpx.URL()
+    if url.scheme not in {"http", "https"} or not url.host:
+        raise ConfigError("api.proxy-url must be the URL of a proxy, such as http://proxy.example:3128")
+    return str(url)
 
 
 def _tls_context(ca_file: Path | None, cert_file: Path | None, key_file: Path | None) -> ssl.SSLContext:

@@ -24,7 +24,7 @@ from exporter.jobapi.errors import (
     NotUnderstoodError,
     TooLargeError,
 )
-from exporter.jobapi.transport import ConfigError
+from exporter.jobapi.transport import RENEWAL, ConfigError
 from exporter.model import HostResult, HostStatus, Results
 from tests.harness.recorded import Deaf, config
 
@@ -90,6 +90,19 @@ def saying(*pieces: bytes, hang: asyncio.Event | None = None) -> Raw:
             await writer.drain()
         if hang:
             await hang.wait()
+
+    return raw
+
+
+def dripping(head: bytes, body: bytes, *, pause: float = 0.01) -> Raw:
+    """Send the head at once, then the body byte by byte."""
+
+    async def raw(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(head)
+        for byte in body:
+            writer.write(bytes([byte]))
+            await writer.drain()
+            await asyncio.sleep(pause)
 
     return raw
 
@@ -162,7 +175,7 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
         ((CHUNKED, b"secret\r\n"), "does not speak HTTP"),
         ((b"SSH-2.0-secret\r\n\r\n",), "does not speak HTTP"),
         ((b"HTTP/1.1 200 OK\r\nContent-Length: secret\r\n\r\n",), "does not speak HTTP"),
-        ((b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n",), "does not speak HTTP"),
+        ((b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n",), "a line that is too long"),
     ],
 )
 async def test_a_connection_that_breaks_anywhere(pieces: tuple[bytes, ...], said: str) -> None:
@@ -193,40 +206,152 @@ async def test_a_reset_is_tried_again() -> None:
     assert resets == 0
 
 
+async def test_a_long_header_line_is_read() -> None:
+    """Gateways add cookies and policies of many kilobytes."""
+    head = b"HTTP/1.1 200 OK\r\nX: " + b"x" * 20_000 + f"\r\nContent-Length: {len(ROWS)}\r\n\r\n".encode()
+    async with speaking(saying(head, ROWS)) as url, client(url) as api:
+        assert await api.results("r1") == READ
+
+
 @pytest.mark.parametrize(
-    "pieces",
+    ("pieces", "said"),
     [
-        (),
-        (b"HTTP/1.1 200 OK\r\n",),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n", b'{"status":'),
+        ((), "no answer within 0.05 s"),
+        ((b"HTTP/1.1 200 OK\r\n",), "no answer within 0.05 s"),
+        ((b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n",), "the answer stopped for 0.05 s"),
+        ((b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n", b'{"status":'), "the answer stopped for 0.05 s"),
     ],
 )
-async def test_the_deadline_covers_the_whole_request(pieces: tuple[bytes, ...]) -> None:
-    """No answer, half a head and half a body all end at the deadline."""
+async def test_the_first_byte_and_each_pause_have_a_deadline(pieces: tuple[bytes, ...], said: str) -> None:
+    """No answer, half a head and half a body all end, and it is said what did not come."""
     hang = asyncio.Event()
     async with speaking(saying(*pieces, hang=hang)) as url:
         error = await failure(url, timeout=0.05)
         hang.set()
     assert isinstance(error, DeadlineError)
-    assert "0.05 s" in str(error)
+    assert str(error).startswith(said)
 
 
-async def test_a_body_that_drips_does_not_outlive_the_deadline() -> None:
-    """The deadline is a total one: a byte now and then does not renew it."""
+async def test_headers_that_drip_end_too() -> None:
+    """Each byte of a head would renew a deadline of single bytes: the head as a whole has one."""
+    async with speaking(dripping(b"HTTP/1.1 200 OK\r\nX: ", b"x" * 10_000)) as url:
+        error = await failure(url, timeout=0.2)
+    assert isinstance(error, DeadlineError)
 
-    async def raw(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
-        while not reader.at_eof():
-            writer.write(b" ")
-            await writer.drain()
-            try:
-                async with asyncio.timeout(0.005):
-                    await reader.read(1)
-            except TimeoutError:
-                continue
 
-    async with speaking(raw) as url:
-        assert isinstance(await failure(url, timeout=0.1), DeadlineError)
+async def test_a_body_that_keeps_coming_has_no_deadline() -> None:
+    """It takes three times the timeout, a byte now and then, and is read to its end."""
+    head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(ROWS)}\r\n\r\n".encode()
+    began = asyncio.get_running_loop().time()
+    async with speaking(dripping(head, ROWS, pause=0.04)) as url, client(url, timeout=1.0) as api:
+        assert await api.results("r1") == READ
+    assert asyncio.get_running_loop().time() - began > 3.0
+
+
+async def test_a_page_may_take_longer_to_begin() -> None:
+    """The database sorts for it: six times the timeout, unless the caller is in a hurry."""
+
+    async def handler(_: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(0.9)
+        return web.Response(body=b'{"list":[],"totalCount":3}')
+
+    async with serving(handler) as url, client(url, timeout=0.5) as api:
+        assert (await api.page(1, 1))[0].total == 3
+        with pytest.raises(DeadlineError, match=r"within 0.5 s"):
+            await api.page(1, 1, patient=False)
+
+
+async def test_connecting_has_the_timeout_for_pages_too() -> None:
+    """A host that drops packets can't be reached: that is no record's fault."""
+    with closing(socket()) as full, closing(socket()) as first, closing(socket()) as second:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for one in (first, second):  # what comes then gets no answer: the queue is full
+            one.setblocking(False)
+            one.connect_ex(full.getsockname())
+        async with client(f"http://127.0.0.1:{full.getsockname()[1]}", timeout=0.3) as api:
+            with pytest.raises(ConnectError, match="no connection in time") as caught:
+                await api.page(1, 1)
+    assert not caught.value.may_be_record
+
+
+async def test_the_cost_of_a_page_begins_with_its_slot() -> None:
+    """Time in our own queue is not the platform's."""
+    release = asyncio.Event()
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        if request.path.endswith("/result"):
+            await release.wait()
+            return await rows(request)
+        return web.Response(body=b'{"list":[],"totalCount":3}')
+
+    async with serving(handler) as url, client(url, concurrency=1) as api:
+        first = asyncio.create_task(api.results("r1"))
+        await asyncio.sleep(0)
+        page = asyncio.create_task(api.page(1, 1))
+        await asyncio.sleep(1.0)
+        release.set()
+        _, cost = await page
+        await first
+    assert cost.seconds < 0.9
+
+
+async def test_connections_are_made_anew_now_and_then() -> None:
+    """A name that has got another address is looked up again; an answer on its way is not cut."""
+    now, ports = 0.0, []
+    asked, release = asyncio.Event(), asyncio.Event()
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        ports.append(request.transport.get_extra_info("peername"))
+        if request.query["id"] == "slow":
+            asked.set()
+            await release.wait()
+        return await rows(request)
+
+    async with serving(handler) as url:
+        api = JobApi(config(url), Deaf(), monotonic=lambda: now)
+        for now in (0.0, RENEWAL - 1):  # noqa: B007  the client's clock
+            await api.results("r1")
+        assert len(set(ports)) == 1
+        slow = asyncio.create_task(api.results("slow"))
+        await asked.wait()
+        now = RENEWAL
+        await api.results("r1")
+        assert ports[3] != ports[2] == ports[0]
+        release.set()
+        assert await slow == READ
+        await api.aclose()
+
+
+async def test_a_proxy_is_used_where_it_is_set() -> None:
+    """With the credentials of its address, which stand in no request to anybody else."""
+    heads: list[bytes] = []
+
+    async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(f"HTTP/1.1 200 OK\r\nContent-Length: {len(ROWS)}\r\n\r\n".encode() + ROWS)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(proxy, "127.0.0.1", 0)
+    address = f"http://user:secret@127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server, client("http://platform.invalid:6868", proxy_url=SecretStr(address)) as api:
+        assert await api.results("r1") == READ
+    (head,) = heads
+    assert head.startswith(b"GET http://platform.invalid:6868/api/v1/job/record/result?id=r1 HTTP/1.1\r\n")
+    assert b"\r\nProxy-Authorization: Basic dXNlcjpzZWNyZXQ=\r\n" in head
+
+
+async def test_a_proxy_that_is_not_there_is_named() -> None:
+    """The platform is not to blame, and the proxy's password is not shown."""
+    with closing(socket()) as idle:
+        idle.bind(("127.0.0.1", 0))
+        address = SecretStr(f"http://user:secret@127.0.0.1:{idle.getsockname()[1]}")
+        error = await failure("http://platform.invalid:6868", proxy_url=address)
+    assert isinstance(error, ConnectError)
+    assert "the proxy cannot be reached: check api.proxy-url" in str(error)
+    assert "secret" not in str(error)
 
 
 async def test_waiting_for_a_slot_does_not_count() -> None:
