@@ -219,6 +219,7 @@ def api_config(settings: Settings, base_url: str) -> ApiConfig:
         ca_file=api.ca_file,
         cert_file=api.cert_file,
         key_file=api.key_file,
+        proxy_url=api.proxy_url,
         timeout=api.timeout,
         concurrency=api.concurrency,
         max_response_bytes=api.max_response_bytes,

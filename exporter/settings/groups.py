@@ -16,6 +16,7 @@ from exporter.settings.parsers import (
     History,
     ListenAddresses,
     PlatformUrl,
+    ProxyUrl,
     ReadableFile,
     RecordLabels,
     RecordUrl,
@@ -74,8 +75,22 @@ class ApiSettings(_Group):
     )
     cert_file: ReadableFile = _setting(None, "file", "Client certificate (PEM) to show to the platform.")
     key_file: ReadableFile = _setting(None, "file", "Private key (PEM) of the client certificate.")
-    # The dearest request that was measured took 1.5 s: this leaves room, and ends within a poll interval.
-    timeout: Duration = _setting("10s", "duration", "Deadline of one request, as a whole.", gt=0)
+    proxy_url: ProxyUrl = _setting(
+        None,
+        "url",
+        "Proxy for the way to the platform, such as http://proxy.example:3128; proxies of the environment "
+        "are not used.",
+        secret=True,
+    )
+    # Look-ups take milliseconds and a body that keeps coming has no deadline: this leaves room, and ends
+    # within a poll interval. Pages of a large platform were seen to take 20 s to begin.
+    timeout: Duration = _setting(
+        "10s",
+        "duration",
+        "Time to connect, to wait for an answer to begin, and to wait for more of it; the first byte of a "
+        "page may take six times as long, up to a minute.",
+        gt=0,
+    )
     # Look-ups by id cost the platform about a millisecond; eight at once keep one of its cores busy.
     concurrency: int = _setting("8", "number", "Requests under way at once, 1 to 64.", ge=1, le=64)
     # A tail page can take seconds of the platform's database: nine tenths of it stay with its users.
@@ -86,8 +101,8 @@ class ApiSettings(_Group):
         gt=0,
         le=1,
     )
-    # Pages of more were seen to bring a platform down when its records have many hosts.
-    page_size: int = _setting("50", "number", "Most records to ask for in one page, 1 to 50.", ge=1, le=50)
+    # On a large platform the offset of a page costs, not its width. Heavy records make pages smaller.
+    page_size: int = _setting("500", "number", "Most records to ask for in one page, 1 to 500.", ge=1, le=500)
     # Without outputs, 1,000 hosts are 0.4 MB: enough for 100,000 of them, and memory stays bounded.
     max_response_bytes: Size = _setting(
         "64MiB",
@@ -129,9 +144,10 @@ class ApiSettings(_Group):
 class PollSettings(_Group):
     """When to look, and what a first start counts."""
 
-    # Design: freshness of about a quarter of a minute at one cheap request a poll.
+    # Freshness of about a quarter of a minute at one cheap request a poll. A second is the shortest lease of
+    # replicas, and nobody scrapes more often.
     interval: Duration = _setting(
-        "15s", "duration", "Time from the start of one poll to that of the next.", gt=0
+        "15s", "duration", "Time from the start of one poll to that of the next, at least 1s.", ge=1
     )
     # What shifts without growing the total is rare: one tail page in five minutes finds it.
     recheck_interval: Duration = _setting(
@@ -139,6 +155,13 @@ class PollSettings(_Group):
         "duration",
         "Time after which the newest records are read again though their number did not grow.",
         gt=0,
+    )
+    # A day: whatever hides a record from the quick way, it counts within a day.
+    sweep: Duration = _setting(
+        "24h",
+        "duration",
+        "Age of records up to which a slow sweep reads all pages again and again, to find what was missed; "
+        "0 turns it off.",
     )
     # Four full pages: what is open on a busy platform is seldom older.
     adopt: int = _setting(

@@ -151,6 +151,16 @@ def platform_url(value: object) -> str:
     return f"{parts.scheme}://{host}{'' if standard else f':{parts.port}'}{path}"
 
 
+def proxy_url(value: object) -> SecretStr | None:
+    """Read the address of a proxy; it may hold a password, so it is never shown; "" is none."""
+    text = value.get_secret_value() if isinstance(value, SecretStr) else value
+    if text is None or text == "":
+        return None
+    if not isinstance(text, str) or _web_url(text).path.strip("/"):
+        raise ValueError("must be the address of a proxy alone, such as http://proxy.example:3128")
+    return SecretStr(text)
+
+
 def record_url(value: object) -> str:
     """Read the template of a link to a record, with `{id}` in its path or query; "" is none."""
     text = value.strip() if isinstance(value, str) else ""
@@ -273,11 +283,17 @@ def _web_url(text: str) -> SplitResult:
     advice = "must begin with http:// or https:// and name a host, such as http://jobs.example:6868"
     try:
         parts = urlsplit(text)
-        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        sound = parts.scheme in ("http", "https") and bool(parts.hostname)
     except ValueError:
         sound = False
     if not sound or _NOT_IN_URL.search(text):
         raise ValueError(advice)
+    try:
+        sound = parts.port != 0
+    except ValueError:  # urlsplit looks at a port only when it is asked for it
+        sound = False
+    if not sound:
+        raise ValueError("must have a port from 1 to 65535, or none")
     return parts
 
 
@@ -310,6 +326,7 @@ History = Annotated[float, BeforeValidator(history)]
 Size = Annotated[int, BeforeValidator(size)]
 TimeZone = Annotated[tzinfo, PlainValidator(time_zone), PlainSerializer(str)]
 PlatformUrl = Annotated[str, BeforeValidator(platform_url)]
+ProxyUrl = Annotated[SecretStr | None, BeforeValidator(proxy_url)]
 RecordUrl = Annotated[str, BeforeValidator(record_url)]
 TelemetryPath = Annotated[str, BeforeValidator(telemetry_path)]
 StateUrl = Annotated[SecretStr, BeforeValidator(state_url)]

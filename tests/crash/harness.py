@@ -30,7 +30,7 @@ PROMISED_STOP = 2.0  # seconds in which a signal ends the process
 LISTENING = r'(?m)^(?=.*\blistening\b).*?\bport"?[=:] ?([0-9]+)'  # in either form of the log
 
 # What a short test needs; everything else stays as it is for a user.
-QUICK = ("--poll.interval=200ms", "--metrics.zero-hold=0", "--web.listen-address=127.0.0.1:0")
+QUICK = ("--poll.interval=1s", "--metrics.zero-hold=0", "--web.listen-address=127.0.0.1:0")
 
 Key = tuple[str, tuple[tuple[str, str], ...]]  # name of a sample, its labels sorted by name
 Scrape = Mapping[Key, float]

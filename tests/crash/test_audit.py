@@ -14,7 +14,7 @@ from exporter.simulator.server import RunningSimulator
 from tests.crash.harness import Ended, Program, attempts, ledger_rows, ran, running, started
 
 # Short, so that what ended a moment ago is due: a look comes no later than a minute all the same.
-QUICK = ("--poll.interval=200ms", "--poll.settle-grace=200ms")
+QUICK = ("--poll.interval=1s", "--poll.settle-grace=200ms")
 
 
 def ended_long_ago(platform: RunningSimulator, count: int) -> list[str]:

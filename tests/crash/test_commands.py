@@ -31,7 +31,7 @@ async def test_the_demo_runs_and_ends_cleanly(number: Signals, tmp_path: Path) -
     """It says where to look, records move, a signal ends it with status 0, and it leaves nothing behind."""
     temporary = tmp_path / "tmp"
     temporary.mkdir()
-    flags = ("--web.listen-address=127.0.0.1:0", "--rate=20", "--poll.interval=200ms")
+    flags = ("--web.listen-address=127.0.0.1:0", "--rate=20", "--poll.interval=1s")
     async with started(tmp_path, "demo", *flags, env={"TMPDIR": str(temporary)}) as program:
         platform = (await printed(program, r"the platform +(http://\S+)"))[1]
         assert await program.url() in program.stdout.replace("localhost", "127.0.0.1")

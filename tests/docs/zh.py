@@ -38,12 +38,17 @@ _SETTINGS: Mapping[str, str] = {
     ),
     "Client certificate (PEM) to show to the platform.": "向平台出示的客户端证书（PEM）。",
     "Private key (PEM) of the client certificate.": "客户端证书的私钥（PEM）。",
-    "Deadline of one request, as a whole.": "单个请求从头到尾的总时限。",
+    "Proxy for the way to the platform, such as http://proxy.example:3128; proxies of the environment are "
+    "not used.": "访问平台所用的代理，例如 http://proxy.example:3128；不使用环境变量中的代理。",
+    "Time to connect, to wait for an answer to begin, and to wait for more of it; the first byte of a page "
+    "may take six times as long, up to a minute.": (
+        "建立连接、等待响应开始以及等待后续数据的时限；分页的首字节可以等待六倍的时间，最长一分钟。"
+    ),
     "Requests under way at once, 1 to 64.": "同时进行的请求数，1 到 64。",
     "Share of the wall time that requests of tail pages may take, above 0 to 1.": (
         "读取尾部分页的请求最多可占用的时间比例，大于 0，不超过 1。"
     ),
-    "Most records to ask for in one page, 1 to 50.": "一页最多请求多少条记录，1 到 50。",
+    "Most records to ask for in one page, 1 to 500.": "一页最多请求多少条记录，1 到 500。",
     "Most bytes that are held of one response; outputs in it are skipped and do not count.": (
         "单个响应最多在内存中保留的字节数；其中的输出会被跳过，不计入。"
     ),
@@ -53,7 +58,11 @@ _SETTINGS: Mapping[str, str] = {
     "Further tries of a request whose failure may pass, 0 to 10.": (
         "请求遇到可能自行恢复的失败时再试几次，0 到 10。"
     ),
-    "Time from the start of one poll to that of the next.": "相邻两次轮询开始时刻的间隔。",
+    "Time from the start of one poll to that of the next, at least 1s.": (
+        "相邻两次轮询开始时刻的间隔，至少 1s。"
+    ),
+    "Age of records up to which a slow sweep reads all pages again and again, to find what was missed; 0 "
+    "turns it off.": "缓慢的巡查反复读取多久以内的记录所在的全部分页，以找出遗漏的记录；0 表示关闭。",
     "Time after which the newest records are read again though their number did not grow.": (
         "记录总数没有增长时，隔多久重新读取一次最新的记录。"
     ),
