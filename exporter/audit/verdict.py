@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from exporter.model import ExecuteStatus, Record, Results, Series
+from exporter.settings.time_range import shown
 from exporter.tracking.counting import BOUNDED_LABELS, OTHER, Counting, Increment, fold, result_of
 from exporter.tracking.known import Known, LedgerStatus
 from exporter.tracking.tracker import (
@@ -159,7 +160,9 @@ def _counted(known: Known, seen: Seen) -> Verdict:
         "start": (known.start, record.start),
         "end": (known.end, record.end),
     }
-    changed = [f"its {name} was {had}, and is {now}" for name, (had, now) in said.items() if had != now]
+    changed = [
+        f"its {name} was {_said(had)}, and is {_said(now)}" for name, (had, now) in said.items() if had != now
+    ]
     other = differences(known.moved, record, seen.results) if known.moved is not None else ()
     if other or changed:
         why = "; ".join(changed) or "a count made now would move other series"
@@ -168,6 +171,11 @@ def _counted(known: Known, seen: Seen) -> Verdict:
         older = "result and times are the same; it was counted before the ledger kept what a record moves"
         return Verdict(kind=Kind.SAME, why=older)
     return Verdict(kind=Kind.SAME, why="a count made now would move the same")
+
+
+def _said(value: str | float | None) -> str:
+    """A result, or a time."""
+    return shown(value) if isinstance(value, float) else value or "none"
 
 
 def _vanished(seen: Seen, terms: Terms) -> Verdict:

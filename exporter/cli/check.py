@@ -1,181 +1,140 @@
 """`job-exporter check`: ask each endpoint once, and say in a table what was found, with advice."""
 
 import random
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from enum import StrEnum
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from exporter.cli import findings
+from exporter.cli.findings import Finding, Verdict
 from exporter.discovery.tail import PAGE_BYTES
 from exporter.jobapi.client import JobApi, NullObserver, PageCost
 from exporter.jobapi.errors import ApiError, RecordNotFound
 from exporter.jobapi.transport import ApiConfig
-from exporter.model import Page, Record
+from exporter.model import Page
 
-SLOW_PAGE = 1.0  # seconds: such a page is asked at most each ten, new records are seen no sooner
-SKEW = 5.0  # seconds: durations are right all the same, lag and overdue are off by it
-T = TypeVar("T")
 SAMPLE = 10  # positions of the newest page that is read: enough to meet records without rows
-
-
-class Verdict(StrEnum):
-    """How a line of the table is to be taken."""
-
-    OK = "ok"
-    NOTE = "note"
-    BAD = "bad"
-
-
 STYLE = {Verdict.OK: "green", Verdict.NOTE: "yellow", Verdict.BAD: "bold red"}
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One line of the table."""
-
-    what: str
-    verdict: Verdict
-    found: str
-    advice: str = ""
+T = TypeVar("T")
 
 
-async def check(config: ApiConfig, *, console: Console | None = None) -> int:
-    """Ask and print; 0 if the exporter would work, else 1. Raises ConfigError."""
-    api = JobApi(config, NullObserver(), rng=random.Random())  # noqa: S311  (spreads retries)
+class _FailedError(Exception):
+    """A request failed, so that the rest can't be asked."""
+
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(finding.found)
+        self.finding = finding
+
+
+async def check(
+    config: ApiConfig,
+    *,
+    page_size: int,
+    duty: float,
+    console: Console | None = None,
+    wall: Callable[[], float] = time.time,
+) -> int:
+    """Ask and print; 0 if the exporter would count rightly, else 1. Raises ConfigError.
+
+    `page_size` is the size of pages that the daemon may ask for, `duty` the share of time that they may take.
+    """
+    api = JobApi(config, NullObserver(), rng=random.Random(), wall=wall)  # noqa: S311  (spreads retries)
+    found: list[Finding] = []
     try:
-        findings = await _ask(api)
+        async for finding in _Check(api, page_size=page_size, duty=duty, wall=wall).findings():
+            found.append(finding)  # noqa: PERF401  (what came before a failure is kept)
+    except _FailedError as error:
+        found.append(error.finding)
     finally:
         await api.aclose()
-    _print(findings, console or Console())
-    return 1 if any(finding.verdict is Verdict.BAD for finding in findings) else 0
+    _print(found, console or Console())
+    return 1 if any(finding.verdict is Verdict.BAD for finding in found) else 0
 
 
-async def _ask(api: JobApi) -> list[Finding]:
-    first = await _tried("reachable", lambda: api.page(1, 1))
-    if isinstance(first, Finding):
-        return [first]
-    probe, cost = first
-    total = probe.total or 0
-    findings = [
-        Finding(what="reachable", verdict=Verdict.OK, found=f"answers in {cost.seconds * 1000:.0f} ms"),
-        Finding(what="credentials", verdict=Verdict.OK, found="accepted for pages"),
-        Finding(what="records", verdict=Verdict.OK, found=str(total)),
-        _skew(api.clock_skew),
-    ]
-    if not total:
-        nothing = "nothing to look at: run a job, then check again"
-        return [*findings, Finding(what="tail", verdict=Verdict.NOTE, found="no records", advice=nothing)]
-    number = -(-total // SAMPLE)
-    last = await _tried("last page", lambda: api.page(number, SAMPLE))
-    if isinstance(last, Finding):
-        return [*findings, last]
-    page, cost = last
-    findings += [_cost(page, cost), _order(probe, page, total), _invisible(page, total)]
-    items = page.items or probe.items
-    if items:
-        findings += await _look_up(api, items[0].id)
-    return findings
+class _Check:
+    """One run of the command."""
+
+    def __init__(self, api: JobApi, *, page_size: int, duty: float, wall: Callable[[], float]) -> None:
+        self._api, self._page_size, self._duty, self._wall = api, page_size, duty, wall
+        self._sample = min(SAMPLE, page_size)
+
+    async def findings(self) -> AsyncIterator[Finding]:
+        """Ask, and give what was found, line by line. Raises _FailedError."""
+        probe, cost = await self._page("reachable", 1, 1)
+        total = probe.total or 0
+        ok = Verdict.OK
+        yield Finding(what="reachable", verdict=ok, found=f"answers in {cost.seconds * 1000:.0f} ms")
+        yield Finding(what="credentials", verdict=ok, found="accepted for pages")
+        yield Finding(what="records", verdict=ok, found=str(total))
+        yield findings.clock(self._api.clock_skew)
+        if not total:
+            advice = "nothing to look at: run a job, then check again"
+            yield Finding(what="tail", verdict=Verdict.NOTE, found="no records", advice=advice)
+            return
+        last, last_cost = await self._page("last page", -(-total // self._sample), self._sample)
+        yield findings.cost(last, last_cost, duty=self._duty, page_bytes=PAGE_BYTES)
+        order = findings.order(probe, last)
+        yield order
+        yield findings.visible(last, total)
+        weight = max(cost.size, last_cost.size / max(1, len(last.items)))
+        if (finding := await self._width(total, weight)) is not None:
+            yield finding
+        newest = last
+        if order.found == findings.NEWEST_FIRST:
+            newest, _ = await self._page("first page", 1, self._sample)
+        for item in sorted(newest.items or probe.items, key=lambda item: item.start or 0.0)[-1:]:
+            async for finding in self._look_up(item.id, newest):
+                yield finding
+
+    async def _width(self, total: int, weight: float) -> Finding | None:
+        """Whether pages as large as the daemon's are shown whole, where records weigh so many bytes."""
+        size = min(self._page_size, int(PAGE_BYTES / max(1.0, weight)))
+        if min(size, total) <= self._sample:
+            return None
+        wide, _ = await self._page("page size", 1, size)
+        number = min(size, total) // self._sample
+        if len(wide.items) > (number - 1) * self._sample:
+            return None
+        # Some records may be invisible. Are those of its last positions to be seen in a small page?
+        small, _ = await self._page("page size", number, self._sample)
+        if {item.id for item in small.items} <= {item.id for item in wide.items}:
+            return None
+        return findings.capped(len(wide.items), size)
+
+    async def _look_up(self, record_id: str, newest: Page) -> AsyncIterator[Finding]:
+        """Both look-ups of one record."""
+        read = await _tried("record", lambda: self._api.record(record_id))
+        yield findings.record(read)
+        now = self._api.platform_now()
+        yield findings.times(read, newest.items, now=self._wall() if now is None else now)
+        rows = await _tried("result", lambda: self._api.results(record_id))
+        yield findings.results(read, rows)
+
+    async def _page(self, what: str, number: int, size: int) -> tuple[Page, PageCost]:
+        return await _tried(what, lambda: self._api.page(number, size))
 
 
-async def _look_up(api: JobApi, record_id: str) -> list[Finding]:
-    """Both look-ups of one record."""
-    record = await _tried("record", lambda: api.record(record_id))
-    if isinstance(record, Finding):
-        return [record]
-    results = await _tried("result", lambda: api.results(record_id))
-    if isinstance(results, Finding):
-        return [_record(record), results]
-    hosts = len({row.host_id for row in results.rows})
-    expected = "not told" if record.expected_hosts is None else str(len(record.expected_hosts))
-    return [
-        _record(record),
-        Finding(what="result", verdict=Verdict.OK, found=f"{hosts} hosts, {expected} expected"),
-    ]
-
-
-async def _tried(what: str, ask: Callable[[], Awaitable[T]]) -> T | Finding:
+async def _tried(what: str, ask: Callable[[], Awaitable[T]]) -> T:
     try:
         return await ask()
     except RecordNotFound:
         gone = "the record went away between two requests: check again"
-        return Finding(what=what, verdict=Verdict.BAD, found="record not found", advice=gone)
+        found = Finding(what=what, verdict=Verdict.BAD, found="record not found", advice=gone)
+        raise _FailedError(found) from None
     except ApiError as error:
-        return Finding(
-            what=what, verdict=Verdict.BAD, found=f"{error.reason}: {error}", advice=_ADVICE[error.reason]
-        )
+        raise _FailedError(findings.failure(what, error)) from None
 
 
-_ADVICE = {
-    "connect": "check api.base-url, the network, a firewall",
-    "timeout": "is the platform overloaded? else raise api.timeout",
-    "http": "check api.base-url: the job API must follow it directly",
-    "auth": "check api.username with api.password-file, or api.token-file, and the user's role",
-    "api": "the platform itself failed: look at its log",
-    "decode": "is api.base-url the job API, and not a web page or a proxy?",
-    "too_large": "raise api.max-response-bytes",
-}
-
-
-def _record(record: Record) -> Finding:
-    if record.unknown_fields:
-        fields = ", ".join(record.unknown_fields)
-        advice = "such values are counted in job_exporter_unknown_values_total"
-        return Finding(
-            what="record", verdict=Verdict.NOTE, found=f"unknown values in {fields}", advice=advice
-        )
-    return Finding(what="record", verdict=Verdict.OK, found=f"understood, {record.execute_status}")
-
-
-def _skew(skew: float | None) -> Finding:
-    if skew is None:
-        advice = "overdue records and lag are told by our clock"
-        return Finding(what="clock", verdict=Verdict.NOTE, found="no Date header", advice=advice)
-    verdict = Verdict.OK if abs(skew) < SKEW else Verdict.NOTE
-    advice = "" if verdict is Verdict.OK else "set both clocks by NTP; it is corrected for meanwhile"
-    return Finding(what="clock", verdict=verdict, found=f"{skew:+.1f} s to ours", advice=advice)
-
-
-def _cost(page: Page, cost: PageCost) -> Finding:
-    found = f"{cost.size} bytes for {len(page.items)} records in {cost.seconds:.2f} s"
-    advice = ""
-    if cost.seconds > SLOW_PAGE:
-        advice = f"one at most each {cost.seconds / 0.1:.0f} s (api.duty): an index on the start time helps"
-    elif cost.size > PAGE_BYTES:
-        advice = "records are heavy: pages will be smaller"
-    return Finding(
-        what="last page", verdict=Verdict.NOTE if advice else Verdict.OK, found=found, advice=advice
-    )
-
-
-def _order(probe: Page, page: Page, total: int) -> Finding:
-    first = [item.start for item in probe.items if item.start is not None]
-    last = [item.start for item in page.items if item.start is not None]
-    if total < 2 or not first or not last or first[0] == max(last):
-        return Finding(what="order", verdict=Verdict.NOTE, found="not to be told yet", advice="it will be")
-    order = "oldest first" if first[0] < max(last) else "newest first"
-    return Finding(what="order", verdict=Verdict.OK, found=order)
-
-
-def _invisible(page: Page, total: int) -> Finding:
-    positions = min(SAMPLE, total - (page.number - 1) * SAMPLE)
-    hidden = positions - len(page.items)
-    if hidden <= 0:
-        return Finding(what="visible", verdict=Verdict.OK, found=f"all {positions} of the last page")
-    advice = "records without host rows are in no page; they are counted once they have rows"
-    return Finding(
-        what="visible", verdict=Verdict.NOTE, found=f"{hidden} of {positions} are not", advice=advice
-    )
-
-
-def _print(findings: list[Finding], console: Console) -> None:
+def _print(found: list[Finding], console: Console) -> None:
     table = Table(box=None, pad_edge=False)
     for column in ("", "", "found", "advice"):
         table.add_column(column, overflow="fold")
-    for finding in findings:
+    for finding in found:
         verdict = Text(finding.verdict, style=STYLE[finding.verdict])
         table.add_row(finding.what, verdict, Text(finding.found), Text(finding.advice))
     console.print(table)

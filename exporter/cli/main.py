@@ -5,6 +5,8 @@ Exit status: 0 well, 1 `check` or `audit` found something, 2 what was asked for 
 
 import argparse
 import asyncio
+import contextlib
+import io
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -43,7 +45,16 @@ class Command:
 def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> None:
     """Run the command line and exit."""
     given = list(sys.argv[1:] if argv is None else argv)
-    sys.exit(_dispatch(given, os.environ if environ is None else environ))
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may know ASCII only
+    try:
+        status = _dispatch(given, os.environ if environ is None else environ)
+        sys.stdout.flush()
+    except BrokenPipeError:  # a pipe into `head`: nobody reads on
+        with contextlib.suppress(OSError):  # else closing it complains once more
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
+    sys.exit(status)
 
 
 def _dispatch(argv: Sequence[str], environ: Mapping[str, str]) -> int:
@@ -58,8 +69,7 @@ def _dispatch(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         return command.act(argv[1:], environ)
     except REFUSALS as error:
         return _refuse(str(error))
-    except BrokenPipeError:  # a pipe into `head`: nobody reads on
-        sys.stdout = None  # else closing it complains once more
+    except SystemExit:  # how rich ends on a broken pipe
         return 0
     except KeyboardInterrupt:
         return 0
@@ -110,7 +120,8 @@ def _run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
 def _check(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     settings = load(argv, environ)
     logs.configure(level="error", form=settings.log.format)
-    return asyncio.run(check(app.api_config(settings, settings.require_platform())))
+    config = app.api_config(settings, settings.require_platform())
+    return asyncio.run(check(config, page_size=settings.api.page_size, duty=settings.api.duty))
 
 
 def _metrics(argv: Sequence[str], environ: Mapping[str, str]) -> int:

@@ -25,6 +25,7 @@ from exporter.metrics.families import ProcessMetrics
 from exporter.model import Page, Snapshot
 from exporter.polling.fetch import Gathered, Gatherer
 from exporter.polling.status import Status
+from exporter.settings.time_range import shown
 from exporter.tracking.decision import Changes, PageRead, begin, decide
 from exporter.tracking.tracker import Clock, Outcome, Rules, Tracked, due
 
@@ -283,7 +284,7 @@ class Poller:
             log.info(
                 "first reading ended",
                 records=changes.tail.total,
-                looked_back_to=changes.counting_start.lowest,
+                looked_back_to=None if (lowest := changes.counting_start.lowest) is None else shown(lowest),
                 bytes=changes.counting_start.read,
             )
         if changes.given_up:

@@ -41,11 +41,11 @@ def window(begin: tuple[str, str], end: tuple[str, str], *, now: float) -> Windo
 
 
 def instant(flag: str, text: str, *, now: float) -> float:
-    """Read `now`, a duration before it, a date or a time (UTC where it names no zone)."""
+    """Read `now`, a duration before it (`6h`, `6h ago`), a date or a time (UTC where it names no zone)."""
     if text == "now":
         return now
     try:
-        return now - duration(text)
+        return now - duration(text.removesuffix(" ago"))
     except ValueError:
         pass
     try:
@@ -53,11 +53,14 @@ def instant(flag: str, text: str, *, now: float) -> float:
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         raise WindowError(
-            f"{flag}: {quote(text)} is no time; write now, a duration before now such as 24h, a date such as "
-            "2026-01-31, or a time such as 2026-01-31T08:00:00+08:00"
+            f"{flag}: {quote(text)} is no time; write now, a duration before now such as 24h or 24h ago, "
+            "a date such as 2026-01-31, or a time such as 2026-01-31T08:00:00+08:00"
         ) from None
 
 
 def shown(moment: float) -> str:
-    """A time as a person reads it."""
-    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    """A time as a person reads it; seconds since the epoch where no calendar has it."""
+    try:
+        return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (ValueError, OverflowError, OSError):
+        return f"{moment:.0f} s after 1970"

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from exporter.audit.verdict import FINDINGS, Difference, Kind, Seen, Terms, Verdict, differences, judge
 from exporter.model import ExecuteStatus, HostStatus, Record, Results, ResultStatus, Series
+from exporter.settings.time_range import shown
 from exporter.tracking.counting import Buckets, Counting, fold_all
 from exporter.tracking.known import Known, LedgerStatus
 from exporter.tracking.tracker import Clock, CountingStart, Rules, Stage, Tracked
@@ -80,7 +81,7 @@ def test_what_was_counted_as_it_is_now_is_proven() -> None:
 
 CHANGES: dict[str, tuple[dict[str, Any], Results | None, str]] = {
     "result": ({"result_status": ResultStatus.FAIL}, GOOD, "its result was success, and is fail"),
-    "end": ({"end": NOW - 1_990}, GOOD, f"its end was {NOW - 2_000}, and is {NOW - 1_990}"),
+    "end": ({"end": NOW - 1_990}, GOOD, f"its end was {shown(NOW - 2_000)}, and is {shown(NOW - 1_990)}"),
     "both times": ({"start": NOW - 2_000, "end": NOW - 1_990}, GOOD, "its start was"),
     "provider": ({"provider": "ssh"}, GOOD, "other series"),
     "another host": ({}, rows(*GOOD.rows, row("c")), "other series"),

@@ -4,14 +4,15 @@ import io
 import os
 import signal
 import socket
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
 from exporter import __version__
-from exporter.cli.main import COMMANDS, main
+from exporter.cli.main import COMMANDS, Command, main
 from exporter.ledger.ledger import Layout, Ledger
 from exporter.metrics.families import MetricsConfig, families
 from tests.harness.core import logging_kept
@@ -198,6 +199,43 @@ def test_a_reader_that_went_away_is_no_error(
     monkeypatch.setattr(sys, "stdout", Hung(error))
     assert ran("metrics") == 0
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("--help",),
+        ("--version",),
+        ("audit", "--help"),
+        ("metrics",),
+        ("check", "--api.base-url=http://127.0.0.1:1", "--api.retries=0"),
+    ],
+)
+def test_a_pipe_that_nobody_reads_ends_every_command_quietly(argv: tuple[str, ...]) -> None:
+    """Whether the output is written at once or at the end: no complaint, no traceback."""
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "exporter", *argv], check=False, stdout=write, stderr=subprocess.PIPE
+        )
+    finally:
+        os.close(write)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_a_terminal_may_know_ascii_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names of IDCs are Chinese: what can't be shown is escaped."""
+
+    def act(_argv: Sequence[str], _environ: Mapping[str, str]) -> int:
+        sys.stdout.write("北京\n")
+        return 0
+
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setitem(COMMANDS, "metrics", Command(summary="", act=act))
+    assert ran("metrics") == 0
+    assert terminal.buffer.getvalue() == rb"\u5317\u4eac" + b"\n"
 
 
 class Ending(io.StringIO):

@@ -15,6 +15,8 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC).timestamp()
         ("now", NOW),
         ("24h", NOW - 86_400),
         ("90", NOW - 90),
+        ("24h ago", NOW - 86_400),
+        ("1h30m ago", NOW - 5_400),
         ("2026-02-28", datetime(2026, 2, 28, tzinfo=UTC).timestamp()),
         ("2026-02-28T08:00:00+08:00", datetime(2026, 2, 28, tzinfo=UTC).timestamp()),
         ("2026-02-28T08:00:00", datetime(2026, 2, 28, 8, tzinfo=UTC).timestamp()),
@@ -25,7 +27,10 @@ def test_a_time_is_read_in_the_ways_people_write_it(text: str, moment: float) ->
     assert instant("--since", text, now=NOW) == moment
 
 
-@pytest.mark.parametrize("text", ["soon", "-1h", "2026-13-01", "99999999999999999-01-01", ""])
+@pytest.mark.parametrize(
+    "text",
+    ["soon", "-1h", "ago", "24h ago ago", "2026-02-28 ago", "2026-13-01", "99999999999999999-01-01", ""],
+)
 def test_what_is_no_time_is_refused(text: str) -> None:
     """The line names the flag, and what to write."""
     with pytest.raises(WindowError, match=r"--since: .* is no time; write now, a duration"):
@@ -54,6 +59,12 @@ def test_a_window_that_is_none_is_refused(since: str, until: str, says: str) -> 
     """In the future, or the wrong way round."""
     with pytest.raises(WindowError, match=says):
         window(("--since", since), ("--until", until), now=NOW)
+
+
+@pytest.mark.parametrize("moment", [253402351199.0, 1e20, -1e20, float("inf"), float("-inf"), float("nan")])
+def test_a_time_that_no_calendar_has_is_shown_too(moment: float) -> None:
+    """A platform may write the last second of the year 9999 in a zone west of Greenwich."""
+    assert shown(moment).endswith(" s after 1970")
 
 
 def test_a_time_is_shown_with_its_zone() -> None:

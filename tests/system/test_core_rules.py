@@ -8,6 +8,7 @@ from structlog.testing import capture_logs
 
 from exporter.jobapi.errors import HttpError
 from exporter.ledger.ledger import KEPT_SETTLED
+from exporter.settings.time_range import shown
 from exporter.simulator.record import RecordSpec
 from exporter.simulator.world import World
 from tests.harness.core import HOSTS, NOW, Asked, life
@@ -111,7 +112,7 @@ def test_how_far_the_adoption_looked_is_said(tmp_path: Path) -> None:
         pass
     ended = next(line for line in lines if line["event"] == "first reading ended")
     assert ended["records"] == 30
-    assert ended["looked_back_to"] == NOW - 100_000
+    assert ended["looked_back_to"] == shown(NOW - 100_000)
     assert ended["bytes"] > 0
 
 

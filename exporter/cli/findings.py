@@ -1,0 +1,172 @@
+"""What `check` makes of the platform's answers: one finding each, with advice. PURE."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from exporter.jobapi.client import PageCost
+from exporter.jobapi.errors import ApiError
+from exporter.model import ExecuteStatus, Page, PageItem, Record, Results
+
+SLOW_PAGE = 1.0  # seconds: new records are seen after some polls only
+SKEW = 5.0  # seconds: durations are right all the same, lag and overdue are off by it
+AHEAD = 300.0  # seconds that a record may lie in the platform's future: clocks of several masters differ
+# Times of a wrong zone lie whole half hours away, 14 h at most; a job and its check take some minutes.
+ZONES, ZONE_STEP, ZONE_SLACK = 14 * 3600.0, 1800.0, 180.0
+NEWEST_FIRST = "newest first"
+
+
+class Verdict(StrEnum):
+    """How a line of the table is to be taken."""
+
+    OK = "ok"
+    NOTE = "note"
+    BAD = "bad"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One line of the table."""
+
+    what: str
+    verdict: Verdict
+    found: str
+    advice: str = ""
+
+
+_ADVICE = {
+    "connect": "check api.base-url, the network and firewalls",
+    "timeout": "is the platform overloaded? Else raise api.timeout",
+    "http": "check api.base-url: the job API must follow it directly",
+    "auth": "check api.username with api.password-file, or api.token-file, and the user's role",
+    "api": "the platform itself failed: look at its log",
+    "decode": "is api.base-url the job API, and not a web page or a proxy?",
+    "too_large": "raise api.max-response-bytes",
+}
+
+
+def failure(what: str, error: ApiError) -> Finding:
+    """A request that failed: its own advice, or that for its reason."""
+    advice = error.advice or _ADVICE[error.reason]
+    return Finding(what=what, verdict=Verdict.BAD, found=f"{error.reason}: {error.message}", advice=advice)
+
+
+def clock(skew: float | None) -> Finding:
+    """The platform's clock beside ours."""
+    if skew is None:
+        advice = "overdue records and lag are told by our clock"
+        return Finding(what="clock", verdict=Verdict.NOTE, found="no Date header", advice=advice)
+    verdict = Verdict.OK if abs(skew) < SKEW else Verdict.NOTE
+    advice = "" if verdict is Verdict.OK else "set both clocks by NTP; it is corrected for meanwhile"
+    return Finding(what="clock", verdict=verdict, found=f"{skew:+.1f} s to ours", advice=advice)
+
+
+def cost(page: Page, cost: PageCost, *, duty: float, page_bytes: float) -> Finding:
+    """What the newest page took, at a `duty` and a usual size of pages."""
+    found = f"{cost.size} bytes for {len(page.items)} records in {cost.seconds:.2f} s"
+    advice = ""
+    if cost.seconds > SLOW_PAGE:
+        pause = cost.seconds / duty
+        advice = f"one page each {pause:.0f} s (api.duty {duty:g}): an index on the start time helps"
+    elif cost.size > page_bytes:
+        advice = "records are heavy: pages will be smaller"
+    return Finding(
+        what="last page", verdict=Verdict.NOTE if advice else Verdict.OK, found=found, advice=advice
+    )
+
+
+def order(first: Page, last: Page) -> Finding:
+    """Which end of the pages is the newest."""
+    begun = [item.start for item in first.items if item.start is not None]
+    ended = [item.start for item in last.items if item.start is not None]
+    if not begun or not ended or begun[0] == max(ended):
+        return Finding(
+            what="order", verdict=Verdict.NOTE, found="unknown yet", advice="newer records will tell"
+        )
+    found = "oldest first" if begun[0] < max(ended) else NEWEST_FIRST
+    return Finding(what="order", verdict=Verdict.OK, found=found)
+
+
+def visible(page: Page, total: int) -> Finding:
+    """Positions of a page that show no record."""
+    positions = min(page.size, max(0, total - (page.number - 1) * page.size))
+    hidden = positions - len(page.items)
+    if hidden <= 0:
+        return Finding(what="visible", verdict=Verdict.OK, found=f"all {positions} of the last page")
+    found = f"{hidden} of {positions} are not"
+    if page.bad_items:
+        advice = (
+            f"{page.bad_items} items of the page have no id of at most 64 characters: they are not counted"
+        )
+        return Finding(what="visible", verdict=Verdict.BAD, found=found, advice=advice)
+    advice = "records without host rows are in no page; they are counted once they have rows"
+    return Finding(what="visible", verdict=Verdict.NOTE, found=found, advice=advice)
+
+
+def capped(shown: int, size: int) -> Finding:
+    """A platform that shows fewer records than were asked for, without saying so."""
+    advice = f"set api.page-size to {shown}"
+    found = f"{shown} records where {size} were asked"
+    return Finding(what="page size", verdict=Verdict.BAD, found=found, advice=advice)
+
+
+def record(read: Record) -> Finding:
+    """One record: what could not be read of it."""
+    odd = [name for name in read.unknown_fields if name not in {"start_time", "end_time"}]
+    if odd:
+        advice = "such values are counted in job_exporter_unknown_values_total"
+        found = f"unknown values in {', '.join(odd)}"
+        return Finding(what="record", verdict=Verdict.NOTE, found=found, advice=advice)
+    return Finding(what="record", verdict=Verdict.OK, found=f"understood, {read.execute_status}")
+
+
+def times(read: Record, items: Iterable[PageItem], *, now: float) -> Finding:
+    """Times of the newest records: given, readable, and in the zone of the platform's clock `now`."""
+
+    def bad(found: str, advice: str) -> Finding:
+        return Finding(what="times", verdict=Verdict.BAD, found=found, advice=advice)
+
+    odd = [name for name in read.unknown_fields if name in {"start_time", "end_time"}]
+    if odd:
+        return bad(
+            f"{' and '.join(odd)} in a format that is not known",
+            "RFC 3339 and the usual others are read; without times no durations are counted",
+        )
+    if read.start is None or (read.end is None and read.execute_status is ExecuteStatus.DONE):
+        missing = "start" if read.start is None else "end"
+        return bad(f"the newest record has no {missing}", "without times no durations are counted")
+    newest = max(
+        moment for moment in (read.start, read.end, *(item.start for item in items)) if moment is not None
+    )
+    age = now - newest
+    zone = "set api.timezone to the zone of the platform's times, and look at the clocks of all its masters"
+    if age < -AHEAD:
+        return bad(f"the newest are {_far(-age)} ahead of the platform's clock", zone)
+    if ZONE_STEP <= age <= ZONES + ZONE_SLACK and age % ZONE_STEP <= ZONE_SLACK:
+        advice = f"{zone}; if no job ran for so long, run one and check again"
+        return bad(
+            f"the newest are {_far(age)} behind the platform's clock, as those of another zone", advice
+        )
+    return Finding(what="times", verdict=Verdict.OK, found=f"the newest are {_far(max(0.0, age))} old")
+
+
+def results(read: Record, rows: Results) -> Finding:
+    """The host rows of a record, beside the hosts that it expects."""
+    hosts = len({row.host_id for row in rows.rows})
+    expected = "not told" if read.expected_hosts is None else str(len(read.expected_hosts))
+    found = f"{hosts} hosts, {expected} expected"
+    if rows.bad_rows:
+        advice = "the rest of such a row is read; one that names no host is left out"
+        return Finding(
+            what="result", verdict=Verdict.NOTE, found=f"{found}, {rows.bad_rows} odd rows", advice=advice
+        )
+    return Finding(what="result", verdict=Verdict.OK, found=found)
+
+
+def _far(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 2 * 60:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60:02} min" if minutes < 48 * 60 else f"{minutes / 1440:.0f} days"
