@@ -2,11 +2,9 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from pathlib import Path
-
-import sqlalchemy as sa
 
 from exporter.backfill.grid import BackfillError
+from exporter.ledger import address
 from exporter.ledger.reader import Inspection
 from exporter.tracking.known import LedgerStatus
 
@@ -44,10 +42,6 @@ class Live:
 
 
 def live(url: str, *, platform: str) -> Live | None:
-    """The ledger at this address; None where there is none (a file that does not exist)."""
-    try:
-        parsed = sa.make_url(url)
-    except sa.exc.ArgumentError:
-        raise BackfillError("state.url is not understood; write sqlite:///PATH") from None
-    is_file = parsed.get_backend_name() == "sqlite"
-    return None if is_file and not Path(parsed.database or "").exists() else Live(url, platform=platform)
+    """The ledger at this address; None for a file that does not exist. Raises LedgerError."""
+    path = address.sqlite_path(address.parsed(url))
+    return None if path is not None and not path.exists() else Live(url, platform=platform)

@@ -12,10 +12,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from exporter.ledger import bulk, tables
+from exporter.ledger import address, bulk, tables
 from exporter.ledger.database import Database
 from exporter.ledger.errors import LedgerBusyError, LedgerError
-from exporter.ledger.lockfile import IN_MEMORY, Lock
+from exporter.ledger.lockfile import Lock
 
 ROWS = 1_000  # read and written at once: what is in memory
 PATIENCE = 60.0  # seconds that either server may wait for the other
@@ -39,7 +39,7 @@ def copy(source: str, target: str) -> Mapping[str, int]:
 @contextlib.contextmanager
 def _source(url: str) -> Iterator[sa.Connection]:
     """A ledger that nobody writes to until the block ends, as it is at this moment."""
-    path = _sqlite_path(url)
+    path = address.sqlite_path(address.parsed(url))
     if path is not None and not path.is_file():
         raise LedgerError(f"there is no ledger at {path} to copy")
     database = Database(url, patience=PATIENCE)
@@ -75,12 +75,12 @@ def _fence(connection: sa.Connection, name: str) -> None:
 @contextlib.contextmanager
 def _target(url: str) -> Iterator[sa.Connection]:
     """An empty ledger, which is there once the block has ended well; else nothing is."""
-    path = _sqlite_path(url)
+    path = address.sqlite_path(address.parsed(url))
     if path is None:
         with _emptied(url) as connection:
             yield connection
         return
-    lock = Lock(url)
+    lock = Lock(path)
     beside = path.with_name(path.name + ".copying")
     try:
         _require_absent(path)
@@ -160,19 +160,6 @@ def _rows(connection: sa.Connection, table: sa.Table) -> sa.CursorResult[Any]:
         for key in table.primary_key.columns
     ]
     return connection.execute(sa.select(table).order_by(*keys), execution_options={"yield_per": ROWS})
-
-
-def _sqlite_path(url: str) -> Path | None:
-    """The file of an SQLite ledger; None: it is on a server."""
-    try:
-        parsed = sa.make_url(url)
-    except sa.exc.ArgumentError:
-        return None  # `Database` says so
-    if parsed.get_backend_name() != "sqlite":
-        return None
-    if parsed.database in IN_MEMORY:
-        raise LedgerError("a ledger in memory cannot be copied; name a file")
-    return Path(str(parsed.database))
 
 
 def _remove(path: Path) -> None:

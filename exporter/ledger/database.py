@@ -4,6 +4,7 @@ An SQLite ledger is held by one process, through a lock file beside it. On Postg
 of a transaction, and nothing is prepared: so any connection pooler may stand in between.
 """
 
+import asyncio
 import contextlib
 import os
 import socket
@@ -13,8 +14,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from exporter.ledger import address
 from exporter.ledger.errors import LedgerError, SchemaError, advised, explained
-from exporter.ledger.lockfile import IN_MEMORY, Lock
+from exporter.ledger.lockfile import Lock
+from exporter.ledger.watchdog import Watchdog
 
 OLDEST_POSTGRESQL = 13  # the oldest that its makers still mended when this was written
 # A connection that is cut without a word is noticed after 5 s of silence and 3 questions, 2 s apart; what was
@@ -27,39 +30,54 @@ POSTGRESQL_CONNECTION: Mapping[str, Any] = {
     "tcp_user_timeout": 10_000,
 }
 STATEMENT_SECONDS = 60.0
+# A server answers a statement of a commit within milliseconds. One that says nothing for so long never will,
+# though its connection is open: it is hung up. Loading and pruning may take as long as a statement can.
+ANSWER_SECONDS = 5.0
+NEWS_SECONDS = 30.0  # of silence, after which the connection that tells of commits is asked for an answer
+SPARE_SECONDS = 2.0  # that a server which is only slow has to end a statement by itself
 
 
 class Database:
     """The database of a ledger, held by this process if it is an SQLite file; all raise LedgerError."""
 
-    def __init__(self, url: str, *, patience: float, caller: str = "") -> None:
+    def __init__(self, url: str, *, patience: float, caller: str = "", watched: bool = False) -> None:
         """Get ready to reach it; nothing is opened yet. Raises LedgerError.
 
         A transaction on PostgreSQL that nothing is heard of for `patience` seconds is ended by the server: a
         process that is paused in the middle of one must not hold its locks. It shows `caller` to a person
-        who asks it for its connections.
+        who asks it for its connections. `watched`: hang up on a server that does not answer.
         """
-        self.name = _name(url)
-        self.lock = Lock(url)
+        parsed = address.parsed(url)
+        self.name = address.named(parsed)
+        self.lock = Lock(address.sqlite_path(parsed))
         self._caller = f"job-exporter {caller}".rstrip()
+        self._patience = patience
+        self._watchdog = Watchdog(self.hang_up)
         try:
-            self.engine = _engine(url, patience, self._caller)
+            self.engine = self._engine(parsed)
             self.lock.refuse_damaged()
         except BaseException:
             self.lock.forget()  # nothing is left beside what is no ledger
             self.lock.release()
             raise
         self.shared = self.engine.dialect.name == "postgresql"  # other processes may use it, too
+        self._is_watched = watched and self.shared
         self._connections: weakref.WeakSet[Any] = weakref.WeakSet()
         if self.shared:
             sa.event.listen(self.engine, "connect", lambda made, _record: self._connections.add(made))
+            sa.event.listen(self.engine, "before_cursor_execute", lambda *_: self._watchdog.renew())
 
     def close(self) -> None:
         """Let go of it; what waits for an answer of a server that hangs breaks off."""
-        for connection in [*self._connections]:
-            _hang_up(connection)
+        self._watchdog.close()
+        self.hang_up()
         self.engine.dispose()
         self.lock.release()
+
+    def hang_up(self) -> None:
+        """End all connections, from whichever thread; what waits for an answer fails."""
+        for connection in [*self._connections]:
+            _hang_up(connection)
 
     async def notifications(self, channel: str) -> AsyncIterator[None]:
         """Yield once when listening begins, and at each notification; until the connection breaks.
@@ -75,16 +93,21 @@ class Database:
             ) as connection:
                 await connection.execute(psycopg.sql.SQL("LISTEN {}").format(psycopg.sql.Identifier(channel)))
                 yield
-                async for _ in connection.notifies():
-                    yield
+                while True:
+                    async for _ in connection.notifies(timeout=NEWS_SECONDS):
+                        yield
+                    async with asyncio.timeout(max(ANSWER_SECONDS, self._patience)):
+                        await connection.execute("SELECT 1")  # silence may be news, or a dead connection
         except psycopg.Error as error:
             raise LedgerError(f"ledger {self.name}: {advised(str(error))}") from None
+        except TimeoutError:
+            raise LedgerError(f"ledger {self.name}: the connection that tells of commits is silent") from None
 
     @contextlib.contextmanager
-    def writing(self) -> Iterator[sa.Connection]:
-        """Run a transaction, which is committed if the block ends well."""
+    def writing(self, *, slow: bool = False) -> Iterator[sa.Connection]:
+        """Run a transaction, which is committed if the block ends well. `slow`: statements may take long."""
         self.lock.refuse_moved()
-        with explained(self.name), self.engine.begin() as connection:
+        with explained(self.name), self._watching(slow), self.engine.begin() as connection:
             yield connection
 
     @contextlib.contextmanager
@@ -95,11 +118,76 @@ class Database:
             yield connection.execution_options(**options)
 
     @contextlib.contextmanager
-    def reading(self) -> Iterator[sa.Connection]:
-        """Read, and see one moment throughout."""
+    def reading(self, *, slow: bool = False) -> Iterator[sa.Connection]:
+        """Read, and see one moment throughout. `slow`: statements may take long."""
         options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True} if self.shared else {}
-        with explained(self.name), self.engine.connect() as connection:
+        with explained(self.name), self._watching(slow), self.engine.connect() as connection:
             yield connection.execution_options(**options)
+
+    def _watching(self, slow: bool) -> contextlib.AbstractContextManager[None]:
+        """Hang up where an answer is overdue."""
+        if not self._is_watched:
+            return contextlib.nullcontext()
+        limit = STATEMENT_SECONDS if slow else max(ANSWER_SECONDS, self._patience)
+        return self._watchdog.watching(limit + SPARE_SECONDS)
+
+    def _statement_seconds(self) -> float:
+        """How long the server lets a statement of this thread run."""
+        limit = self._watchdog.limit
+        return STATEMENT_SECONDS if limit is None else limit - SPARE_SECONDS
+
+    def _engine(self, parsed: sa.URL) -> sa.Engine:
+        try:
+            if parsed.drivername == "postgresql+psycopg":
+                return self._postgresql(parsed)
+            engine = sa.create_engine(parsed)
+        except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ImportError, ValueError) as error:
+            if getattr(error, "name", None) == "psycopg":
+                raise LedgerError(
+                    "PostgreSQL needs the package psycopg; install job-exporter[postgresql]"
+                ) from None
+            raise LedgerError(
+                f"state.url is not understood ({type(error).__name__}); {address.ADVICE}"
+            ) from None
+        sa.event.listen(engine, "connect", _sqlite_pragmas)
+        return engine
+
+    def _postgresql(self, url: sa.URL) -> sa.Engine:
+        """Make an engine each of whose statements is one message, with its values written into it.
+
+        The server ends a transaction of which it hears nothing between two statements. Between the messages
+        of one, as psycopg usually sends it, it waits for ever, and a process that is paused there keeps its
+        locks.
+        """
+        import psycopg  # noqa: PLC0415  (an extra: only who has PostgreSQL needs it)
+
+        given = {name: value for name, value in POSTGRESQL_CONNECTION.items() if name not in url.query}
+        engine = sa.create_engine(
+            url,
+            pool_size=2,  # one for a commit, one for a heartbeat beside it
+            pool_pre_ping=True,  # a server that was restarted costs no commit
+            connect_args={
+                "cursor_factory": psycopg.ClientCursor,
+                "application_name": self._caller,
+                **given,
+            },
+        )
+        sa.event.listen(engine, "begin", self._limit)
+        sa.event.listen(engine, "connect", _require_version)
+        return engine
+
+    def _limit(self, connection: sa.Connection) -> None:
+        """Set the server's own deadlines of a transaction."""
+        seconds = {
+            "idle_in_transaction_session_timeout": self._patience,
+            "lock_timeout": self._patience,
+            "statement_timeout": self._statement_seconds(),
+        }
+        settings = [
+            sa.func.set_config(name, f"{max(1, round(value * 1000))}ms", True)
+            for name, value in seconds.items()
+        ]
+        connection.execute(sa.select(*settings))
 
 
 def _hang_up(connection: Any) -> None:
@@ -109,74 +197,6 @@ def _hang_up(connection: Any) -> None:
         socket.socket(fileno=os.dup(connection.fileno())) as double,
     ):
         double.shutdown(socket.SHUT_RDWR)
-
-
-def _engine(url: str, patience: float, name: str) -> sa.Engine:
-    try:
-        parsed = sa.make_url(url)
-        if parsed.drivername == "postgresql":
-            parsed = parsed.set(drivername="postgresql+psycopg")
-        if parsed.drivername == "postgresql+psycopg":
-            return _postgresql(parsed, patience, name)
-        if parsed.get_backend_name() == "sqlite" and parsed.database in IN_MEMORY:
-            raise LedgerError(
-                "state.url names no file, and a ledger in memory forgets what was counted; "
-                "write sqlite:///job-exporter.db"
-            )
-        engine = sa.create_engine(parsed)
-    except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ImportError, ValueError) as error:
-        if getattr(error, "name", None) == "psycopg":
-            raise LedgerError(
-                "PostgreSQL needs the package psycopg; install job-exporter[postgresql]"
-            ) from None
-        raise LedgerError(
-            f"state.url is not understood ({type(error).__name__}); "
-            "write sqlite:///PATH, or postgresql+psycopg://USER@HOST/NAME"
-        ) from None
-    sa.event.listen(engine, "connect", _sqlite_pragmas)
-    return engine
-
-
-def _name(url: str) -> str:
-    """Name the database of an address, without anything that may be a password."""
-    try:
-        parsed = sa.make_url(url)
-    except (sa.exc.ArgumentError, ValueError):  # ValueError: a port that is no number
-        return "of state.url"
-    return parsed.set(query={}).render_as_string(hide_password=True)
-
-
-def _postgresql(url: sa.URL, patience: float, name: str) -> sa.Engine:
-    """Make an engine each of whose statements is one message, with its values written into it.
-
-    The server ends a transaction of which it hears nothing between two statements. Between the messages of
-    one, as psycopg usually sends it, it waits for ever, and a process that is paused there keeps its locks.
-    """
-    import psycopg  # noqa: PLC0415  (an extra: only who has PostgreSQL needs it)
-
-    given = {name: value for name, value in POSTGRESQL_CONNECTION.items() if name not in url.query}
-    engine = sa.create_engine(
-        url,
-        pool_size=2,  # one for a commit, one for a heartbeat beside it
-        pool_pre_ping=True,  # a server that was restarted costs no commit
-        connect_args={"cursor_factory": psycopg.ClientCursor, "application_name": name, **given},
-    )
-
-    def limit(connection: sa.Connection) -> None:
-        seconds = {
-            "idle_in_transaction_session_timeout": patience,
-            "lock_timeout": patience,
-            "statement_timeout": STATEMENT_SECONDS,
-        }
-        settings = [
-            sa.func.set_config(name, f"{max(1, round(value * 1000))}ms", True)
-            for name, value in seconds.items()
-        ]
-        connection.execute(sa.select(*settings))
-
-    sa.event.listen(engine, "begin", limit)
-    sa.event.listen(engine, "connect", _require_version)
-    return engine
 
 
 def _require_version(connection: Any, _record: Any) -> None:

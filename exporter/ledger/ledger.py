@@ -69,7 +69,7 @@ class Ledger:
         self._layout, self._platform = layout, platform
         self._clock = LedgerClock(monotonic)
         holder = new_holder()
-        self._database = Database(url, patience=lease, caller=holder)
+        self._database = Database(url, patience=lease, caller=holder, watched=True)
         self._leadership = Leadership(holder, lease) if self._database.shared else None
         self.notes: list[
             str
@@ -161,7 +161,7 @@ class Ledger:
         follows = self.follows
         if self.shared and not follows:
             self.keep_lead()  # waits for a commit of ours that the server is still at
-        with self._database.reading() as connection:
+        with self._database.reading(slow=not follows) as connection:
             state = load.counted(connection, self.state) if follows else load.loaded(connection)
             self.leader_status = load.leader_status(connection)
         self._clock.go_on_from(state.time)
@@ -228,7 +228,7 @@ class Ledger:
         bounds = sa.select(sa.func.max(settled.c.ended), sa.func.max(settled.c.started)).where(old)
         self._require_memory()
         state = self.state
-        with self._writing() as connection:
+        with self._writing(slow=True) as connection:
             ended, started = connection.execute(bounds).one()
             gone = connection.execute(sa.delete(settled).where(old)).rowcount
             began = state.counting_start
@@ -297,7 +297,7 @@ class Ledger:
     def _open(self, now: float) -> None:
         """Bring the ledger up to date; lead, where no other replica does, and lay out the counters."""
         grant, notes = None, []
-        with self._database.writing() as connection:
+        with self._database.writing(slow=True) as connection:
             tables.migrate(connection)
             tables.claim(connection, self._platform)
             if self._leadership is not None:
@@ -326,14 +326,14 @@ class Ledger:
         return notes
 
     @contextlib.contextmanager
-    def _writing(self) -> Iterator[sa.Connection]:
+    def _writing(self, *, slow: bool = False) -> Iterator[sa.Connection]:
         """Run a transaction that proves its right first. Raises LedgerError, LostLeadershipError."""
         if self._leadership is None:
-            with self._database.writing() as connection:
+            with self._database.writing(slow=slow) as connection:
                 yield connection
             return
         try:
-            with self._database.writing() as connection:
+            with self._database.writing(slow=slow) as connection:
                 grant = self._leadership.prove(connection)
                 yield connection
         except NotLeadingError:

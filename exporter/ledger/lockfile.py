@@ -4,29 +4,21 @@ import fcntl
 from pathlib import Path
 from typing import IO
 
-import sqlalchemy as sa
-
 from exporter.ledger import integrity
 from exporter.ledger.errors import LedgerBusyError, LedgerError, advised
-
-IN_MEMORY = (None, "", ":memory:")  # what SQLite is told instead of a file
 
 
 class Lock:
     """The file beside an SQLite ledger that one process holds; the kernel lets go of it when that ends."""
 
-    def __init__(self, url: str) -> None:
-        """Take it; there is none for a ledger on a server. Raises LedgerError."""
+    def __init__(self, ledger: Path | None) -> None:
+        """Take it; there is none for a ledger on a server (None). Raises LedgerError."""
         self._file: IO[str] | None = None
         self._is_new = False
         self._ledger = Path()  # the file that it is for
         self._held: object = None  # which files these are; None: not known yet
-        try:
-            parsed = sa.make_url(url)
-        except (sa.exc.ArgumentError, ValueError):  # ValueError: a port that is no number
-            return  # `_engine` says so
-        if parsed.get_backend_name() == "sqlite" and parsed.database not in IN_MEMORY:
-            self._take(str(parsed.database))
+        if ledger is not None:
+            self._take(str(ledger))
 
     def _take(self, database: str) -> None:
         self._ledger = Path(database)

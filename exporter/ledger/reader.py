@@ -14,7 +14,7 @@ import msgspec
 import sqlalchemy as sa
 
 from exporter.discovery.tail import Tail
-from exporter.ledger import tables
+from exporter.ledger import address, tables
 from exporter.ledger.clock import FIRST
 from exporter.ledger.database import Database
 from exporter.ledger.errors import LedgerError, SchemaError, explained
@@ -151,17 +151,13 @@ def _beside(url: str) -> tuple[Callable[[], AbstractContextManager[sa.Connection
 
     Raises LedgerError.
     """
-    try:
-        parsed = sa.make_url(url)
-    except (sa.exc.ArgumentError, ValueError):
-        parsed = None
-    if parsed is None or parsed.get_backend_name() != "sqlite":
+    path = address.sqlite_path(address.parsed(url))
+    if path is None:
         database = Database(url, patience=PATIENCE)
         return database.reading, database.close
-    path = parsed.database or ""
-    if not Path(path).is_file():
+    if not path.is_file():
         raise LedgerError(f"there is no ledger {path}: name the daemon's in state.url")
-    engine = sa.create_engine("sqlite://", creator=lambda: _opened(path), poolclass=sa.NullPool)
+    engine = sa.create_engine("sqlite://", creator=lambda: _opened(str(path)), poolclass=sa.NullPool)
 
     @contextmanager
     def reading() -> Iterator[sa.Connection]:

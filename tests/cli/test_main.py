@@ -18,6 +18,7 @@ from exporter.metrics.families import MetricsConfig, families
 from tests.harness.core import logging_kept
 
 NOBODY = "--api.base-url=http://127.0.0.1:9"
+FORGOTTEN_HOST = "postgresql://job-exporter:hunter2/jobs"  # the password stands where a port belongs
 Captured = pytest.CaptureFixture[str]
 
 
@@ -98,6 +99,13 @@ def test_each_command_tells_its_flags(command: str, flag: str, capsys: Captured)
         (("run", NOBODY, "--pol.interval=5s"), "--poll.interval"),
         (("run", NOBODY, "--poll.interval=soon"), "poll.interval"),
         (("run", NOBODY, "--state.url=nonsense"), "write sqlite:///"),
+        (("run", NOBODY, f"--state.url={FORGOTTEN_HOST}"), "its host is missing"),
+        (("audit", "a", NOBODY, f"--state.url={FORGOTTEN_HOST}"), "its host is missing"),
+        (
+            ("backfill", NOBODY, "--from=1h", "--output=x", f"--state.url={FORGOTTEN_HOST}"),
+            "its host is missing",
+        ),
+        (("ledger", "copy", FORGOTTEN_HOST, "sqlite:///x.db"), "its host is missing"),
         (("run", NOBODY, "--state.url=sqlite:////nowhere/at/all.db"), "can't be written"),
         (("run", NOBODY, "--api.ca-file=/nowhere.pem"), "/nowhere.pem"),
         (("check",), "api.base-url"),
@@ -125,8 +133,10 @@ def test_each_command_tells_its_flags(command: str, flag: str, capsys: Captured)
     ],
 )
 def test_what_cannot_work_is_refused_in_one_line(argv: tuple[str, ...], said: str, capsys: Captured) -> None:
-    """It names the culprit and what to write instead."""
-    assert said in refused(capsys, *argv)
+    """It names the culprit and what to write instead, and shows no password."""
+    line = refused(capsys, *argv)
+    assert said in line
+    assert "hunter2" not in line
 
 
 def test_an_audit_of_nobody_is_refused(tmp_path: Path, capsys: Captured) -> None:

@@ -17,6 +17,7 @@ class Cable:
         self._writers: set[asyncio.StreamWriter] = set()
         self._whole = asyncio.Event()
         self._whole.set()
+        self._forgotten: list[asyncio.Event] = []
         self._refuses = False
         self._serving: set[asyncio.Task[None]] = set()
         self.port = 0
@@ -28,6 +29,13 @@ class Cable:
             self._refuses = True
             self._abort()
 
+    def forget(self) -> None:
+        """Carry nothing more of the connections that there are, without a word; new ones are carried."""
+        self._forgotten.append(self._whole)
+        self._whole.clear()
+        self._whole = asyncio.Event()
+        self._whole.set()
+
     def mend(self) -> None:
         """Carry again, new connections and those that are still there."""
         self._refuses = False
@@ -36,7 +44,8 @@ class Cable:
     async def end(self) -> None:
         """Break all connections, and wait until nothing is left of them."""
         self._refuses = True
-        self._whole.set()
+        for event in (self._whole, *self._forgotten):
+            event.set()
         while self._serving:
             self._abort()
             await asyncio.wait(self._serving, timeout=0.01)
@@ -80,9 +89,10 @@ class Cable:
     async def _carry(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, change: Callable[[bytes], bytes]
     ) -> None:
+        whole = self._whole
         with suppress(OSError):
             while data := await reader.read(65536):
-                await self._whole.wait()
+                await whole.wait()
                 writer.write(change(data))
                 await writer.drain()
         writer.transport.abort()

@@ -8,6 +8,7 @@ import pytest
 
 from exporter.simulator.record import RecordSpec
 from exporter.simulator.server import RunningSimulator
+from tests.crash.cable import cable, through
 from tests.crash.compare import of_ledger
 from tests.crash.harness import PROMISED_STOP, Program, attempts, key, running, started
 from tests.harness.postgres import Postgres, server
@@ -108,6 +109,50 @@ async def test_the_database_goes_away_and_comes_back(
             await other.ready()
             await counted(other, 2)
             assert await other.value("job_exporter_leader") == 1
+
+
+async def test_silent_connections_are_hung_up_and_made_anew(
+    still: RunningSimulator, postgres: Postgres, postgres_url: str, tmp_path: Path
+) -> None:
+    """A proxy has lost the server's side and keeps ours: the other leads, and the first comes back."""
+    first, second = folders(tmp_path)
+    async with cable(postgres.folder / ".s.PGSQL.5432") as line:
+        there = f"--state.url={through(line, postgres_url)}"
+        async with started(first, *running(still.url, *FLAGS, there)) as one:
+            await one.begun()
+            async with started(second, *running(still.url, *FLAGS, f"--state.url={postgres_url}")) as other:
+                await other.ready()
+                assert await one.value("job_exporter_leader") == 1
+                line.forget()
+                async for _ in attempts("readiness that says why"):
+                    if (await one.get("/-/ready")).status_code == 503:
+                        break
+                async for _ in attempts("another leader"):
+                    if await other.value("job_exporter_leader") == 1:
+                        break
+                finish_one(still)
+                await counted(other, 1)
+                await one.ready()
+                await counted(one, 1)
+            async for _ in attempts("the first to lead again"):
+                if await one.value("job_exporter_leader") == 1:
+                    break
+            finish_one(still)
+            await counted(one, 2)
+
+
+async def test_an_exporter_alone_polls_again_after_silence(
+    still: RunningSimulator, postgres: Postgres, postgres_url: str, tmp_path: Path
+) -> None:
+    """Nobody else counts meanwhile: what finished is counted when the new connection stands."""
+    async with cable(postgres.folder / ".s.PGSQL.5432") as line:
+        state = f"--state.url={through(line, postgres_url)}"
+        async with started(tmp_path, *running(still.url, *FLAGS, state)) as program:
+            await program.begun()
+            line.forget()
+            finish_one(still)
+            await counted(program, 1)
+            assert "Traceback" not in program.log
 
 
 async def test_a_database_that_hangs_is_told(

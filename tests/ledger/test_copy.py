@@ -199,6 +199,9 @@ def test_nobody_leads_on_a_source_while_it_is_copied(postgres_url: str, tmp_path
         ("sqlite://", "sqlite:///{}/target.db", "in memory"),
         ("sqlite:///{}/source.db", "sqlite:///{}/none/target.db", "can't be written"),
         ("sqlite:///{}/source.db", "nonsense", "state.url is not understood"),
+        ("postgresql://job-exporter:hunter2/jobs", "sqlite:///{}/target.db", "its host is missing"),
+        ("sqlite:///{}/source.db", "postgresql://job-exporter:hunter2/jobs", "its host is missing"),
+        ("sqlite:///{}/source.db", "mysql+nothing://u:hunter2@h/jobs", "state.url is not understood"),
         ("sqlite:///{}/old.db", "sqlite:///{}/target.db", "it has version 2, this program copies version"),
         ("sqlite:///{}/other.db", "sqlite:///{}/target.db", "database of another program"),
         ("sqlite:///{}/empty.db", "sqlite:///{}/target.db", "there is none to copy"),
@@ -226,6 +229,7 @@ def test_what_cannot_be_copied_is_said(
     said = capsys.readouterr()
     assert ended.value.code == 2
     assert says in said.err
+    assert "hunter2" not in said.err
     assert said.err.count("\n") == 1
     assert said.out == ""
     assert {path.name for path in tmp_path.iterdir() if path.suffix != ".lock"} == before

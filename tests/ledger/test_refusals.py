@@ -144,7 +144,7 @@ def test_a_folder_in_the_place_of_the_file_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("url", ["nonsense", "oracle+missing://host/name", "sqlite+nothing:///x"])
 def test_an_address_that_is_none_is_refused(url: str) -> None:
     """What is wanted is told by example."""
-    assert "write sqlite:///PATH, or postgresql+psycopg://USER@HOST/NAME" in refusal(url)
+    assert "write sqlite:///PATH, or postgresql://USER:PASSWORD@HOST/NAME" in refusal(url)
 
 
 def test_an_address_may_hold_a_password_that_is_not_told(tmp_path: Path) -> None:

@@ -4,13 +4,17 @@ The server must not wait for the rest while it holds the leader's row: that it d
 """
 
 import asyncio
+import threading
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
+from exporter.ledger import database
 from exporter.ledger.errors import LedgerError
 from exporter.ledger.ledger import Ledger
+from exporter.ledger.watchdog import TICK, Watchdog
 from exporter.tracking.tracker import Outcome, Settlement, Tracked
 from tests.crash.cable import Cable, cable, through
 from tests.crash.harness import attempts
@@ -77,3 +81,74 @@ async def test_a_leader_that_falls_silent_at_any_byte_of_a_commit_is_replaced(
                 await cut_short
             settle(second, "c1", "d")
             assert finished(second) == 2 * MANY + 2
+
+
+@pytest.mark.parametrize("is_used", [False, True], ids=["idle", "in a transaction"])
+async def test_a_connection_that_is_open_and_silent_is_hung_up(
+    postgres: Postgres, postgres_url: str, monkeypatch: pytest.MonkeyPatch, is_used: bool
+) -> None:
+    """A proxy has lost the server's side and keeps ours: no keepalive tells. The next try has a new one."""
+    monkeypatch.setattr(database, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(database, "SPARE_SECONDS", 0.5)
+    async with cable(postgres.folder / ".s.PGSQL.5432") as line:
+        ledger = await asyncio.to_thread(replica, through(line, postgres_url))
+        loop = asyncio.get_running_loop()
+        with closing(ledger):
+            await asyncio.to_thread(commit, ledger, "a")
+            if is_used:
+                sa.event.listen(
+                    ledger._database.engine,
+                    "before_cursor_execute",
+                    lambda *_: asyncio.run_coroutine_threadsafe(forget(line), loop).result(),
+                    once=True,
+                )
+                with pytest.raises(LedgerError, match="see that the server runs and can be reached"):
+                    await asyncio.to_thread(commit, ledger, "lost")
+                await asyncio.to_thread(ledger.refresh)
+            else:
+                line.forget()
+            await asyncio.to_thread(commit, ledger, "b")
+            assert finished(ledger) == 2 * MANY
+
+
+async def forget(line: Cable) -> None:
+    """From another thread than that of the loop."""
+    line.forget()
+
+
+async def test_a_silent_follower_listens_anew(
+    postgres: Postgres, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told of no commit any more; after some silence it asks, and hears that nobody is there."""
+    monkeypatch.setattr(database, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(database, "NEWS_SECONDS", 0.5)
+    async with cable(postgres.folder / ".s.PGSQL.5432") as line:
+        ledger = await asyncio.to_thread(replica, through(line, postgres_url))
+        with closing(ledger):
+            told = ledger.news()
+            await anext(told)
+            await asyncio.to_thread(commit, ledger, "a")
+            await anext(told)
+            line.forget()
+            with pytest.raises(LedgerError, match="is silent"):
+                await anext(told)
+
+
+def test_a_watch_ends_with_its_block() -> None:
+    """An answer that comes in time, or a block that has ended, calls nobody."""
+    barked, now = threading.Event(), [0.0]
+    watchdog = Watchdog(barked.set, monotonic=lambda: now[0])
+    with watchdog.watching(5.0):
+        inside = watchdog.limit
+        now[0] = 4.0
+        watchdog.renew()
+        now[0] = 8.0
+        assert not barked.wait(3 * TICK)
+        now[0] = 10.0
+        assert barked.wait(60)
+    assert (inside, watchdog.limit) == (5.0, None)
+    barked.clear()
+    watchdog.renew()
+    now[0] = 100.0
+    assert not barked.wait(3 * TICK)
+    watchdog.close()
