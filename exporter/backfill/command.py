@@ -26,6 +26,7 @@ from exporter.settings.flags import names, parsed_some
 from exporter.settings.parsers import duration
 from exporter.settings.time_range import AHEAD, Window, shown, window
 
+MAX_PAGE_SIZE = 50  # what was looked up of a page is lost when the command is killed before its end
 MAX_STEP = 300.0  # seconds: what is older than that is no value any more to Prometheus
 _LABEL = re.compile(r"((?!__)[a-zA-Z_][a-zA-Z0-9_]*)=(.+)", re.DOTALL)  # __ is Prometheus' own
 
@@ -199,7 +200,7 @@ class _Work:
         return ReadingConfig(
             longest_run=self._wanted.longest_run,
             duty=self._settings.api.duty,
-            page_size=self._settings.api.page_size,
+            page_size=min(MAX_PAGE_SIZE, self._settings.api.page_size),
             record_labels=self._metrics.record_labels,
             buckets=app.buckets(self._metrics),
         )
