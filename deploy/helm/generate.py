@@ -1,8 +1,8 @@
 """Writes the chart's values.schema.json and the table of values in its README.md, from values.yaml.
 
-Run it after a change of values.yaml or of the exporter's settings: `.venv/bin/python deploy/helm/generate.py`.
-A test checks that both files are current. Comments follow helm-docs: the lines from `# --` on, right above a key,
-are its description. Types come from the defaults; the tables below say what a default cannot.
+After a change of values.yaml or of the exporter's settings run `.venv/bin/python deploy/helm/generate.py`.
+A test checks that both files are current. Comments follow helm-docs: the lines from `# --` on, right above a
+key, are its description. Types come from the defaults; the tables below say what a default cannot.
 """
 
 import json
@@ -20,7 +20,7 @@ from exporter.settings import catalog
 CHART = Path(__file__).resolve().parent / "job-exporter"
 BEGIN, END = "<!-- begin: values -->", "<!-- end: values -->"
 
-# Settings that other values of the chart set. Secret ones are left out, too: the configuration is a ConfigMap.
+# Settings that other values of the chart set. Secret ones are left out, too, because this is a ConfigMap.
 SET_BY_CHART = {
     "config", "api.username", "api.password_file", "api.token_file", "state.url", "web.config_file",
     "web.listen_address",
@@ -34,13 +34,11 @@ QUANTITIES: Schema = {"type": "object", "additionalProperties": {"type": ["strin
 DURATION: Schema = {"type": "string", "pattern": "^([0-9]+(ms|s|m|h))+$"}
 PORT: Schema = {"type": "integer", "minimum": 1, "maximum": 65535}
 SECONDS: Schema = {"type": "integer", "minimum": 0}
+TIMINGS = ("initialDelaySeconds", "periodSeconds", "timeoutSeconds", "successThreshold", "failureThreshold")
 PROBE: Schema = {
     "type": "object",
     "additionalProperties": False,
-    "properties": {
-        name: SECONDS
-        for name in ("initialDelaySeconds", "periodSeconds", "timeoutSeconds", "successThreshold", "failureThreshold")
-    },
+    "properties": dict.fromkeys(TIMINGS, SECONDS),
 }
 NAME: Schema = {"type": "string", "pattern": "^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$"}
 
@@ -129,7 +127,7 @@ def values(text: str) -> Iterator[Value]:
     yield from _below(yaml.compose(text, yaml.SafeLoader), "", text.splitlines())
 
 
-def _below(node: yaml.Node, prefix: str, lines: list[str]) -> Iterator[Value]:
+def _below(node: yaml.Node | None, prefix: str, lines: list[str]) -> Iterator[Value]:
     if not isinstance(node, yaml.MappingNode):
         return
     for key, value in node.value:
@@ -162,7 +160,10 @@ def schema(documented: list[Value]) -> Schema:
             place = place["properties"].setdefault(group, {"type": "object", **more, "properties": {}})
         place["properties"][name] = {"description": value.description, **_type(value)}
     root["properties"]["config"] = _config()
-    root["properties"]["global"] = {"description": "Helm gives it to a chart below another.", "type": "object"}
+    root["properties"]["global"] = {
+        "description": "Helm gives it to a chart below another.",
+        "type": "object",
+    }
     head = {"$schema": "http://json-schema.org/draft-07/schema#", "title": "Values of the chart job-exporter"}
     return {**head, **root, "allOf": RULES}
 
@@ -183,11 +184,11 @@ def _config() -> Schema:
         if info.key in SET_BY_CHART or info.secret:
             continue
         group, _, name = info.key.partition(".")
-        scalar = {"type": ["string", "number", "boolean"]}
-        kind = {"anyOf": [scalar, {"type": "array", "items": scalar}]} if info.repeatable else scalar
+        scalar: Schema = {"type": ["string", "number", "boolean"]}
+        kind: Schema = {"anyOf": [scalar, {"type": "array", "items": scalar}]} if info.repeatable else scalar
         if info.key == "api.base_url":
             kind = {"type": "string", "pattern": "^https?://[^/]"}
-        empty = {"type": "object", "additionalProperties": False, "properties": {}}
+        empty: Schema = {"type": "object", "additionalProperties": False, "properties": {}}
         properties.setdefault(group, empty)["properties"][name] = {"description": info.description, **kind}
     properties["api"]["required"] = ["base_url"]
     return {

@@ -68,6 +68,11 @@ OPERATOR = {
         endpoints=_list(ENDPOINT),
     ),
 }
+# The kinds of volumes that "restricted" allows.
+VOLUMES = {
+    "configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected",
+    "secret",
+}  # fmt: skip
 
 
 def helm(*arguments: str) -> str:
@@ -88,7 +93,9 @@ def rendered(*flags: str, chart: Path = CHART) -> tuple[dict[str, Any], ...]:
 def only(kind: str, among: tuple[dict[str, Any], ...], *, suffix: str = "") -> dict[str, Any]:
     """Give the one object of a kind whose name ends like this."""
     (found,) = [
-        item for item in among if item["kind"] == kind and item["metadata"]["name"] == f"{RELEASE}-job-exporter{suffix}"
+        item
+        for item in among
+        if item["kind"] == kind and item["metadata"]["name"] == f"{RELEASE}-job-exporter{suffix}"
     ]
     return found
 
@@ -116,25 +123,22 @@ def validate(item: dict[str, Any], version: str) -> None:
 
 def unrestricted(pod: dict[str, Any]) -> Iterator[str]:
     """Name what the Pod Security Standard "restricted" would refuse of a pod."""
-    shared = pod.get("securityContext") or {}
-    for name in ("hostNetwork", "hostPID", "hostIPC"):
-        if pod.get(name):
-            yield name
-    allowed = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}
-    for volume in pod.get("volumes", []):
-        if set(volume) - {"name"} - allowed:
-            yield f"volume {volume['name']}"
+    yield from (name for name in ("hostNetwork", "hostPID", "hostIPC") if pod.get(name))
+    yield from (f"volume {item['name']}" for item in pod["volumes"] if set(item) - {"name"} - VOLUMES)
     for container in [*pod.get("initContainers", []), *pod["containers"]]:
-        own = container.get("securityContext", {})
-        both = {**shared, **own}
-        if both.get("runAsNonRoot") is not True or both.get("runAsUser") == 0:
-            yield "runs as root"
-        if both.get("seccompProfile", {}).get("type") not in ("RuntimeDefault", "Localhost"):
-            yield "seccompProfile"
-        if own.get("allowPrivilegeEscalation") is not False or own.get("privileged"):
-            yield "allowPrivilegeEscalation"
-        capabilities = own.get("capabilities", {})
-        if capabilities.get("drop") != ["ALL"] or set(capabilities.get("add", [])) - {"NET_BIND_SERVICE"}:
-            yield "capabilities"
-        if any("hostPort" in port for port in container.get("ports", [])):
-            yield "hostPort"
+        yield from _loose(pod.get("securityContext") or {}, container)
+
+
+def _loose(shared: dict[str, Any], container: dict[str, Any]) -> Iterator[str]:
+    own = container.get("securityContext") or {}
+    both = {**shared, **own}
+    capabilities = own.get("capabilities") or {}
+    if both.get("runAsNonRoot") is not True or both.get("runAsUser") == 0:
+        yield "runs as root"
+    if both.get("seccompProfile", {}).get("type") not in ("RuntimeDefault", "Localhost"):
+        yield "seccompProfile"
+    if own.get("allowPrivilegeEscalation") is not False or own.get("privileged"):
+        yield "allowPrivilegeEscalation"
+    if capabilities.get("drop") != ["ALL"] or set(capabilities.get("add", [])) - {"NET_BIND_SERVICE"}:
+        yield "capabilities"
+    yield from ("hostPort" for port in container.get("ports", []) if "hostPort" in port)

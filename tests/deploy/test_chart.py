@@ -9,7 +9,18 @@ import pytest
 import yaml
 
 import exporter
-from tests.deploy.chart import CHART, EXAMPLES, NAMESPACE, RELEASE, helm, only, pod_of, rendered, unrestricted, validate
+from tests.deploy.chart import (
+    CHART,
+    EXAMPLES,
+    NAMESPACE,
+    RELEASE,
+    helm,
+    only,
+    pod_of,
+    rendered,
+    unrestricted,
+    validate,
+)
 from tests.harness.deploy import ROOT, documents
 
 pytestmark = pytest.mark.chart
@@ -27,7 +38,9 @@ FEATURES: dict[str, tuple[str, ...]] = {
     "created password": ("credentials.type=basic", "credentials.username=u", "credentials.password=p"),
     "existing password": ("credentials.type=basic", "credentials.username=u", "credentials.existingSecret=s"),
     "created token": ("credentials.type=bearer", "credentials.token=t"),
-    "existing token": ("credentials.type=bearer", "credentials.existingSecret=s", "credentials.existingSecretKey=k"),
+    "existing token": (
+        "credentials.type=bearer", "credentials.existingSecret=s", "credentials.existingSecretKey=k",
+    ),
     "PostgreSQL, created Secret": POSTGRESQL,
     "PostgreSQL, existing Secret": ("ledger.type=postgresql", "ledger.postgresql.existingSecret=s"),
     "three replicas": (*POSTGRESQL, "replicas=3"),
@@ -40,7 +53,9 @@ FEATURES: dict[str, tuple[str, ...]] = {
     "image": ("image.repository=registry.example.com/x", "image.tag=1.2.3", "image.pullPolicy=Always",
               "imagePullSecrets[0].name=pull"),
     "image by digest": (f"image.digest=sha256:{'0' * 64}",),
-    "volume": ("ledger.volume.size=5Gi", "ledger.volume.storageClassName=fast", "ledger.volume.annotations.a=b"),
+    "volume": (
+        "ledger.volume.size=5Gi", "ledger.volume.storageClassName=fast", "ledger.volume.annotations.a=b",
+    ),
     "scheduling": (
         "priorityClassName=high", "nodeSelector.disk=ssd", "tolerations[0].operator=Exists",
         "affinity.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution[0].weight=1",
@@ -52,7 +67,9 @@ FEATURES: dict[str, tuple[str, ...]] = {
     "probes by command": ("probes.type=exec", "probes.startup.initialDelaySeconds=1"),
     "TLS": ("web.existingSecret=s", "web.tls=true", "serviceMonitor.enabled=true"),
     "existing account": ("serviceAccount.create=false", "serviceAccount.name=mine"),
-    "no user id, as OpenShift wants it": ("podSecurityContext.runAsUser=null", "podSecurityContext.fsGroup=null"),
+    "no user id, as OpenShift wants it": (
+        "podSecurityContext.runAsUser=null", "podSecurityContext.fsGroup=null",
+    ),
     "more resources": ("resources.limits.cpu=2", "resources.requests.memory=1Gi"),
     "Service": ("service.type=NodePort", "service.port=80"),
     "second platform": (
@@ -61,7 +78,8 @@ FEATURES: dict[str, tuple[str, ...]] = {
     ),
     "network": (
         "networkPolicy.enabled=true", "networkPolicy.platformPorts={1,2}",
-        "networkPolicy.platformTo[0].ipBlock.cidr=192.0.2.0/24", "networkPolicy.extraEgress[0].ports[0].port=3128",
+        "networkPolicy.platformTo[0].ipBlock.cidr=192.0.2.0/24",
+        "networkPolicy.extraEgress[0].ports[0].port=3128",
     ),
 }  # fmt: skip
 VARIANTS = {
@@ -100,7 +118,7 @@ REFUSED = {
 
 @every_variant
 def test_every_object_is_valid(flags: tuple[str, ...]) -> None:
-    """Kubernetes 1.29, 1.32 and the newest take every object, without an unknown field, and names are unique."""
+    """Kubernetes 1.29, 1.32 and the newest take every object; no field is unknown; names are unique."""
     result = rendered(*flags)
     for item in result:
         for version in ("1.29", "1.32", kubernetes_validate.latest_version()):
@@ -125,7 +143,11 @@ def test_every_pod_is_restricted(flags: tuple[str, ...]) -> None:
 
 def test_an_unrestricted_pod_is_noticed() -> None:
     """The check of pods finds what a values file loosens."""
-    flags = ("podSecurityContext=null", "securityContext.capabilities=null", "securityContext.privileged=true")
+    flags = (
+        "podSecurityContext=null",
+        "securityContext.capabilities=null",
+        "securityContext.privileged=true",
+    )
     loose = pod_of(rendered(*(f"--set={one}" for one in flags)))
     assert list(unrestricted(loose)) == [
         "runs as root", "seccompProfile", "allowPrivilegeEscalation", "capabilities",
@@ -164,14 +186,16 @@ def test_the_chart_works_below_another() -> None:
 def test_the_prometheusrule_holds_the_rules_unchanged() -> None:
     """The groups of the PrometheusRule are those of deploy/prometheus/rules, in the order of the files."""
     rule = only("PrometheusRule", rendered("--set=prometheusRule.enabled=true"))
-    groups = [group for path in sorted(RULES.iterdir()) for item in documents(path) for group in item["groups"]]
+    groups = [
+        group for path in sorted(RULES.iterdir()) for item in documents(path) for group in item["groups"]
+    ]
     assert rule["spec"]["groups"] == groups
     names = [group["name"] for group in groups]
     assert len(set(names)) == len(names)
 
 
 def test_thresholds_and_runbook_can_be_set() -> None:
-    """A threshold of the user's and the address of the runbook replace those of the files, and nothing else."""
+    """The user's threshold and address of the runbook replace those of the files, and nothing else."""
     flags = ("prometheusRule.enabled=true", "prometheusRule.runbookUrl=https://wiki/x",
              "prometheusRule.thresholds.job:success_objective:ratio=vector(0.99)")  # fmt: skip
     plain = only("PrometheusRule", rendered("--set=prometheusRule.enabled=true"))["spec"]["groups"]
@@ -192,7 +216,7 @@ def test_an_unknown_threshold_is_refused() -> None:
 
 
 def test_the_dashboards_are_those_of_grafana() -> None:
-    """Each dashboard is a ConfigMap with the unchanged file and the label that Grafana's sidecar looks for."""
+    """Each dashboard is a ConfigMap: the unchanged file, with the label that Grafana's sidecar looks for."""
     maps = [
         item
         for item in rendered("--set=dashboards.enabled=true,dashboards.annotations.grafana_folder=Jobs")
@@ -225,7 +249,7 @@ def test_the_chart_is_of_this_version() -> None:
 
 
 def test_the_notes_say_what_to_do_next(tmp_path: Path) -> None:
-    """After an installation Helm prints commands with the names of the release, and warns of the example address."""
+    """The notes hold commands with the names of the release, and warn of the example address."""
     folder = tmp_path / "job-exporter"
     folder.mkdir()
     for path in CHART.iterdir():
@@ -239,14 +263,23 @@ def test_the_notes_say_what_to_do_next(tmp_path: Path) -> None:
     (folder / "templates" / "show.yaml").write_text(show)
 
     def notes(*flags: str) -> str:
-        text = helm("template", RELEASE, str(folder), f"--namespace={NAMESPACE}", "--show-only=templates/show.yaml", *flags)
+        text = helm(
+            "template",
+            RELEASE,
+            str(folder),
+            f"--namespace={NAMESPACE}",
+            "--show-only=templates/show.yaml",
+            *flags,
+        )
         return str(next(iter(yaml.safe_load_all(text)))["text"])
 
     default = notes()
     assert "WARNING: config.api.base_url" in default
     assert f"kubectl --namespace {NAMESPACE} rollout status statefulset/{RELEASE}-job-exporter" in default
     assert f"ledger-{RELEASE}-job-exporter-0" in default
-    own = notes("--set=config.api.base_url=http://mine:1,web.existingSecret=s,web.tls=true,serviceMonitor.enabled=true")
+    own = notes(
+        "--set=config.api.base_url=http://mine:1,web.existingSecret=s,web.tls=true,serviceMonitor.enabled=true"
+    )
     assert "WARNING" not in own
     assert "https://localhost:16868" in own
     assert "serviceMonitor.enabled" not in own

@@ -37,14 +37,18 @@ def test_every_value_is_documented() -> None:
     def leaves(node: object, path: str) -> list[str]:
         if path in described or not isinstance(node, dict) or not node:
             return [path]
-        return [leaf for key, item in node.items() for leaf in leaves(item, f"{path}.{key}".removeprefix("."))]
+        return [
+            leaf for key, item in node.items() for leaf in leaves(item, f"{path}.{key}".removeprefix("."))
+        ]
 
     assert set(leaves(yaml.safe_load(text), "")) == described
 
 
 def test_descriptions_and_defaults_come_from_the_file() -> None:
     """A description is the comment from `--` on, right above the key; nested keys get their whole path."""
-    text = "# Not this.\na:\n  # Reason.\n\n  # -- First line,\n  # second line.\n  b: [1]\n  # Only a remark.\n  c: 2\n"
+    text = (
+        "# Not this.\na:\n  # Nor this.\n\n  # -- First line,\n  # second line.\n  b: [1]\n  # Odd.\n  c: 2\n"
+    )
     (value,) = generator().values(text)
     assert (value.path, value.default, value.description) == ("a.b", [1], "First line, second line.")
 

@@ -125,7 +125,7 @@ def test_a_changed_configuration_restarts_the_pods() -> None:
 
 
 def test_selectors_find_the_pods() -> None:
-    """StatefulSet, Services and NetworkPolicy select labels that the pods carry; the ServiceMonitor one Service."""
+    """StatefulSet, Services and NetworkPolicy select the pods; the ServiceMonitor selects one Service."""
     objects = rendered("--set=serviceMonitor.enabled=true,networkPolicy.enabled=true,commonLabels.team=a")
     stateful = only("StatefulSet", objects)["spec"]
     labels = stateful["template"]["metadata"]["labels"].items()
@@ -137,7 +137,9 @@ def test_selectors_find_the_pods() -> None:
     assert only("NetworkPolicy", objects)["spec"]["podSelector"]["matchLabels"].items() <= labels
     monitor = only("ServiceMonitor", objects)["spec"]
     (found,) = [
-        item for item in services if monitor["selector"]["matchLabels"].items() <= item["metadata"]["labels"].items()
+        item
+        for item in services
+        if monitor["selector"]["matchLabels"].items() <= item["metadata"]["labels"].items()
     ]
     assert found["metadata"]["name"] == NAME
     assert found["metadata"]["labels"][monitor["jobLabel"]] == "job-exporter"
@@ -154,14 +156,14 @@ def test_selectors_of_two_releases_differ() -> None:
 
 
 def test_the_operators_labels_do_not_hide_ours() -> None:
-    """The operator adds a label `endpoint`, which is also the exporter's own; the chart drops the operator's."""
+    """The operator adds a label `endpoint`. The chart drops it, because the exporter has one of that name."""
     monitor = only("ServiceMonitor", rendered("--set=serviceMonitor.enabled=true"))["spec"]
     for endpoint in monitor["endpoints"]:
         assert {"action": "labeldrop", "regex": "endpoint"} in endpoint["relabelings"]
 
 
 def test_ports_have_one_name_and_number() -> None:
-    """Container, Services, probes, ServiceMonitor and NetworkPolicy mean the port that the program listens on."""
+    """Container, Services, ServiceMonitor and NetworkPolicy mean the port that the program listens on."""
     objects = rendered("--set=serviceMonitor.enabled=true,networkPolicy.enabled=true")
     (container,) = pod_of(objects)["containers"]
     assert container["ports"] == [{"name": "http", "containerPort": 16868, "protocol": "TCP"}]
@@ -177,7 +179,9 @@ def test_ports_have_one_name_and_number() -> None:
 
 def test_the_telemetry_path_reaches_the_servicemonitor() -> None:
     """Prometheus scrapes the path that the configuration sets."""
-    monitor = only("ServiceMonitor", rendered("--set=serviceMonitor.enabled=true,config.web.telemetry_path=/own"))
+    monitor = only(
+        "ServiceMonitor", rendered("--set=serviceMonitor.enabled=true,config.web.telemetry_path=/own")
+    )
     assert monitor["spec"]["endpoints"][0]["path"] == "/own"
 
 
@@ -218,7 +222,9 @@ def test_kubernetes_puts_no_variables_with_our_prefix_into_the_pod() -> None:
 )
 def test_the_network_policy_opens_the_platforms_port(address: str, port: int) -> None:
     """Without ports of the user's the policy takes the port of the platform's address."""
-    policy = only("NetworkPolicy", rendered(f"--set=networkPolicy.enabled=true,config.api.base_url={address}"))
+    policy = only(
+        "NetworkPolicy", rendered(f"--set=networkPolicy.enabled=true,config.api.base_url={address}")
+    )
     assert [item["port"] for rule in policy["spec"]["egress"] for item in rule["ports"]] == [53, 53, port]
 
 
