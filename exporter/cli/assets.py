@@ -1,7 +1,7 @@
 """The command `assets`: write the dashboards, rules and example configurations that match this version.
 
-A wheel holds them in `exporter/assets`. A checkout has no such folder: there pyproject.toml, which tells the build
-what to put into it, tells this module where the files are.
+A wheel holds them in `exporter/assets`. In a checkout this module finds them as the build of the wheel does: by
+the table in pyproject.toml.
 """
 
 import argparse
@@ -20,10 +20,14 @@ def assets(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """Write the files into a folder and print what they are for. Raises SettingsError."""
     del environ
     given = parsed(assets_parser(), argv)
+    if given.dir is None:
+        raise SettingsError("a folder is needed; write: job-exporter assets DIR")
     folder = Path(given.dir)
     try:
         if folder.exists() and any(folder.iterdir()) and not given.force:
-            raise SettingsError(f"{folder} is not empty; give another folder, or --force to overwrite files in it")
+            raise SettingsError(
+                f"{folder} is not empty; give another folder, or --force to overwrite its files"
+            )
         for name, source in sources().items():
             _copy(source, folder / name)
     except OSError as error:
@@ -40,7 +44,9 @@ def assets(argv: Sequence[str], environ: Mapping[str, str]) -> int:
 def assets_parser() -> argparse.ArgumentParser:
     """Flags of `assets`."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False, usage="")
-    parser.add_argument("dir", metavar="DIR", help="folder to write to; it is made if it does not exist")
+    parser.add_argument(
+        "dir", nargs="?", metavar="DIR", help="folder to write to; it is made if it does not exist"
+    )
     parser.add_argument("--force", action="store_true", help="write into a folder that is not empty")
     return parser
 

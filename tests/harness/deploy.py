@@ -14,7 +14,6 @@ ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 
 
-
 def tool(name: str) -> str:
     """Where the program `name` is: in .venv, in .tools (`make tools`), or installed.
 
