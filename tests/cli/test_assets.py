@@ -8,7 +8,7 @@ import pytest
 
 from exporter.cli.assets import sources
 from exporter.cli.main import main
-from tests.deploy_support import ROOT
+from tests.harness.deploy import ROOT
 
 Captured = pytest.CaptureFixture[str]
 
