@@ -1,7 +1,7 @@
 """The command `assets`: write the dashboards, rules and example configurations that match this version.
 
-A wheel holds them in `exporter/assets`. In a checkout this module finds them as the build of the wheel does: by
-the table in pyproject.toml.
+A wheel holds them in `exporter/assets`. In a checkout this module finds them as the build of the wheel does,
+by the table in pyproject.toml.
 """
 
 import argparse
