@@ -59,7 +59,7 @@ SPECIAL: dict[str, Schema] = {
     "replicas": {"type": "integer", "minimum": 0},
     "resources.requests": QUANTITIES,
     "resources.limits": QUANTITIES,
-    "probes.type": {"enum": ["http", "exec"]},
+    "probes.type": {"enum": ["", "http", "exec"]},
     "probes.startup": PROBE,
     "probes.liveness": PROBE,
     "probes.readiness": PROBE,

@@ -188,7 +188,9 @@ def test_the_telemetry_path_reaches_the_servicemonitor() -> None:
 @pytest.mark.parametrize(("tls", "scheme"), [("false", "HTTP"), ("true", "HTTPS")])
 def test_probes_ask_by_http(tls: str, scheme: str) -> None:
     """Probes ask the program's own paths, with TLS if the web configuration turns it on."""
-    (container,) = pod_of(rendered(f"--set=web.existingSecret=s,web.tls={tls}"))["containers"]
+    (container,) = pod_of(rendered(f"--set=probes.type=http,web.existingSecret=s,web.tls={tls}"))[
+        "containers"
+    ]
     probes = [container[name] for name in ("startupProbe", "livenessProbe", "readinessProbe")]
     assert [probe["httpGet"] for probe in probes] == [
         {"path": path, "port": "http", "scheme": scheme} for path in ("/-/healthy", "/-/healthy", "/-/ready")
@@ -197,12 +199,19 @@ def test_probes_ask_by_http(tls: str, scheme: str) -> None:
     assert patience == 120
 
 
-def test_probes_can_be_a_command() -> None:
-    """Where HTTP probes cannot log in, the probes run a command of the program."""
-    (container,) = pod_of(rendered("--set=probes.type=exec"))["containers"]
+@pytest.mark.parametrize("given", ["probes.type=exec", "web.existingSecret=s"])
+def test_probes_can_be_a_command(given: str) -> None:
+    """With a web configuration HTTP probes may have to log in, so the probes run a command."""
+    (container,) = pod_of(rendered(f"--set={given}"))["containers"]
     for name in ("startupProbe", "livenessProbe", "readinessProbe"):
         assert container[name]["exec"] == {"command": ["job-exporter", "healthcheck"]}
         assert "httpGet" not in container[name]
+
+
+def test_probes_are_http_by_default() -> None:
+    """Without a web configuration no process is started for a probe."""
+    (container,) = pod_of(rendered())["containers"]
+    assert "httpGet" in container["livenessProbe"]
 
 
 def test_kubernetes_puts_no_variables_with_our_prefix_into_the_pod() -> None:

@@ -74,7 +74,8 @@ annotations:
 
 {{/* What a probe does. A dict: root, path. */}}
 {{- define "job-exporter.probe" -}}
-{{- if eq .root.Values.probes.type "exec" -}}
+{{- $default := ternary "http" "exec" (empty .root.Values.web.existingSecret) -}}
+{{- if eq (.root.Values.probes.type | default $default) "exec" -}}
 exec:
   command: [job-exporter, healthcheck]
 {{- else -}}
