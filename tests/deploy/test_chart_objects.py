@@ -203,7 +203,8 @@ def test_probes_ask_by_http(tls: str, scheme: str) -> None:
 def test_probes_can_be_a_command(given: str) -> None:
     """With a web configuration HTTP probes may have to log in, so the probes run a command."""
     (container,) = pod_of(rendered(f"--set={given}"))["containers"]
-    for name in ("startupProbe", "livenessProbe", "readinessProbe"):
+    assert "readinessProbe" not in container
+    for name in ("startupProbe", "livenessProbe"):
         assert container[name]["exec"] == {"command": ["job-exporter", "healthcheck"]}
         assert "httpGet" not in container[name]
 

@@ -72,10 +72,13 @@ annotations:
 {{- toYaml $config -}}
 {{- end -}}
 
+{{- define "job-exporter.probeType" -}}
+{{- .Values.probes.type | default (ternary "http" "exec" (empty .Values.web.existingSecret)) -}}
+{{- end -}}
+
 {{/* What a probe does. A dict: root, path. */}}
 {{- define "job-exporter.probe" -}}
-{{- $default := ternary "http" "exec" (empty .root.Values.web.existingSecret) -}}
-{{- if eq (.root.Values.probes.type | default $default) "exec" -}}
+{{- if eq (include "job-exporter.probeType" .root) "exec" -}}
 exec:
   command: [job-exporter, healthcheck]
 {{- else -}}
