@@ -22,6 +22,11 @@ COPY requirements-dev.lock ./
 RUN pip install --require-hashes --constraint requirements-dev.lock hatchling
 
 COPY LICENSE README.md pyproject.toml ./
+COPY deploy/prometheus ./deploy/prometheus
+COPY deploy/systemd ./deploy/systemd
+COPY deploy/runbook.md ./deploy/
+COPY grafana/dashboards ./grafana/dashboards
+COPY grafana/provisioning ./grafana/provisioning
 COPY exporter ./exporter
 RUN pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
     && pip --python /opt/job-exporter/bin/python install --no-deps dist/*.whl

@@ -28,7 +28,8 @@ tools:  ## Prometheus, Alertmanager and checkers, unpacked into .tools
 
 venv: .venv/dev.stamp  ## set up only
 
-lock:  ## make both lock files anew from pyproject.toml (needs uv)
+lock: export PATH := $(CURDIR)/$(BIN):$(PATH)
+lock: venv  ## make the lock files anew from pyproject.toml
 	uv pip compile -q --universal --generate-hashes --no-strip-extras --no-emit-index-url --no-header --python-version 3.11 --all-extras pyproject.toml -o requirements.lock
 	uv pip compile -q --universal --generate-hashes --no-strip-extras --no-emit-index-url --no-header --python-version 3.11 --all-extras --group dev pyproject.toml -c requirements.lock -o requirements-dev.lock
 	uv pip compile -q --universal --generate-hashes --no-strip-extras --no-emit-index-url --no-header --python-version 3.11 --group fuzz -o requirements-fuzz.lock

@@ -19,6 +19,7 @@ from exporter.audit.command import audit, audit_parser
 from exporter.backfill.command import backfill, backfill_parser
 from exporter.backfill.grid import BackfillError
 from exporter.cli import demo
+from exporter.cli.assets import assets, assets_parser
 from exporter.cli.check import check
 from exporter.jobapi.transport import ConfigError
 from exporter.ledger.copy import copy
@@ -186,5 +187,11 @@ COMMANDS: Mapping[str, Command] = {
         summary="Write what would have been counted in the past, for Prometheus to load.",
         act=backfill,
         parser=backfill_parser,
+    ),
+    "assets": Command(
+        summary="Write dashboards, rules and example configurations to a folder: assets DIR.",
+        act=assets,
+        takes_settings=False,
+        parser=assets_parser,
     ),
 }

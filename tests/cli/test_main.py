@@ -288,3 +288,15 @@ def test_the_daemon_runs_until_a_signal(monkeypatch: pytest.MonkeyPatch, tmp_pat
     state = f"--state.url=sqlite:///{tmp_path / 'ledger.db'}"
     assert ran("run", NOBODY, state, "--web.listen-address=127.0.0.1:0", "--api.retries=0") == 0
     assert log.getvalue().splitlines()[-1].endswith("event=stopped")
+
+
+# -- where it cannot run
+
+
+def test_windows_is_refused_in_one_line() -> None:
+    """On Windows the import ends with one line that says what to do."""
+    code = "import sys; sys.platform = 'win32'; import exporter"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "needs a POSIX system" in line

@@ -79,8 +79,10 @@ def test_the_wheel_has_all_that_its_build_reads() -> None:
     """The files that pyproject.toml names for the build are copied before the wheel is made."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     version = project["tool"]["hatch"]["version"]["path"]
-    needed = {"pyproject.toml", project["project"]["readme"], *project["project"]["license-files"]}
-    needed |= {version.split("/")[0], *project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]}
+    readme = project["tool"]["hatch"]["metadata"]["hooks"]["fancy-pypi-readme"]["fragments"][0]["path"]
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
+    needed = {"pyproject.toml", readme, *project["project"]["license-files"]}
+    needed |= {version.split("/")[0], *wheel["packages"], *wheel["force-include"]}
     assert needed <= set(copied())
 
 

@@ -13,10 +13,7 @@ TEXTS = sorted(
     for path in [ROOT / "Dockerfile", *DEPLOY.rglob("*")]
     if path.is_file() and path.suffix in ("", ".yml", ".yaml", ".service", ".md", ".env")
 )
-CONFIGURATIONS = [
-    DEPLOY / "kubernetes" / "base" / "job-exporter.yaml",
-    DEPLOY / "systemd" / "job-exporter.yaml",
-]
+CONFIGURATIONS = [DEPLOY / "systemd" / "job-exporter.yaml"]
 # What the orchestrator would set, named where it is switched off.
 NOT_OURS = {"JOB_EXPORTER_SERVICE_HOST"}
 PORT = 16868
@@ -96,14 +93,6 @@ def test_the_default_port_is_the_one_that_is_exposed() -> None:
 def test_the_default_ledger_is_relative() -> None:
     """The image relies on it: the default of state.url is a file in the working directory."""
     assert load([], {}).state.url.get_secret_value() == "sqlite:///job-exporter.db"
-
-
-def test_metrics_are_where_they_are_scraped() -> None:
-    """The ServiceMonitor's path is the default of web.telemetry-path."""
-    (monitor,) = documents(DEPLOY / "kubernetes" / "overlays" / "monitoring" / "servicemonitor.yaml")
-    assert {endpoint["path"] for endpoint in monitor["spec"]["endpoints"]} == {
-        load([], {}).web.telemetry_path
-    }
 
 
 @pytest.mark.parametrize("command", ["run", "simulate", "check"])

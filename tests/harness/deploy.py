@@ -12,7 +12,6 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
-KUBERNETES = DEPLOY / "kubernetes"
 
 
 def tool(name: str) -> str:
@@ -23,7 +22,7 @@ def tool(name: str) -> str:
     own = [ROOT / ".venv" / "bin" / name, *sorted((ROOT / ".tools").glob(f"*/bin/{name}"))]
     found = next((str(path) for path in own if path.is_file()), None) or shutil.which(name)
     if found is None:
-        message = f"{name} is not here: it comes by `make tools` or as a Debian package"
+        message = f"{name} is not here: it comes by `make tools`, `.ci/chart` or as a Debian package"
         (pytest.fail if os.environ.get("CI") else pytest.skip)(message)
     return found
 

@@ -1,0 +1,74 @@
+"""The command `assets`: write the dashboards, rules and example configurations that match this version.
+
+A wheel holds them in `exporter/assets`. In a checkout this module finds them as the build of the wheel does,
+by the table in pyproject.toml.
+"""
+
+import argparse
+import shutil
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from exporter.settings import SettingsError
+from exporter.settings.flags import parsed
+
+PACKAGE = Path(__file__).resolve().parent.parent
+
+
+def assets(argv: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Write the files into a folder and print what they are for. Raises SettingsError."""
+    del environ
+    given = parsed(assets_parser(), argv)
+    if given.dir is None:
+        raise SettingsError("a folder is needed; write: job-exporter assets DIR")
+    folder = Path(given.dir)
+    try:
+        if folder.exists() and any(folder.iterdir()) and not given.force:
+            raise SettingsError(
+                f"{folder} is not empty; give another folder, or --force to overwrite its files"
+            )
+        for name, source in sources().items():
+            _copy(source, folder / name)
+    except OSError as error:
+        raise SettingsError(f"cannot write {error.filename or folder}: {error.strerror}") from None
+    print(
+        f"{folder / 'dashboards'}: dashboards for Grafana; {folder / 'provisioning'} loads them"
+        f"\n{folder / 'prometheus'}: rules, and example configurations of Prometheus and Alertmanager"
+        f"\n{folder / 'systemd'}: a unit, and an example configuration of the exporter"
+        f"\n{folder / 'runbook.md'}: what to do for each alert"
+    )
+    return 0
+
+
+def assets_parser() -> argparse.ArgumentParser:
+    """Flags of `assets`."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False, usage="")
+    parser.add_argument(
+        "dir", nargs="?", metavar="DIR", help="folder to write to; it is made if it does not exist"
+    )
+    parser.add_argument("--force", action="store_true", help="write into a folder that is not empty")
+    return parser
+
+
+def sources(package: Path = PACKAGE) -> dict[str, Path]:
+    """Give each file or folder that is written: its name in DIR, and where it is now."""
+    packaged = package / "assets"
+    if packaged.is_dir():
+        return {path.name: path for path in packaged.iterdir()}
+    project = tomllib.loads((package.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    included = project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    return {
+        Path(target).name: package.parent / source
+        for source, target in included.items()
+        if Path(target).parent == Path("exporter/assets")
+    }
+
+
+def _copy(source: Path, target: Path) -> None:
+    if source.is_dir():
+        # Contents and modes, without the times of an installation.
+        shutil.copytree(source, target, dirs_exist_ok=True, copy_function=shutil.copy)
+    else:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, target)
