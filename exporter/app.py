@@ -42,7 +42,7 @@ from exporter.polling.schedule import Timer
 from exporter.settings import Settings
 from exporter.tracking.counting import Buckets
 from exporter.tracking.tracker import Rules
-from exporter.web.server import Web, WebConfig
+from exporter.web.server import Web
 
 STOP_GRACE = 1.5  # seconds that the poll in flight has to commit: within the two that are promised
 
@@ -62,7 +62,7 @@ class Exporter:
         site = site_of(settings, base_url)
         self._landing = Landing(site, kept=lambda: self._ledger.state, error=self._error, clock=time.time)
         self._web = Web(
-            web_config(settings),
+            settings.web,
             scrape=self._scrape,
             ready=self._not_ready,
             landing=self._landing.page,
@@ -89,6 +89,7 @@ class Exporter:
         self._following: asyncio.Task[None] | None = None
         if self._ledger.shared:
             self._replica = Replica(ledger=self._ledger, poller=self._poller, interval=settings.poll.interval)
+        self.comparing = False  # a login is still compared after the stop, in a thread that cannot be ended
         self._timer = Timer(self._poller.poll, interval=settings.poll.interval)
         self._releases = Timer(self._poller.release, interval=1.0)
         for note in self._ledger.notes:
@@ -115,7 +116,7 @@ class Exporter:
         self._releases.stop()
         self._poller.stop()
         # One after the other may take too long.
-        ended, _ = await asyncio.gather(self._poll_ended(), self._web.stop())
+        ended, self.comparing = await asyncio.gather(self._poll_ended(), self._web_busy())
         if self._replica is not None and self._following is not None:
             self._following.cancel()
         if ended:
@@ -125,6 +126,9 @@ class Exporter:
             ended = self._replica is None or await self._replica.ended()
         await self._api.aclose()
         return ended
+
+    async def _web_busy(self) -> bool:
+        return not await self._web.stop()
 
     async def _poll_ended(self) -> bool:
         with contextlib.suppress(TimeoutError):
@@ -204,6 +208,8 @@ async def run(settings: Settings, *, started: Callable[[Exporter], Awaitable[Non
         log.warning("the ledger was still being written or asked: the next start does again what was not")
         os._exit(0)  # the interpreter would wait for the thread; a commit cut short is as if it never began
     log.info("stopped")  # what never started has one line to say: why
+    if exporter.comparing:
+        os._exit(0)  # the interpreter would wait for the thread; a hash of a high cost takes minutes
 
 
 def api_config(settings: Settings, base_url: str) -> ApiConfig:
@@ -259,16 +265,6 @@ def metrics_config(settings: Settings) -> MetricsConfig:
 def buckets(metrics: MetricsConfig) -> Buckets:
     """The bounds of all histograms of records."""
     return Buckets(duration=metrics.duration_buckets, hosts=HOST_BUCKETS, lag=LAG_BUCKETS)
-
-
-def web_config(settings: Settings) -> WebConfig:
-    """What to serve and where, as it is set."""
-    web = settings.web
-    return WebConfig(
-        listen_addresses=tuple(str(address) for address in web.listen_address),
-        config_file=web.config_file,
-        telemetry_path=web.telemetry_path,
-    )
 
 
 def site_of(settings: Settings, base_url: str) -> Site:

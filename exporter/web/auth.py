@@ -1,14 +1,14 @@
-"""Who may read: bcrypt users, and how much work a stranger can cause.
+"""Users: who may read, checked with bcrypt.
 
-- bcrypt runs in WORKERS threads, never on the event loop. Logins that find QUEUE others waiting, or
-  PER_CLIENT of their own client (see `clients.py`), are answered 503 at once: a flood of logins
-  delays logins only.
-- A user that has logged in is remembered by a keyed digest of the password, so that a scrape costs
-  microseconds. One digest a user, gone when the configuration is read anew.
-- An unknown user costs as much as a wrong password: the password is compared with the hash of a user
-  picked by the (keyed) name, and the result is thrown away. So even users with hashes of unlike cost
-  do not stand out.
-- Equal logins under way share one comparison: a hundred scrapes after a restart cost one.
+- bcrypt runs in WORKERS threads, never on the event loop.
+- A verified login is remembered by a keyed digest of name, hash and password, so that a scrape costs
+  microseconds. A changed hash makes it another login.
+- An unknown user is compared with DUMMY, so that the time of an answer tells little about which users exist.
+- Equal logins at the same time share one comparison: a hundred scrapes after a restart cost one.
+- Of the logins that wait, those from addresses with the fewest failures come first; among equals the newest
+  and the oldest take turns. So a right login is compared soon amid a flood of wrong ones from many addresses.
+- No login is turned away. The number of connections bounds the queue, and a client that leaves takes its
+  login with it.
 """
 
 import asyncio
@@ -17,77 +17,133 @@ import binascii
 import hashlib
 import hmac
 import secrets
-from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from enum import Enum, auto
+from dataclasses import dataclass
+from functools import partial
+from itertools import count
+from typing import TypeVar
 
 import bcrypt
 
+K = TypeVar("K")
+V = TypeVar("V")
 Verify = Callable[[bytes, bytes], bool]
 
-WORKERS = 2  # bcrypt at once
-QUEUE = 16  # at cost 10 (70 ms) the last of them waits half a second; a scraper times out after 10 s
-PER_CLIENT = 4  # so that one client cannot fill the queue alone
+WORKERS = 2  # comparisons at once; each takes a core
+REMEMBERED = 128  # verified logins; the oldest is forgotten
+ADDRESSES = 4096  # whose failures are counted; the oldest is forgotten
 LONGEST = 72  # bcrypt reads no more bytes; a longer password would match by its beginning
+GRACE = 0.3  # seconds at the stop for comparisons under way; one of cost 12 ends in it
+DUMMY = (
+    b"$2b$10$Mq5rCwZ8wm27GhVQwhB.B.xif9jrkYGx1Tw8JNjpGmnDuFirDPbZe"  # of a random password that nobody knows
+)
 
 
-class Verdict(Enum):
-    """What comes of credentials."""
+@dataclass(eq=False, kw_only=True)
+class _Login:
+    """One comparison, and how many requests wait for it."""
 
-    ADMITTED = auto()
-    REFUSED = auto()  # wrong, unknown, malformed or missing: told to nobody which
-    BUSY = auto()  # too many logins wait; try again
+    password: bytes
+    hashed: bytes
+    address: str
+    number: int  # in the order of arrival
+    matches: asyncio.Future[bool]
+    clients: int = 0
 
 
 class Logins:
-    """The bcrypt work of the process, bounded. `verify(password, hash)` is bcrypt's unless a test counts."""
+    """The bcrypt work of the process. `verify(password, hash)` is bcrypt's unless a test counts."""
 
-    def __init__(
-        self,
-        *,
-        verify: Verify = bcrypt.checkpw,
-        workers: int = WORKERS,
-        queue: int = QUEUE,
-        per_client: int = PER_CLIENT,
-    ) -> None:
+    def __init__(self, *, verify: Verify = bcrypt.checkpw) -> None:
         self._verify = verify
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="login")
-        self._limit = workers + queue
-        self._per_client = per_client
-        self._under_way: dict[bytes, asyncio.Task[bool]] = {}
-        self._clients: Counter[str] = Counter()
+        self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="login")
+        self._secret = secrets.token_bytes(32)
+        self._verified: dict[bytes, None] = {}
+        self._logins: dict[bytes, _Login] = {}  # waiting or running
+        self._waiting: dict[bytes, _Login] = {}
+        self._running: set[asyncio.Future[bool]] = set()
+        self._failures: dict[str, int] = {}  # by address
+        self._numbers = count()
+        self._newest_next = True
 
-    async def matches(self, key: bytes, password: bytes, hashed: bytes, client: str) -> bool | None:
-        """Compare a password with a hash; None: too much waits. `key` stands for the same question."""
-        task = self._under_way.get(key)
-        if task is None:
-            if len(self._under_way) >= self._limit or self._clients[client] >= self._per_client:
-                return None
-            task = asyncio.create_task(self._compare(password, hashed))
-            self._under_way[key] = task
-            self._clients[client] += 1
-            task.add_done_callback(lambda _: self._done(key, client))
-        return await asyncio.shield(task)
+    async def check(self, name: str, password: bytes, hashed: bytes, address: str) -> bool:
+        """Tell whether a password, sent from an address, matches a hash."""
+        parts = (name.encode(), hashed, password)
+        key = hmac.digest(
+            self._secret, b"".join(b"%d:%s" % (len(part), part) for part in parts), hashlib.sha256
+        )
+        if key in self._verified:
+            return True
+        login = self._logins.get(key)
+        if login is None:
+            login = _Login(
+                password=password,
+                hashed=hashed,
+                address=address,
+                number=next(self._numbers),
+                matches=asyncio.get_running_loop().create_future(),
+            )
+            self._logins[key] = self._waiting[key] = login
+            self._start()
+        login.clients += 1
+        try:
+            return await asyncio.shield(login.matches)
+        finally:
+            login.clients -= 1
+            if not login.clients and key in self._waiting:
+                del self._waiting[key], self._logins[key]
 
-    async def close(self) -> None:
-        """Drop what waits; a comparison that runs ends by itself."""
-        tasks = list(self._under_way.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    async def close(self) -> bool:
+        """Drop what waits; False: a comparison still runs, and only the end of the process stops it."""
+        self._waiting.clear()
+        for login in self._logins.values():
+            login.matches.cancel()
         self._pool.shutdown(wait=False, cancel_futures=True)
+        if self._running:
+            await asyncio.wait(self._running, timeout=GRACE)
+        return not self._running
 
-    async def _compare(self, password: bytes, hashed: bytes) -> bool:
-        usable = len(password) <= LONGEST and b"\0" not in password
-        shown = password[:LONGEST].replace(b"\0", b" ")  # as dear as any other, whatever comes of it
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, self._verify, shown, hashed) and usable
+    def _start(self) -> None:
+        while self._waiting and len(self._running) < WORKERS:
+            key = min(self._waiting, key=self._rank)
+            self._newest_next = not self._newest_next
+            login = self._waiting.pop(key)
+            work = asyncio.get_running_loop().run_in_executor(self._pool, self._compare, login)
+            self._running.add(work)
+            work.add_done_callback(partial(self._done, key, login))
 
-    def _done(self, key: bytes, client: str) -> None:
-        del self._under_way[key]
-        self._clients[client] -= 1
-        self._clients += Counter()  # drops the zeros: addresses must not pile up
+    def _rank(self, key: bytes) -> tuple[int, int]:
+        login = self._waiting[key]
+        return self._failures.get(login.address, 0), -login.number if self._newest_next else login.number
+
+    def _compare(self, login: _Login) -> bool:
+        usable = len(login.password) <= LONGEST and b"\0" not in login.password
+        shown = login.password[:LONGEST].replace(b"\0", b" ")  # costs the same, whatever comes of it
+        return self._verify(shown, login.hashed) and usable
+
+    def _done(self, key: bytes, login: _Login, work: asyncio.Future[bool]) -> None:
+        self._running.discard(work)
+        self._logins.pop(key, None)
+        if login.matches.done() or work.cancelled():
+            return
+        if error := work.exception():
+            login.matches.set_exception(error)
+        else:
+            login.matches.set_result(work.result())
+            failures = self._failures.pop(login.address, 0)
+            if work.result():
+                _keep(self._verified, key, None, REMEMBERED)
+            else:
+                _keep(self._failures, login.address, failures + 1, ADDRESSES)
+        self._start()
+
+
+def _keep(where: dict[K, V], key: K, value: V, most: int) -> None:
+    """Set an entry, and forget the oldest one if there are more than `most`."""
+    where[key] = value
+    if len(where) > most:
+        del where[next(iter(where))]
 
 
 class Users:
@@ -95,35 +151,16 @@ class Users:
 
     def __init__(self, hashes: Mapping[str, str], logins: Logins) -> None:
         self._hashes = {name: hashed.encode() for name, hashed in hashes.items()}
-        self._decoys = list(self._hashes.values())
         self._logins = logins
-        self._secret = secrets.token_bytes(32)
-        self._known: dict[str, bytes] = {}
 
-    async def admit(self, authorization: str | None, client: str) -> Verdict:
-        """Judge an Authorization header; `client` as `clients.client_of` names it."""
+    async def admit(self, authorization: str | None, address: str) -> bool:
+        """Judge an Authorization header. False: missing, malformed, an unknown user or a wrong password."""
         credentials = _basic(authorization)
         if credentials is None:
-            return Verdict.REFUSED
+            return False
         name, password = credentials
-        digest = self._digest(b"%d:%s:%s" % (len(name), name.encode(), password))
-        if hmac.compare_digest(self._known.get(name, b""), digest):
-            return Verdict.ADMITTED
         hashed = self._hashes.get(name)
-        matches = await self._logins.matches(digest, password, hashed or self._decoy(name), client)
-        if matches is None:
-            return Verdict.BUSY
-        if not matches or hashed is None:
-            return Verdict.REFUSED
-        self._known[name] = digest
-        return Verdict.ADMITTED
-
-    def _digest(self, data: bytes) -> bytes:
-        return hmac.digest(self._secret, data, hashlib.sha256)
-
-    def _decoy(self, name: str) -> bytes:
-        pick = int.from_bytes(self._digest(name.encode())[:8], "big")
-        return self._decoys[pick % len(self._decoys)]
+        return await self._logins.check(name, password, hashed or DUMMY, address) and hashed is not None
 
 
 def _basic(authorization: str | None) -> tuple[str, bytes] | None:

@@ -1,4 +1,9 @@
-"""The web configuration in force: read anew when one of its files changes, the old one kept if that fails."""
+"""The web configuration in force: read again when one of its files changes.
+
+The previous one stays in force when the new one cannot be used, or when it is weaker: without TLS or users
+where there were some, or less strict towards clients. An empty or half-written file must not open the server
+for as long as it lasts. To make the configuration weaker, restart.
+"""
 
 import time
 from collections.abc import Callable, Mapping
@@ -54,12 +59,24 @@ def build(config: FileConfig, logins: Logins) -> Policy:
     )
 
 
+def weaker(new: FileConfig, old: FileConfig) -> str | None:
+    """Name the key in which `new` asks less of clients than `old`; None: it does not. Both are checked."""
+    if old.users and not new.users:
+        return "basic_auth_users"
+    if not old.tls:
+        return None
+    if not new.tls:
+        return "tls_server_config"
+    before, after = tls_config.strictness(old.tls), tls_config.strictness(new.tls)
+    return next((f"tls_server_config.{key}" for key in before if after[key] < before[key]), None)
+
+
 class Watcher:
     """The policy of the file at `path` (None: the open one), followed as its files change.
 
-    A look costs one stat a file (some microseconds), so it is taken for every connection and request:
-    there is no moment at which an old certificate is still served. A change that cannot be used is
-    logged once, and tried again when a file changes again.
+    A check costs one stat per file (some microseconds), so every connection and request makes one, and an old
+    certificate is never served. A change that cannot be used is logged once, and tried again when a file
+    changes.
     """
 
     def __init__(self, path: Path | None, logins: Logins) -> None:
@@ -67,6 +84,7 @@ class Watcher:
         self._path = path
         self._logins = logins
         self._seen: dict[Path, _Stamp] = {}
+        self._config = FileConfig()
         self._policy = self._read()
 
     def current(self) -> Policy:
@@ -76,11 +94,11 @@ class Watcher:
         return self._policy
 
     def reload(self) -> bool:
-        """Read all files again; False: they cannot be used (logged), and what was in force stays."""
+        """Read all files again; False: they are refused (logged), and the previous policy stays in force."""
         try:
             self._policy = self._read()
         except WebError as error:
-            log.error("web configuration not taken over, the old one stays", error=str(error))  # noqa: TRY400
+            log.error("web configuration refused, the previous one stays in force", error=str(error))  # noqa: TRY400
             return False
         if self._path:
             log.info("web configuration read again", file=str(self._path))
@@ -89,16 +107,24 @@ class Watcher:
     def _read(self) -> Policy:
         if self._path is None:
             return Policy()
-        # Stamps are taken before reading: a change in between is then seen as one, and read again.
-        # Those of the other files stay when the file itself is broken: each may be what mends it.
+        # Stamps are taken before reading, so that a change in between is seen as one.
+        # Those of the other files stay when the file itself is broken: a change of any of them may repair it.
         self._seen = {**self._seen, self._path: _stamp(self._path)}
         config = parse(self._path)
         others = config.tls.files() if config.tls else ()
         self._seen = {self._path: self._seen[self._path], **{path: _stamp(path) for path in others}}
         try:
-            return build(config, self._logins)
+            policy = self._replacement(config)
         except WebError as error:
             raise WebError(f"web configuration file {self._path}: {error}") from None
+        self._config = config
+        return policy
+
+    def _replacement(self, config: FileConfig) -> Policy:
+        policy = build(config, self._logins)
+        if key := weaker(config, self._config):
+            raise WebError(f"{key} is gone or weaker than before; restart to allow that")
+        return policy
 
 
 def _stamp(path: Path) -> _Stamp:

@@ -1,15 +1,15 @@
 """What is served: metrics, the page, health and readiness; the same rules for every request.
 
-In this order: the rate limit, the user, the path, the method. As in the exporter-toolkit, users guard
-every path, health and readiness included: to a stranger all paths look alike. Paths are compared byte
-for byte, nothing is decoded or tidied up, so there is no second spelling of any. Bodies are dropped.
-No handler waits for a poll or does work of its own: each hands out what is there.
+In this order: the rate limit, the user, the path, the method. As in the exporter-toolkit, users guard every
+path, health and readiness included: to a stranger all paths look alike. Paths are compared byte for byte and
+never decoded, so each has one spelling. Request bodies are dropped. No handler waits for a poll or does work
+of its own: each hands out what is there.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from pathlib import Path
 from typing import cast
 from urllib.parse import urlsplit
 
@@ -18,10 +18,10 @@ from aiohttp import web
 
 from exporter import __version__
 from exporter.metrics.exposition import Scrape
-from exporter.web.auth import Logins, Verdict
-from exporter.web.clients import client_of
-from exporter.web.config import WebError
-from exporter.web.listener import Connection, Gate, Limits
+from exporter.settings import WebSettings
+from exporter.web.addresses import listen
+from exporter.web.auth import Logins
+from exporter.web.connections import BACKLOG, Connection, Limits, Server
 from exporter.web.reload import Policy, Watcher
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -29,7 +29,6 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 Route = Callable[[web.BaseRequest], Awaitable[web.Response]]
 
 METHODS = ("GET", "HEAD")
-PIECE = 131_072  # bytes sent at once: all that a client that does not read makes us hold beside the kernel
 _TARGET_FORM = ("http://", "https://")  # a proxy's: the whole URL in the request line
 HEADERS: Mapping[str, str] = {
     "Server": "job-exporter",  # else aiohttp names itself, Python and both versions
@@ -49,15 +48,6 @@ class Page:
     policy: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class WebConfig:
-    """Where and how to listen."""
-
-    listen_addresses: tuple[str, ...] = (":16868",)
-    config_file: Path | None = None  # in the exporter-toolkit's format; None: plain HTTP for everyone
-    telemetry_path: str = "/metrics"
-
-
 class Web:
     """The server. Every callable given is called on the event loop and must answer from what is at hand.
 
@@ -68,7 +58,7 @@ class Web:
 
     def __init__(
         self,
-        config: WebConfig,
+        settings: WebSettings,
         *,
         scrape: Callable[[str, str], Scrape],
         ready: Callable[[], str | None],
@@ -77,68 +67,81 @@ class Web:
         limits: Limits | None = None,
         logins: Logins | None = None,
     ) -> None:
-        self._config = config
+        self._settings = settings
         self._scrape = scrape
         self._ready = ready
         self._landing = landing
         self._limits = limits or Limits()
         self._logins = logins or Logins()
-        self._routes = self._all_routes(routes or {})
+        self._routes: dict[str, Route] = {
+            "/": self._serve_landing,
+            "/-/healthy": self._serve_healthy,
+            "/-/ready": self._serve_ready,
+            **(routes or {}),
+            settings.telemetry_path: self._serve_metrics,
+        }
         self._watcher: Watcher | None = None
-        self._server: web.Server | None = None
-        self._gate: Gate | None = None
+        self._server: Server | None = None
+        self._runner: web.ServerRunner | None = None
 
     @property
     def ports(self) -> tuple[int, ...]:
-        """The ports listened on, in the order of `listen_addresses`; none before `start`."""
-        return self._gate.ports if self._gate else ()
+        """The ports listened on, in the order of the addresses; none before `start` and after `stop`."""
+        return tuple(address[1] for address in self._runner.addresses) if self._runner else ()
 
     async def start(self) -> None:
         """Read the web configuration file and listen; raises WebError, one line, and then holds nothing."""
-        watcher = Watcher(self._config.config_file, self._logins)
-        server = web.Server(self._handle)
-        limits = self._limits
-        gate = Gate(
-            lambda tls: Connection(server, limits, tls, self._failure), lambda: watcher.current().tls, limits
+        watcher = Watcher(self._settings.config_file, self._logins)
+        addresses = self._settings.listen_address
+        sockets = listen(addresses, BACKLOG)
+        self._watcher = watcher
+        self._server = Server(
+            self._handle, tls=lambda: watcher.current().tls, failure=self._failure, limits=self._limits
         )
-        self._watcher, self._server = watcher, server
-        gate.open(self._config.listen_addresses)
-        self._gate = gate
+        asyncio.get_running_loop().set_exception_handler(self._server.accept_failed)
+        self._runner = web.ServerRunner(self._server, shutdown_timeout=self._limits.stop)
+        await self._runner.setup()
         policy = watcher.current()
-        for address, port in zip(self._config.listen_addresses, gate.ports, strict=True):
-            log.info("listening", address=address, port=port, tls=bool(policy.tls), users=bool(policy.users))
+        for address, opened in zip(addresses, sockets, strict=True):
+            await web.SockSite(self._runner, opened, backlog=BACKLOG).start()
+            port = opened.getsockname()[1]
+            log.info(
+                "listening", address=str(address), port=port, tls=bool(policy.tls), users=bool(policy.users)
+            )
 
-    async def stop(self) -> None:
-        """Take no more, let answers under way finish (a second at most), end every connection."""
-        if self._gate and self._server:
-            self._gate.close()
-            self._server.pre_shutdown()
-            await self._server.shutdown(self._limits.stop)
-            await self._gate.drop()
-            self._gate = None
-        await self._logins.close()
+    async def stop(self) -> bool:
+        """Take no more, let answers under way finish (a second at most), end every connection.
+
+        False: a password is still compared, in a thread that cannot be ended.
+        """
+        if self._runner and self._server:
+            runner, self._runner = self._runner, None
+            await runner.cleanup()
+            self._server.abort()
+        return await self._logins.close()
 
     def reload(self) -> bool:
-        """Read the web configuration again (SIGHUP); False: it is broken (logged), the old one stays."""
+        """Read the web configuration again (SIGHUP); False: it is refused (logged)."""
         return self._watcher.reload() if self._watcher else False
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         policy = cast("Watcher", self._watcher).current()
-        with cast("Connection", request.protocol).serving():
-            response = _finish(await self._answer(request, policy), policy.headers)
-            # Sent here, not by aiohttp after this returns: the deadline covers a client that does not read.
-            await _send(response, request)
-        return response
+        connection = cast("Connection", request.protocol)
+        connection.head_received()
+        response = _finish(await self._answer(request, policy), policy.headers)
+        try:
+            async with asyncio.timeout(self._limits.send):
+                return await _send(response, request, self._limits.buffer)
+        except TimeoutError:
+            connection.abort()
+            raise ConnectionError("the client did not read its answer in time") from None
 
     async def _answer(self, request: web.BaseRequest, policy: Policy) -> web.Response:
         if policy.rate and not policy.rate.allow():
             return text("Too many requests", 429, {"Retry-After": "1"})
         if policy.users:
-            client = client_of(request.remote or "")
-            verdict = await policy.users.admit(request.headers.get("Authorization"), client)
-            if verdict is Verdict.BUSY:
-                return text("Too many logins are waiting", 503, {"Retry-After": "1"})
-            if verdict is Verdict.REFUSED:
+            authorization = request.headers.get("Authorization")
+            if not await policy.users.admit(authorization, request.remote or ""):
                 return text("Unauthorized", 401, {"WWW-Authenticate": 'Basic realm="job-exporter"'})
         route = self._routes.get(_path(request))
         if route is None:
@@ -154,24 +157,6 @@ class Web:
         policy = cast("Watcher", self._watcher).current()
         return _finish(text(HTTPStatus(status).phrase, status), policy.headers)
 
-    def _all_routes(self, further: Mapping[str, Route]) -> dict[str, Route]:
-        path = self._config.telemetry_path
-        ours: dict[str, Route] = {
-            "/": self._serve_landing,
-            "/-/healthy": self._serve_healthy,
-            "/-/ready": self._serve_ready,
-        }
-        if (
-            not path.startswith("/")
-            or path.startswith("//")
-            or not path.isprintable()
-            or set(path) & set(" ?#%")
-        ):
-            raise WebError(f"telemetry path {path!r} must be a plain path such as /metrics")
-        if path in ours and path != "/":
-            raise WebError(f"telemetry path {path} is taken; choose another such as /metrics")
-        return {**ours, **further, path: self._serve_metrics}
-
     async def _serve_metrics(self, request: web.BaseRequest) -> web.Response:
         scrape = self._scrape(_joined(request, "Accept"), _joined(request, "Accept-Encoding"))
         headers = {"Content-Type": scrape.content_type, "Vary": "Accept, Accept-Encoding"}
@@ -181,7 +166,7 @@ class Web:
 
     async def _serve_landing(self, _request: web.BaseRequest) -> web.Response:
         if self._landing is None:
-            return text(f"job-exporter {__version__}: metrics at {self._config.telemetry_path}")
+            return text(f"job-exporter {__version__}: metrics at {self._settings.telemetry_path}")
         page = self._landing()
         return web.Response(
             text=page.html, content_type="text/html", headers={"Content-Security-Policy": page.policy}
@@ -208,17 +193,21 @@ def _finish(response: web.Response, configured: Mapping[str, str]) -> web.Respon
     return response
 
 
-async def _send(response: web.Response, request: web.BaseRequest) -> None:
-    """Send an answer piece by piece: given whole, a transport copies what its client does not take yet."""
+async def _send(response: web.Response, request: web.BaseRequest, piece: int) -> web.StreamResponse:
+    """Send an answer piece by piece: given whole, TLS would encrypt what a slow client has not taken yet."""
     body = response.body
-    await response.prepare(request)
-    if request.method == "HEAD" or not isinstance(body, bytes) or len(body) <= PIECE:
+    if request.method == "HEAD" or not isinstance(body, bytes) or len(body) <= piece:
+        await response.prepare(request)
         await response.write_eof()
-        return
+        return response
+    stream = web.StreamResponse(status=response.status, headers=response.headers)
+    stream.content_length = len(body)
+    await stream.prepare(request)
     view = memoryview(body)
-    for start in range(0, len(body), PIECE):
-        await response.write(view[start : start + PIECE])
-    await web.StreamResponse.write_eof(response)  # Response's own would send the whole body once more
+    for start in range(0, len(body), piece):
+        await stream.write(view[start : start + piece])
+    await stream.write_eof()
+    return stream
 
 
 def _path(request: web.BaseRequest) -> str:

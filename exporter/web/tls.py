@@ -1,14 +1,15 @@
-"""`tls_server_config` → ssl.SSLContext; whether a client's certificate is an allowed one.
+"""`tls_server_config` → ssl.SSLContext; which client certificates are admitted.
 
 | client_auth_type | here |
 |---|---|
-| NoClientCert | none is asked for |
-| RequestClientCert | as NoClientCert: Python's ssl cannot ask without verifying; nothing would look at it |
-| RequireAnyClientCert | refused: Python's ssl cannot take a certificate unverified |
-| VerifyClientCertIfGiven | none is needed; one that is given must be of `client_ca` |
-| RequireAndVerifyClientCert | one of `client_ca` is needed |
+| NoClientCert | the server asks for no certificate |
+| RequestClientCert | as NoClientCert: nothing would use the certificate |
+| RequireAnyClientCert, RequireClientCert | as RequireAndVerifyClientCert, see below |
+| VerifyClientCertIfGiven | none is needed; a given one must be of the client CA, or of a CA of the system |
+| RequireAndVerifyClientCert | one of the client CA is needed |
 
-The two that verify need a client CA: without one Go would trust every public CA, which nobody means.
+Python's ssl cannot accept an unverified certificate, so the first two that need one are stricter here than in
+Go. All three need a client CA: without one Go would admit everyone with a certificate of a public CA.
 """
 
 import ipaddress
@@ -21,7 +22,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from exporter.web.config import TlsConfig, WebError, nearest
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 _VERSIONS = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
 _OLD_VERSIONS = ("TLS10", "TLS11")  # known to the toolkit, broken since 2011 (BEAST), forbidden by RFC 8996
@@ -29,6 +34,8 @@ _VERIFY = {
     "NoClientCert": ssl.CERT_NONE,
     "RequestClientCert": ssl.CERT_NONE,
     "VerifyClientCertIfGiven": ssl.CERT_OPTIONAL,
+    "RequireAnyClientCert": ssl.CERT_REQUIRED,
+    "RequireClientCert": ssl.CERT_REQUIRED,
     "RequireAndVerifyClientCert": ssl.CERT_REQUIRED,
 }
 _CURVES = {"CurveP256": "prime256v1", "CurveP384": "secp384r1", "CurveP521": "secp521r1", "X25519": "X25519"}
@@ -130,13 +137,17 @@ def _curves(context: ssl.SSLContext, config: TlsConfig) -> None:
             raise WebError(
                 f"tls_server_config.curve_preferences: unknown curve {name}; the nearest is {known}"
             )
-    if len(config.curve_preferences) > 1:
-        raise WebError(
-            "tls_server_config.curve_preferences: Python's ssl can be told one curve only;"
-            " give the one, or leave the key out for OpenSSL's own order"
-        )
-    for name in config.curve_preferences:
-        context.set_ecdh_curve(_CURVES[name])
+    curves = [_CURVES[name] for name in config.curve_preferences]
+    if not curves:
+        return
+    if hasattr(context, "set_groups"):  # Python 3.15
+        context.set_groups(":".join(curves))
+        return
+    # TLS 1.3 requires P-256 of every client (RFC 8446, 9.1), so it locks out the fewest.
+    chosen = "prime256v1" if "prime256v1" in curves else curves[0]
+    if len(curves) > 1:
+        log.warning("this Python can use one TLS curve only", curve=chosen)
+    context.set_ecdh_curve(chosen)
 
 
 def _certificate(context: ssl.SSLContext, config: TlsConfig) -> None:
@@ -190,30 +201,37 @@ def _read(path: str, key: str) -> str:
 
 def _clients(context: ssl.SSLContext, config: TlsConfig) -> None:
     kind = config.client_auth_type or "NoClientCert"
-    if kind in ("RequireAnyClientCert", "RequireClientCert"):
-        raise WebError(
-            f"tls_server_config.client_auth_type: Python's ssl cannot do {kind};"
-            " use RequireAndVerifyClientCert with client_ca_file"
-        )
     if kind not in _VERIFY:
         raise WebError(
             f"tls_server_config.client_auth_type: unknown {kind}; the nearest is {nearest(kind, _VERIFY)}"
         )
+    mode = _VERIFY[kind]
     given = config.client_ca or config.client_ca_file
     if config.client_ca and config.client_ca_file:
         raise WebError("tls_server_config: give client_ca or client_ca_file, not both")
     if given and kind == "NoClientCert":
         raise WebError("tls_server_config: client_ca_file is of no use without a client_auth_type")
-    if not given and _VERIFY[kind] != ssl.CERT_NONE:
+    if not given and mode == ssl.CERT_REQUIRED:
         raise WebError(f"tls_server_config.client_ca_file is missing: {kind} verifies against it")
-    if config.client_allowed_sans is not None and _VERIFY[kind] != ssl.CERT_REQUIRED:
+    if config.client_allowed_sans is not None and mode != ssl.CERT_REQUIRED:
         raise WebError(
             "tls_server_config.client_allowed_sans needs client_auth_type RequireAndVerifyClientCert"
         )
-    if given and _VERIFY[kind] != ssl.CERT_NONE:
+    if given and mode != ssl.CERT_NONE:
         pem = config.client_ca or _read(given, "client_ca_file")
         try:
             context.load_verify_locations(cadata=pem)
         except (ssl.SSLError, ValueError):
             raise WebError("tls_server_config.client_ca_file: no PEM certificate in it") from None
-    context.verify_mode = _VERIFY[kind]
+    elif mode == ssl.CERT_OPTIONAL:
+        context.load_default_certs(ssl.Purpose.CLIENT_AUTH)
+    context.verify_mode = mode
+
+
+def strictness(config: TlsConfig) -> dict[str, int]:
+    """Tell how strict a checked section is towards clients: key → a number, higher is stricter."""
+    return {
+        "client_auth_type": _VERIFY[config.client_auth_type or "NoClientCert"],
+        "client_allowed_sans": int(config.client_allowed_sans is not None),
+        "min_version": _VERSIONS[config.min_version],
+    }

@@ -25,13 +25,16 @@ from exporter.metrics.exposition import Exposition
 from exporter.metrics.families import ProcessMetrics
 from exporter.model import Sample, Snapshot
 from exporter.polling.poller import Poller
+from exporter.settings import ListenAddress, WebSettings
 from exporter.tracking.decision import Changes
 from exporter.tracking.tracker import CountingStart
-from exporter.web.server import Web, WebConfig
+from exporter.web.server import Web
 from tests.benchmarks.asking import Question, api_config, fetch_all, own_client
 from tests.benchmarks.measuring import quiet
 from tests.benchmarks.rendering import client_registry, idc_series, increments
 from tests.benchmarks.settling import CONFIG, open_ledger
+
+ADDRESS = WebSettings(listen_address=(ListenAddress(host="127.0.0.1", port=0),))
 
 
 def say(port: int) -> None:
@@ -50,7 +53,7 @@ async def exporter(series: int, url: str) -> None:
         api = JobApi(api_config(url), process)
         poller = Poller(api=api, ledger=ledger, config=CONFIG, process=process, publish=exposition.publish)
         web = Web(
-            WebConfig(listen_addresses=("127.0.0.1:0",)),
+            ADDRESS,
             scrape=lambda accept, encoding: exposition.scrape(accept=accept, accept_encoding=encoding),
             ready=lambda: None,
         )
@@ -71,7 +74,7 @@ async def control(series: int, url: str) -> None:
     exposition = Exposition()
     exposition.publish(Snapshot(counters={one: Sample(value=7.0, born=0.0) for one in idc_series(series)}))
     body = exposition.scrape(accept="", accept_encoding="")
-    web = Web(WebConfig(listen_addresses=("127.0.0.1:0",)), scrape=lambda _, __: body, ready=lambda: None)
+    web = Web(ADDRESS, scrape=lambda _, __: body, ready=lambda: None)
     await web.start()
     say(web.ports[0])
     await asyncio.to_thread(sys.stdin.readline)

@@ -111,7 +111,7 @@ async def test_a_web_configuration_that_breaks_shows_nothing_of_it(content: str,
         await program.url()
         file.write_text(content)
         program.signal(SIGHUP)
-        await program.logged("web configuration not taken over")
+        await program.logged("web configuration refused")
         assert not found(tmp_path, *await put_out(program))
         await program.stop()
     refused = await ran(tmp_path, *arguments)

@@ -145,17 +145,18 @@ def prometheus(
     rules: Mapping[str, str] | None = None,
     retention: str = "15d",
     major: int = 3,
+    job: Mapping[str, Any] | None = None,
 ) -> Iterator[str]:
     """Run Prometheus with the shipped configuration and `rules` (file name → text); give its address.
 
     `targets` go by scrape job: a job of the file that is not among them is left out, one that is not in
-    the file is added. Without `rules` the shipped ones are taken, `factor` faster. What `remember` or `load`
-    wrote into the same folder is its past, as far as `retention` keeps it.
+    the file is added, with the settings of `job`. Without `rules` the shipped ones are taken, `factor`
+    faster. What `remember` or `load` wrote into the same folder is its past, as far as `retention` keeps it.
     """
     config = yaml.safe_load(shorten_config((_SHIPPED / "prometheus.yml").read_text(), factor=factor))
     known = {job["job_name"]: job for job in config["scrape_configs"]}
     config["scrape_configs"] = [
-        known.get(name, {"job_name": name})
+        known.get(name, {"job_name": name, **(job or {})})
         | {"static_configs": [{"targets": [one.address], "labels": dict(one.labels)} for one in wanted]}
         for name, wanted in targets.items()
     ]

@@ -12,9 +12,11 @@ from typing import Any
 import bcrypt
 
 from exporter.metrics.exposition import Scrape
+from exporter.settings import ListenAddress, WebSettings
 from exporter.web.auth import Logins
-from exporter.web.server import Web, WebConfig
+from exporter.web.server import Web
 
+LOOPBACK = ListenAddress(host="127.0.0.1", port=0)
 PATIENCE = 30.0  # seconds until a test that hangs fails
 
 
@@ -56,11 +58,11 @@ async def serving(
     *, file: Path | None = None, telemetry_path: str = "/metrics", verify: Any = None, **given: Any
 ) -> AsyncIterator[Web]:
     """Serve on a free port of the loopback until the block ends."""
-    config = WebConfig(listen_addresses=("127.0.0.1:0",), config_file=file, telemetry_path=telemetry_path)
+    settings = WebSettings(listen_address=(LOOPBACK,), config_file=file, telemetry_path=telemetry_path)
     given = {"scrape": lambda _accept, _encoding: shown(), "ready": lambda: None, **given}
     if verify:
         given["logins"] = Logins(verify=verify)
-    web = Web(config, **given)
+    web = Web(settings, **given)
     await web.start()
     try:
         yield web
@@ -81,10 +83,10 @@ def request(path: str = "/metrics", *headers: str, method: str = "GET", close: b
 
 @asynccontextmanager
 async def connected(
-    port: int, tls: ssl.SSLContext | None = None
+    port: int, tls: ssl.SSLContext | None = None, *, patience: float = PATIENCE
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     """Connect, and cut the connection at the end of the block."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(patience):
         reader, writer = await asyncio.open_connection(
             "127.0.0.1", port, ssl=tls, server_hostname="localhost" if tls else None
         )

@@ -6,15 +6,14 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import bcrypt
 import pytest
 from structlog.testing import capture_logs
 
-from exporter.web.auth import PER_CLIENT, QUEUE, WORKERS, Logins, Users, Verdict
+from exporter.web.auth import DUMMY, REMEMBERED, WORKERS, Logins, Users
 from exporter.web.config import RateConfig
 from exporter.web.reload import RateLimit
-from exporter.web.server import Web
 from tests.harness.web import (
-    Answer,
     Counting,
     ask,
     connected,
@@ -25,6 +24,7 @@ from tests.harness.web import (
     rewrite,
     serving,
     shown,
+    until,
 )
 
 USERS = {"alice": hashed("open sesame"), "bob": hashed("böb")}
@@ -40,6 +40,10 @@ def file(tmp_path: Path) -> Path:
 def basic(name: str, password: str | bytes) -> str:
     secret = password if isinstance(password, bytes) else password.encode()
     return "Authorization: Basic " + base64.b64encode(name.encode() + b":" + secret).decode()
+
+
+def header(name: str, password: str | bytes) -> str:
+    return basic(name, password).partition(": ")[2]
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/", "/-/healthy", "/-/ready", "/no-such-path"])
@@ -80,24 +84,20 @@ async def test_each_login_costs_one_comparison(
     assert verify.asked.total() == 1
 
 
-async def test_an_unknown_user_is_as_dear_as_one_that_there_is() -> None:
-    """Each name is compared with the hash of a user, always the same one, and not all with one user's.
-
-    So the cost of a comparison, which may differ from user to user, tells of no name whether there is one.
-    """
+async def test_an_unknown_user_is_compared_with_a_dummy_and_never_admitted() -> None:
+    """The dummy hash has cost 10, whatever the costs of the users; a match with it means nothing."""
     asked: list[bytes] = []
 
     def verify(_password: bytes, given: bytes) -> bool:
         asked.append(given)
-        return True  # a password that fits by chance lets nobody in
+        return True
 
     logins = Logins(verify=verify)
-    users = Users(USERS, logins)
-    for name in [f"mallory {number}" for number in range(64)] * 2:
-        assert await users.admit(basic(name, "x").partition(": ")[2], "") is Verdict.REFUSED
+    assert not await Users(USERS, logins).admit(header("mallory", "x"), "")
     await logins.close()
-    assert set(asked) == {value.encode() for value in USERS.values()}
-    assert asked[:64] == asked[64:]
+    assert asked == [DUMMY]
+    assert DUMMY.startswith(b"$2b$10$")
+    assert not bcrypt.checkpw(b"x", DUMMY)
 
 
 @pytest.mark.parametrize("length", [72, 73])
@@ -105,8 +105,7 @@ async def test_a_password_matches_whole_or_not(length: int) -> None:
     """The hash covers 72 bytes; a longer password does not match by its beginning."""
     logins = Logins()
     users = Users({"alice": hashed("x" * 72)}, logins)
-    verdict = await users.admit(basic("alice", "x" * length).partition(": ")[2], "")
-    assert verdict is (Verdict.ADMITTED if length == 72 else Verdict.REFUSED)
+    assert await users.admit(header("alice", "x" * length), "") is (length == 72)
     await logins.close()
 
 
@@ -133,7 +132,7 @@ async def test_the_scheme_may_be_in_any_case(file: Path) -> None:
 
 
 async def test_a_user_that_is_known_costs_nothing_more(file: Path) -> None:
-    """After one login scrapes cost a digest; a wrong password still costs, and changes nothing."""
+    """After one login scrapes cost a digest, also after a reload; a wrong password costs a comparison."""
     verify = Counting()
     async with serving(file=file, verify=verify) as web:
         for password in ("open sesame", "open sesame", "wrong", "wrong", "open sesame"):
@@ -141,7 +140,18 @@ async def test_a_user_that_is_known_costs_nothing_more(file: Path) -> None:
         assert verify.asked == {b"open sesame": 1, b"wrong": 2}
         web.reload()
         await get(web, "/metrics", basic("alice", "open sesame"))
-    assert verify.asked[b"open sesame"] == 2
+    assert verify.asked[b"open sesame"] == 1
+
+
+async def test_few_verified_logins_are_remembered() -> None:
+    """The oldest is forgotten: what is remembered stays bounded, whoever can log in."""
+    verify = Counting()
+    logins = Logins(verify=verify)
+    password = hashed("x").encode()
+    for number in [*range(REMEMBERED + 1), 0]:
+        assert await logins.check(f"user {number}", b"x", password, "")
+    await logins.close()
+    assert verify.asked[b"x"] == REMEMBERED + 2
 
 
 async def test_a_changed_password_ends_the_old_one_at_once(file: Path) -> None:
@@ -166,18 +176,23 @@ async def test_equal_logins_at_once_share_one_comparison(file: Path) -> None:
 
 
 class Stuck:
-    """bcrypt that takes as long as the test wants."""
+    """bcrypt that takes as long as the test wants; `in_step` lets the threads go on together only."""
 
     def __init__(self) -> None:
+        self.in_step: threading.Barrier | None = None
         self.release = threading.Event()
         self.at_once = self.most = 0
+        self.asked: list[bytes] = []
         self._lock = threading.Lock()
 
     def __call__(self, password: bytes, hashed: bytes) -> bool:
         with self._lock:
+            self.asked.append(password)
             self.at_once += 1
             self.most = max(self.most, self.at_once)
         self.release.wait(10)
+        if self.in_step:
+            self.in_step.wait(10)
         with self._lock:
             self.at_once -= 1
         return password == b"open sesame"
@@ -190,60 +205,110 @@ def stuck() -> Iterator[Stuck]:
     verify.release.set()
 
 
-async def flood(web: Web, logins: int) -> list[asyncio.Task[Answer]]:
-    """Begin so many different logins, and let them all arrive."""
-    tasks = [asyncio.create_task(get(web, "/metrics", basic("alice", f"guess {i}"))) for i in range(logins)]
-    await get(web)
-    return tasks
-
-
-async def test_logins_beyond_the_queue_are_refused_at_once(file: Path, stuck: Stuck) -> None:
-    """One address has a few logins waiting; more get 503 and the time to come back, and cost nothing."""
-    async with serving(file=file, verify=stuck) as web:
-        tasks = [asyncio.create_task(get(web, "/", basic("alice", f"guess {i}"))) for i in range(50)]
-        done = asyncio.as_completed(tasks)
-        refused = [await next(done) for _ in range(50 - PER_CLIENT)]
-        stuck.release.set()
-        answers = await asyncio.gather(*tasks)
-    assert {(answer.status, answer.headers["retry-after"]) for answer in refused} == {(503, "1")}
-    assert sorted(answer.status for answer in answers) == [401] * PER_CLIENT + [503] * (50 - PER_CLIENT)
-    assert stuck.most <= WORKERS
-
-
 async def test_a_flood_of_logins_leaves_known_users_served(file: Path, stuck: Stuck) -> None:
-    """While every worker is busy and the queue full, who has logged in before is answered."""
+    """While every worker is busy and others wait, who has logged in before is answered."""
     async with serving(file=file, verify=stuck) as web:
         stuck.release.set()
         assert (await get(web, "/metrics", basic("alice", "open sesame"))).status == 200
         stuck.release.clear()
-        tasks = await flood(web, 40)
+        tasks = [asyncio.create_task(get(web, "/", basic("alice", f"guess {i}"))) for i in range(40)]
+        await until(lambda: stuck.at_once == WORKERS)
         assert (await get(web, "/metrics", basic("alice", "open sesame"))).body == shown().body
         stuck.release.set()
-        await asyncio.gather(*tasks)
+        assert {answer.status for answer in await asyncio.gather(*tasks)} == {401}
+    assert stuck.most == WORKERS
 
 
-async def test_the_queue_is_bounded_over_all_addresses(stuck: Stuck) -> None:
-    """Many addresses together cannot make more work wait than the queue holds."""
+async def test_a_right_login_is_soon_compared_amid_a_flood(stuck: Stuck) -> None:
+    """Among equals the newest and the oldest take turns: no login waits for the whole queue."""
+    stuck.in_step = threading.Barrier(WORKERS)
     logins = Logins(verify=stuck)
-    tasks = [
-        asyncio.create_task(logins.matches(b"%d" % number, b"x", b"", f"10.0.0.{number}"))
-        for number in range(WORKERS + QUEUE + 5)
-    ]
-    refused = await asyncio.gather(*tasks[WORKERS + QUEUE :])
+    wrong = [asyncio.create_task(check(logins, f"guess {i}", f"10.0.0.{i}")) for i in range(501)]
+    await asyncio.sleep(0)
+    right = asyncio.create_task(check(logins, "open sesame", "192.0.2.1"))
+    await asyncio.sleep(0)
     stuck.release.set()
-    assert refused == [None] * 5
-    assert await asyncio.gather(*tasks[: WORKERS + QUEUE]) == [False] * (WORKERS + QUEUE)
-    assert not logins._clients  # nothing is kept of addresses that have come and gone
+    assert await right
+    assert not any(await asyncio.gather(*wrong))
     await logins.close()
+    assert stuck.asked.index(b"open sesame") <= WORKERS + 2
+    assert stuck.asked.index(b"guess %d" % WORKERS) <= WORKERS + 2
+
+
+async def test_addresses_that_failed_wait_for_those_that_did_not(stuck: Stuck) -> None:
+    """However many addresses guess on without a pause, a login from another one comes next."""
+    logins = Logins(verify=stuck)
+    stuck.release.set()
+    for number in range(100):
+        assert not await check(logins, f"first guess {number}", f"10.0.0.{number}")
+    stuck.release.clear()
+    busy = [asyncio.create_task(check(logins, f"busy {number}", "10.0.0.0")) for number in range(WORKERS)]
+    await until(lambda: stuck.at_once == WORKERS)
+    right = asyncio.create_task(check(logins, "open sesame", "192.0.2.1"))
+    await asyncio.sleep(0)
+    wrong = [asyncio.create_task(check(logins, f"guess {i}", f"10.0.0.{i}")) for i in range(101)]
+    await asyncio.sleep(0)
+    stuck.asked.clear()
+    stuck.in_step = threading.Barrier(WORKERS)
+    stuck.release.set()
+    assert await right
+    await asyncio.gather(*busy, *wrong)
+    await logins.close()
+    assert stuck.asked.index(b"open sesame") <= 1  # the two threads may begin in either order
+
+
+async def check(logins: Logins, password: str, address: str) -> bool:
+    return await logins.check("alice", password.encode(), b"", address)
+
+
+async def test_a_client_that_leaves_takes_its_login_with_it(stuck: Stuck) -> None:
+    """Logins of clients that are gone are not compared, unless another client waits for the same one."""
+    logins = Logins(verify=stuck)
+    gone = [asyncio.create_task(check(logins, f"guess {i}", "")) for i in range(100)]
+    shared = [asyncio.create_task(check(logins, "shared", "")) for _ in range(2)]
+    await asyncio.sleep(0)
+    for task in (*gone, shared[0]):
+        task.cancel()
+    await asyncio.gather(*gone, return_exceptions=True)
+    stuck.release.set()
+    assert await shared[1] is False
+    await logins.close()
+    assert len(stuck.asked) == WORKERS + 1
+
+
+async def test_a_client_that_disconnects_leaves_the_queue(file: Path, stuck: Stuck) -> None:
+    """The end of a connection is the end of its login."""
+    async with serving(file=file, verify=stuck) as web:
+        for number in range(WORKERS + 5):
+            async with connected(web.ports[0]) as (_, writer):
+                writer.write(request("/", basic("alice", f"guess {number}")))
+                await get(web, "/metrics")  # a round trip: the login has arrived
+        await get(web, "/metrics")
+        stuck.release.set()
+        assert (await get(web, "/metrics", basic("alice", "open sesame"))).status == 200
+    assert len(stuck.asked) == WORKERS + 1
+
+
+async def test_a_comparison_that_fails_is_a_fault_of_ours(file: Path) -> None:
+    """It is answered with 500 and logged, and later logins are compared."""
+
+    def broken(_password: bytes, _hashed: bytes) -> bool:
+        raise ValueError("invalid salt")
+
+    async with serving(file=file, verify=broken) as web:
+        with capture_logs() as logs:
+            for _ in range(WORKERS + 1):
+                assert (await get(web, "/", basic("alice", "x"))).status == 500
+    assert [line["event"] for line in logs] == ["request failed"] * (WORKERS + 1)
 
 
 async def test_the_stop_does_not_wait_for_logins(file: Path, stuck: Stuck) -> None:
-    """Logins under way at the stop are dropped."""
+    """Logins under way at the stop are dropped; the stop says that a thread still compares."""
     async with serving(file=file, verify=stuck) as web, connected(web.ports[0]) as (reader, writer):
         writer.write(request("/", basic("alice", "x")))
         await get(web)
         async with asyncio.timeout(8):  # what is stuck is so for longer
-            await web.stop()
+            assert not await web.stop()
         with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
             await read_answer(reader)
 

@@ -110,6 +110,7 @@ def test_inline_pem_is_taken_and_not_shown(tmp_path: Path) -> None:
         ("rate_limit: {interval: 1s}", "rate_limit.burst must be at least 1"),
         ("rate_limit: {interval: 1s, burst: x}", "rate_limit.burst: Expected `int`"),
         ("basic_auth_users: {alice: CANARY}", "basic_auth_users.alice: not a bcrypt hash"),
+        ("basic_auth_users: {alice: $2y$10$" + 53 * "a" + "}", "basic_auth_users.alice: not a bcrypt hash"),
         ("basic_auth_users: {'a:b': $2y$10$" + 53 * "a" + "}", "a colon"),
         ("basic_auth_users: {alice: CANARY, alice: CANARY}", "line 1.*: a key is given twice"),
         ("a: b\nkey: 'CANARY", "line 2, column 13: not valid YAML"),

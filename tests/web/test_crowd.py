@@ -5,70 +5,18 @@ import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import pytest
 import trustme
 from aiohttp import web as aio
-from hypothesis import given
-from hypothesis import strategies as st
 
-from exporter.web.clients import Places, client_of
-from exporter.web.listener import Limits
-from exporter.web.server import PIECE, Web, text
+from exporter.web.connections import Limits
+from exporter.web.server import Web, text
 from tests.harness.web import Answer, closed, connected, get, read_answer, request, serving, shown, until
 
 BIG = shown(body=b"x" * 8_000_000)  # more than the kernel takes for a client that does not read
-
-
-@pytest.mark.parametrize(
-    ("address", "client"),
-    [
-        ("192.0.2.1", "192.0.2.1"),
-        ("::ffff:192.0.2.1", "192.0.2.1"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("2001:db8:1:2::1", "2001:db8:1:2::/64"),
-        ("fe80::1%eth0", "fe80::/64"),
-        ("::1", "::/64"),
-        ("", ""),
-        ("unix", "unix"),
-    ],
-)
-def test_who_is_one_client(address: str, client: str) -> None:
-    """An IPv4 address, however it is written, or the 64 bits of an IPv6 address that a customer is given."""
-    assert client_of(address) == client
-
-
-@dataclass(frozen=True, kw_only=True)
-class Held:
-    served: bool
-    since: float
-
-
-held = st.tuples(st.sampled_from("abc"), st.booleans(), st.integers(0, 9))
-places = st.lists(held, min_size=1, max_size=30)
-
-
-@given(places, st.sampled_from("abcd"))
-def test_the_client_with_most_places_loses_one(given: list[tuple[str, bool, int]], newcomer: str) -> None:
-    """And of its own the oldest that is not being served, else the one served for longest."""
-    taken: Places[int] = Places()
-    for number, (client, served, since) in enumerate(given):
-        taken.take(number, Held(served=served, since=since), client)
-    lost = taken.loser(newcomer)
-    share = {one: sum(client == one for client, _, _ in given) + (one == newcomer) for one in "abcd"}
-    client, _, since = given[lost]
-    assert share[client] == max(share[one] for one, _, _ in given)
-    mates = [number for number, each in enumerate(given) if each[0] == client]
-    silent = [number for number in mates if not given[number][1]]
-    assert lost == min(silent, default=lost)
-    assert silent or since == min(given[number][2] for number in mates)
-    for number in range(len(given)):
-        taken.leave(number)
-        taken.leave(number)
-        assert len(taken) == len(taken.keys()) == len(given) - number - 1
 
 
 async def dialled(port: int, source: str = "127.0.0.1") -> socket.socket:
@@ -116,22 +64,8 @@ async def test_slow_readers_in_every_place_lock_nobody_out(source: str) -> None:
             assert (await asked_from(web, source, request())).body == BIG.body
 
 
-async def test_one_client_takes_places_from_itself_only() -> None:
-    """An idle connection of another client outlives any number of connections from one address."""
-    async with serving(limits=Limits(connections=8)) as web, AsyncExitStack() as stack:
-        reader, writer = await asyncio.open_connection("127.0.0.1", web.ports[0], local_addr=("127.0.0.2", 0))
-        stack.callback(writer.transport.abort)
-        writer.write(request(close=False))
-        await read_answer(reader)
-        for _ in range(50):
-            await stack.enter_async_context(connected(web.ports[0]))
-        assert (await get(web)).status == 200
-        writer.write(request())
-        assert (await read_answer(reader)).status == 200
-
-
 async def test_who_has_just_begun_to_be_served_is_the_last_to_be_cut() -> None:
-    """Where all share an address and all are being served, the one that has been so longest gives way."""
+    """Where all are being served, the connection whose request came first gives way."""
     reached, release = asyncio.Semaphore(0), asyncio.Event()
 
     async def slow(_request: aio.BaseRequest) -> aio.Response:
@@ -144,7 +78,7 @@ async def test_who_has_just_begun_to_be_served_is_the_last_to_be_cut() -> None:
         connected(web.ports[0]) as (first, one),
         connected(web.ports[0]) as (second, two),
     ):
-        for writer in (two, one):  # the older connection is served since later
+        for writer in (two, one):  # the older connection is the later one to ask
             writer.write(request("/slow"))
             await reached.acquire()
         assert (await get(web)).status == 200
@@ -161,8 +95,8 @@ def trusting(authority: trustme.CA) -> ssl.SSLContext:
 
 
 @pytest.mark.parametrize("tls", [False, True])
-async def test_who_does_not_read_makes_us_hold_a_piece_of_the_answer(tls: bool, tmp_path: Path) -> None:
-    """Twenty clients that do not read 8 MB each cost a few pieces of memory, not twenty copies."""
+async def test_who_does_not_read_makes_us_hold_a_part_of_the_answer(tls: bool, tmp_path: Path) -> None:
+    """Twenty clients that do not read 8 MB each cost a few buffers of memory, not twenty copies."""
     file, context = None, None
     if tls:
         authority = trustme.CA()
@@ -186,7 +120,7 @@ async def test_who_does_not_read_makes_us_hold_a_piece_of_the_answer(tls: bool, 
         await until(lambda: asked == 20)
         assert (await get(web, "/-/healthy", tls=context)).status == 200
         grown = psutil.Process().memory_info().rss - before
-    assert grown < 20 * 8 * PIECE < len(BIG.body) * 20 / 4
+    assert grown < 20 * 16 * Limits().buffer < len(BIG.body) * 20 / 4
 
 
 async def test_pipelined_requests_wait_for_their_turn() -> None:

@@ -29,6 +29,7 @@ CLIENT = CA.issue_cert("prometheus.example", "::1", "someone@example.com")
 STRANGER = OTHER_CA.issue_cert("prometheus.example")
 BASE = "tls_server_config:\n  cert_file: server.pem\n  key_file: server.key\n"
 MUTUAL = BASE + "  client_ca_file: ca.pem\n  client_auth_type: "
+REQUIRED = "RequireAndVerifyClientCert"
 
 
 @pytest.fixture
@@ -61,11 +62,18 @@ def client(
     return context
 
 
+def with_curve(name: str) -> ssl.SSLContext:
+    """Make a client that knows one curve only."""
+    context = client()
+    context.set_ecdh_curve(name)
+    return context
+
+
 REFUSED = (ssl.SSLError, ConnectionError, EOFError)
 
 
-async def test_metrics_come_over_tls_and_plain_http_gets_nothing(folder: Path) -> None:
-    """TLS 1.3 is spoken, HTTP/1.1 agreed on; a client without TLS is cut off."""
+async def test_metrics_come_over_tls_and_not_over_plain_http(folder: Path) -> None:
+    """TLS 1.3 is spoken, HTTP/1.1 agreed on; a client without TLS gets an error."""
     async with serving(file=write(folder, BASE)) as web:
         context = client()
         context.set_alpn_protocols(["h2", "http/1.1"])
@@ -74,8 +82,7 @@ async def test_metrics_come_over_tls_and_plain_http_gets_nothing(folder: Path) -
             assert (await read_answer(reader)).body == shown().body
             session = writer.get_extra_info("ssl_object")
             assert (session.version(), session.selected_alpn_protocol()) == ("TLSv1.3", "http/1.1")
-        with pytest.raises(REFUSED):
-            await get(web)
+        assert (await get(web)).status == 400
         assert (await get(web, tls=client())).status == 200
 
 
@@ -99,6 +106,8 @@ async def test_old_tls_is_refused(folder: Path) -> None:
         ("RequestClientCert", True, True, True),
         ("VerifyClientCertIfGiven", True, False, True),
         ("RequireAndVerifyClientCert", False, False, True),
+        ("RequireAnyClientCert", False, False, True),
+        ("RequireClientCert", False, False, True),
     ],
 )
 async def test_client_certificates(
@@ -161,6 +170,106 @@ async def test_cipher_suites_and_curve_can_be_chosen(folder: Path, prefer: str) 
             await get(web, tls=other_curve)
 
 
+@pytest.mark.skipif(hasattr(ssl.SSLContext, "set_groups"), reason="all curves are used")
+@pytest.mark.parametrize(
+    ("curves", "used", "refused"),
+    [
+        ("CurveP521, CurveP256, X25519", "prime256v1", "secp384r1"),
+        ("CurveP384, CurveP521", "secp384r1", "prime256v1"),
+    ],
+)
+async def test_of_several_curves_one_is_used(folder: Path, curves: str, used: str, refused: str) -> None:
+    """P-256 if it is listed, as every client has it, else the first; one that is not listed is refused."""
+    with capture_logs() as logs:
+        async with serving(file=write(folder, BASE + f"  curve_preferences: [{curves}]")) as web:
+            context = client()
+            context.set_ecdh_curve(used)
+            assert (await get(web, tls=context)).status == 200
+            context = client()
+            context.set_ecdh_curve(refused)
+            with pytest.raises(REFUSED):
+                await get(web, tls=context)
+    warnings = [line for line in logs if line["event"] == "this Python can use one TLS curve only"]
+    assert [line["curve"] for line in warnings] == [used]
+
+
+async def test_without_a_client_ca_those_without_a_certificate_are_served(folder: Path) -> None:
+    """VerifyClientCertIfGiven then verifies against the system's authorities, as in the toolkit."""
+    async with serving(file=write(folder, BASE + "  client_auth_type: VerifyClientCertIfGiven")) as web:
+        assert (await get(web, tls=client())).status == 200
+        with pytest.raises(REFUSED):
+            await get(web, tls=client(CLIENT))
+
+
+@pytest.mark.parametrize(
+    ("text", "context", "alert", "reason"),
+    [
+        (MUTUAL + REQUIRED, client(), "certificate required", "peer did not return a certificate"),
+        (
+            MUTUAL + REQUIRED,
+            client(maximum_version=ssl.TLSVersion.TLSv1_2),
+            "handshake failure",
+            "peer did not return a certificate",
+        ),
+        (
+            MUTUAL + REQUIRED,
+            client(STRANGER),
+            "unknown ca",
+            "certificate verify failed: unable to get local issuer certificate",
+        ),
+        (
+            BASE + "  min_version: TLS13",
+            client(maximum_version=ssl.TLSVersion.TLSv1_2),
+            "protocol version",
+            "unsupported protocol",
+        ),
+        (
+            BASE + "  curve_preferences: [CurveP384]",
+            with_curve("prime256v1"),
+            "handshake failure",
+            "no suitable key share",
+        ),
+    ],
+    ids=["none", "none in TLS 1.2", "stranger", "version", "curve"],
+)
+async def test_a_refused_client_is_told_why_and_so_is_the_log(
+    folder: Path, text: str, context: ssl.SSLContext, alert: str, reason: str
+) -> None:
+    """The client gets OpenSSL's alert; one line of the log names the reason, however often it occurs."""
+    async with serving(file=write(folder, text)) as web:
+        with capture_logs() as logs:
+            for _ in range(3):
+                with pytest.raises(ssl.SSLError) as refused:
+                    await get(web, tls=context)
+                assert alert in str(refused.value).replace("_", " ").lower()
+    assert logs == [
+        {"event": "TLS client refused", "reason": reason, "client": "127.0.0.1", "log_level": "warning"}
+    ]
+
+
+async def test_a_client_without_tls_is_told_so(folder: Path) -> None:
+    """Plain HTTP to a TLS port is answered in plain HTTP, as Go does, and logged; the connection ends."""
+    async with serving(file=write(folder, BASE)) as web:
+        with capture_logs() as logs:
+            async with connected(web.ports[0]) as (reader, writer):
+                writer.write(request())
+                answer = await read_answer(reader)
+                assert (answer.status, await reader.read()) == (400, b"HTTP request to an HTTPS server\n")
+    assert [line["reason"] for line in logs] == ["http request"]
+
+
+async def test_a_refused_client_cannot_send_on(folder: Path) -> None:
+    """After the alert nothing more is read, and the connection ends soon."""
+    async with serving(file=write(folder, BASE)) as web, connected(web.ports[0]) as (reader, writer):
+        writer.write(request() + b"x" * 50_000_000)
+        await reader.readline()
+        for _ in range(5):
+            await get(web, tls=client())
+        assert writer.transport.get_write_buffer_size() > 40_000_000
+        with pytest.raises(ConnectionError):
+            await reader.read()
+
+
 async def test_suites_of_tls_13_alone_mean_tls_13(folder: Path) -> None:
     """A list without any suite for TLS 1.2 leaves TLS 1.3."""
     text = BASE + "  cipher_suites: [TLS_AES_128_GCM_SHA256]"
@@ -213,15 +322,73 @@ async def test_a_new_certificate_is_used_without_restart(folder: Path) -> None:
             await get(web, tls=client())
 
 
-async def test_tls_and_users_can_be_turned_on_and_off(folder: Path) -> None:
-    """What the file says at the moment holds for the next connection and request."""
-    file = write(folder, "")
-    async with serving(file=file) as web:
+USERS = f"basic_auth_users: {{a: {hashed('b')}}}\n"
+
+
+async def test_tls_and_users_can_be_turned_on(folder: Path) -> None:
+    """A stricter file holds from the next connection and request on."""
+    async with serving(file=write(folder, "")) as web:
         assert (await get(web)).status == 200
-        write(folder, BASE)
-        assert (await get(web, tls=client())).status == 200
-        write(folder, f"basic_auth_users: {{a: {hashed('b')}}}")
+        write(folder, USERS)
         assert (await get(web)).status == 401
+        write(folder, BASE + USERS)
+        assert (await get(web, tls=client())).status == 401
+
+
+STRICT = MUTUAL + REQUIRED + "\n  client_allowed_sans: [prometheus.example]\n  min_version: TLS13\n" + USERS
+
+
+@pytest.mark.parametrize(
+    ("weak", "key"),
+    [
+        ("", "basic_auth_users"),
+        ("# nothing", "basic_auth_users"),
+        (BASE, "basic_auth_users"),
+        (USERS, "tls_server_config"),
+        (BASE + USERS, "tls_server_config.client_auth_type"),
+        (
+            STRICT.replace(REQUIRED, "VerifyClientCertIfGiven").replace(
+                "  client_allowed_sans: [prometheus.example]\n", ""
+            ),
+            "tls_server_config.client_auth_type",
+        ),
+        (
+            STRICT.replace("  client_allowed_sans: [prometheus.example]\n", ""),
+            "tls_server_config.client_allowed_sans",
+        ),
+        (STRICT.replace("  min_version: TLS13\n", ""), "tls_server_config.min_version"),
+    ],
+)
+async def test_a_weaker_file_is_refused(folder: Path, weak: str, key: str) -> None:
+    """Without TLS or users, or less strict: the previous configuration stays, and one line names the key."""
+    async with serving(file=write(folder, STRICT)) as web:
+        with capture_logs() as logs:
+            write(folder, weak)
+            for _ in range(3):
+                assert (await get(web, tls=client(CLIENT))).status == 401
+            assert (await get(web)).status == 400
+            assert web.reload() is False
+        errors = [line["error"] for line in logs if line["log_level"] == "error"]
+        assert len(errors) == 2  # when the file changed, and at the reload that was asked for
+        assert f": {key} is gone or weaker than before; restart to allow that" in errors[0]
+        write(folder, STRICT.replace(USERS, USERS.replace("{a:", "{b:")))
+        with capture_logs() as logs:
+            assert (await get(web, tls=client(CLIENT))).status == 401
+        assert [line["event"] for line in logs] == ["web configuration read again"]
+
+
+async def test_a_file_that_is_written_bit_by_bit_never_opens_the_server(folder: Path) -> None:
+    """At no length of a half-written file is a stranger let in, or a client without TLS or certificate."""
+    text = USERS + STRICT.replace(USERS, "")
+    async with serving(file=write(folder, text)) as web:
+        for length in range(len(text) + 1):
+            (folder / "web.yml").write_text(text[:length])
+            web.reload()
+            if length % 10 == 0 or length > len(text) - 5:
+                assert (await get(web, tls=client(CLIENT))).status == 401
+                assert (await get(web)).status == 400
+                with pytest.raises(REFUSED):
+                    await get(web, tls=client())
 
 
 @pytest.mark.parametrize(
@@ -249,7 +416,7 @@ async def test_a_broken_file_leaves_the_old_one_working(
                 assert (await get(web, tls=client())).status == 200
             errors = [line for line in logs if line["log_level"] == "error"]
             assert len(errors) == len(logs) == 1
-            assert errors[0]["event"] == "web configuration not taken over, the old one stays"
+            assert errors[0]["event"] == "web configuration refused, the previous one stays in force"
             assert str(folder) in errors[0]["error"]
             assert web.reload() is False
             mend(folder)
@@ -281,10 +448,9 @@ def encrypted(folder: Path) -> None:
         (BASE + "  cipher_suites: [TLS_RSA_WITH_RC4_128_SHA]", "RC4_128_SHA is not supported; the nearest"),
         (BASE + "  max_version: TLS12\n  cipher_suites: [TLS_AES_128_GCM_SHA256]", "none of them works"),
         (BASE + "  curve_preferences: [P256]", "unknown curve P256; the nearest is CurveP256"),
-        (BASE + "  curve_preferences: [CurveP256, X25519]", "one curve only"),
-        (BASE + "  client_auth_type: RequireAnyClientCert", "cannot do RequireAnyClientCert"),
+        (BASE + "  client_auth_type: RequireAnyClientCert", "client_ca_file is missing"),
         (BASE + "  client_auth_type: VerifyClientCert", "the nearest is VerifyClientCertIfGiven"),
-        (BASE + "  client_auth_type: VerifyClientCertIfGiven", "client_ca_file is missing"),
+        (BASE + "  client_auth_type: RequireAndVerifyClientCert", "client_ca_file is missing"),
         (BASE + "  client_ca_file: ca.pem", "of no use without"),
         (MUTUAL + "VerifyClientCertIfGiven\n  client_ca: x", "give client_ca or client_ca_file"),
         (MUTUAL + "VerifyClientCertIfGiven\n  client_allowed_sans: [a]", "client_allowed_sans needs"),
