@@ -1,5 +1,6 @@
 """TLS: who is answered, who is refused, what follows a changed file, and what each mistake is told."""
 
+import itertools
 import shutil
 import ssl
 import warnings
@@ -358,6 +359,7 @@ STRICT = MUTUAL + REQUIRED + "\n  client_allowed_sans: [prometheus.example]\n  m
         ),
         (STRICT.replace("  min_version: TLS13\n", ""), "tls_server_config.min_version"),
     ],
+    ids=itertools.count(),  # a hash differs from process to process
 )
 async def test_a_weaker_file_is_refused(folder: Path, weak: str, key: str) -> None:
     """Without TLS or users, or less strict: the previous configuration stays, and one line names the key."""
