@@ -309,7 +309,7 @@ def _ledger() -> Row:
     return Row(
         title="Ledger and data",
         panels=_in_widths(
-            (5, 8, 5, 6),
+            (5, 8, 4, 7),
             lines(
                 "Records in the ledger",
                 "Records whose ids the ledger keeps so that none is counted twice. It levels off after "
@@ -330,7 +330,6 @@ def _ledger() -> Row:
                     "found late": q.per_minute(LATE),
                 },
                 at_least=1,
-                right=True,
             ),
             lines(
                 "Clock skew",

@@ -110,7 +110,7 @@ def firing(alerts: Sequence[str], *, places: bool = False) -> tables.Panel:
             )
         ],
         sort=("For",),
-        no_value="nothing fires",
+        no_value="no alert of this dashboard fires",
     )
 
 
