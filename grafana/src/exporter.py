@@ -6,24 +6,27 @@ from grafana.src import queries as q
 from grafana.src.alerts import of_groups
 from grafana.src.board import Board, Row, Sized, sized
 from grafana.src.charts import heatmap, lines, stacked, timeline
+from grafana.src.exporter_top import (
+    FAILURES,
+    INCOMPLETE,
+    LAST_POLL,
+    LATE,
+    OVERFLOW,
+    POLLS,
+    UNKNOWN,
+    figures,
+    since,
+    up,
+    wrong,
+)
 from grafana.src.panels import PanelBuilder
-from grafana.src.style import ANY, BAD, GOOD, IDLE, RUNNING, UP, WARN
+from grafana.src.style import IDLE, RUNNING, UP
 from grafana.src.tables import Column, Label, firing, table
-from grafana.src.tiles import graded, stat
 
 REQUESTS = "job_exporter_api_requests_total"
-FAILURES = "job_exporter_api_request_failures_total"
 REQUEST_TIME = "job_exporter_api_request_duration_seconds"
 BYTES = "job_exporter_api_response_bytes_total"
-POLLS = "job_exporter_polls_total"
-LAST_POLL = "job_exporter_last_successful_poll_timestamp_seconds"
-LAST_SWEEP = "job_exporter_last_sweep_timestamp_seconds"
 LAG = "job_exporter_count_lag_seconds"
-LATE = "job_exporter_records_late_total"
-UNREADABLE = "job_exporter_unreadable_records"
-INCOMPLETE = "job_exporter_records_incomplete_total"
-UNKNOWN = "job_exporter_unknown_values_total"
-OVERFLOW = "job_exporter_label_overflow_total"
 ALERTS = of_groups("job-exporter-health", "job-exporter-counting")
 
 
@@ -38,146 +41,9 @@ def board() -> Board:
     )
 
 
-def _up() -> str:
-    """Return `up` of our targets only: its own labels don't tell them from others of a job.
-
-    Known within the hour counts, since a target that is down exposes nothing to know it by.
-    """
-    known = f"last_over_time({q.select('job_exporter_build_info')}[1h])"
-    return f"{q.select('up')} and on (job, instance) {known}"
-
-
-def _since(metric: str) -> str:
-    """Return the seconds since a timestamp that is 0 where nothing happened yet."""
-    return f"time() - min({q.once(q.select(metric))} > 0)"
-
-
 def _now() -> Row:
-    tiles = (*sized(4, 4, *_figures()[:3]), *sized(4, 3, *_figures()[3:]))
-    return Row(panels=(*sized(3, 4, *_wrong()), *sized(12, 7, firing(ALERTS)), *tiles))
-
-
-def _wrong() -> Sequence[PanelBuilder]:
-    return (
-        stat(
-            "Replicas up",
-            "Exporters that Prometheus can scrape now.",
-            "none",
-            f"sum({_up()})",
-            steps=((None, IDLE), (0, BAD), (1, GOOD)),
-            no_value="not scraped",
-        ),
-        stat(
-            "Platform",
-            "Whether the last poll reached the job platform and understood it. If down, 'Failures "
-            "by reason' below tells why.",
-            "none",
-            q.least(q.select("job_exporter_platform_up")),
-            texts=UP,
-            no_value="not scraped",
-        ),
-        stat(
-            "Last poll",
-            "Time since the last poll that worked. All else on these dashboards is at least this old.",
-            "dthms",
-            graded(_since(LAST_POLL), bad=q.threshold("poll_age:seconds")),
-            no_value="none yet",
-        ),
-        stat(
-            "Leaders",
-            "Replicas that poll, for each scrape job. One is right. None: nobody polls. More: the "
-            "fence of the ledger is all that guards the counts.",
-            "none",
-            f"sum by (job) ({q.select('job_exporter_leader')})",
-            steps=((None, IDLE), (0, BAD), (1, GOOD), (2, BAD)),
-            no_value="not scraped",
-            name="{{job}}",
-        ),
-        stat(
-            "Catching up",
-            "yes while records that finished during a downtime are being counted: rates and shares "
-            "of now are partly those of then.",
-            "none",
-            f"max({q.select('job_exporter_catching_up')})",
-            texts={"1": ("yes", WARN), "0": ("no", GOOD)},
-            no_value="not scraped",
-        ),
-        stat(
-            "Unreadable",
-            "Records that can't be read now. They are not counted until they can be; all others are.",
-            "none",
-            graded(q.total(q.select(UNREADABLE)), warn=q.threshold("unreadable:count")),
-        ),
-        stat(
-            "Lag (p90)",
-            "90 % of the records of the last 15 minutes were counted at most this long after they ended.",
-            "dthms",
-            graded(
-                f"max({q.recorded('job:job_exporter_count_lag_seconds:quantile_rate15m')})",
-                warn=q.threshold("count_lag:seconds"),
-            ),
-            no_value="nothing ran",
-        ),
-        stat(
-            "Last sweep",
-            "Time since the end of the last whole sweep, which finds what polls missed.",
-            "dthms",
-            graded(_since(LAST_SWEEP), warn=q.threshold("sweep_age:seconds")),
-            no_value="none yet",
-        ),
-    )
-
-
-def _figures() -> Sequence[PanelBuilder]:
-    def within(metric: str) -> str:
-        return q.or_zero(q.total(q.increase(metric)), q.total(q.increase(POLLS)))
-
-    odd = " + ".join(f"({within(name)})" for name in (UNKNOWN, INCOMPLETE, OVERFLOW))
-    return (
-        stat(
-            "Failed requests",
-            "Requests to the platform that failed in the time shown.",
-            "none",
-            within(FAILURES),
-            steps=ANY,
-            decimals=0,
-        ),
-        stat(
-            "Not understood",
-            "Values outside the documented ones, records counted incomplete, labels over their "
-            "limit, in the time shown. See 'Ledger and data' below.",
-            "none",
-            odd,
-            steps=ANY,
-            decimals=0,
-        ),
-        stat(
-            "Found late",
-            "Records of the time shown that only a sweep found: polls had missed them.",
-            "none",
-            within(LATE),
-            steps=ANY,
-            decimals=0,
-        ),
-        stat(
-            "Hidden",
-            "Records that the platform's total counts and no page shows. The Jobs dashboard judges them.",
-            "none",
-            q.total(q.select("job_records_hidden")),
-        ),
-        stat(
-            "Waiting for hosts",
-            "Finished records whose host results are not complete yet.",
-            "none",
-            q.total(q.select("job_exporter_pending_results")),
-        ),
-        stat(
-            "Ledger records",
-            "Records whose ids the ledger keeps so that none is counted twice.",
-            "locale",
-            q.total(q.select("job_exporter_ledger_records")),
-        ),
-    )
+    tiles = (*sized(4, 4, *figures()[:3]), *sized(4, 3, *figures()[3:]))
+    return Row(panels=(*sized(3, 4, *wrong()), *sized(12, 7, firing(ALERTS)), *tiles))
 
 
 def _health() -> Row:
@@ -186,7 +52,7 @@ def _health() -> Row:
         panels=sized(
             6,
             7,
-            timeline("Scraped", "Whether Prometheus could scrape each replica.", {"{{instance}}": _up()}, UP),
+            timeline("Scraped", "Whether Prometheus could scrape each replica.", {"{{instance}}": up()}, UP),
             timeline(
                 "Platform reached",
                 "Whether the last poll of each replica reached the platform and understood it.",
@@ -293,7 +159,7 @@ def _lag() -> Row:
                 "s",
                 {
                     "last poll took": f"max({q.select('job_exporter_poll_duration_seconds')})",
-                    "since a good poll": _since(LAST_POLL),
+                    "since a good poll": since(LAST_POLL),
                 },
                 at_least=30,
             ),
