@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test lint bench soak tools venv lock clean help
+.PHONY: run test lint bench soak look tools venv lock clean help
 
 run: .venv/run.stamp  ## simulator and exporter together, on SQLite; Ctrl-C ends it
 	@$(BIN)/job-exporter demo
@@ -22,6 +22,9 @@ bench: venv  ## figures of cost and speed, as ratios measured in one run
 soak: venv  ## the long runs: kills, fuzzing (guided by coverage where there is a wheel for it)
 	-$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements-fuzz.lock
 	$(BIN)/python -m pytest -m soak $(ARGS)
+
+look: venv tools  ## pictures of the dashboards, into .output/look (needs node, npm and chromium)
+	$(BIN)/python -m tests.look $(ARGS)
 
 tools:  ## Prometheus, Alertmanager and checkers, unpacked into .tools
 	@.ci/tools

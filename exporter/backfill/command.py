@@ -27,6 +27,8 @@ from exporter.settings.parsers import duration
 from exporter.settings.time_range import AHEAD, Window, shown, window
 
 MAX_PAGE_SIZE = 50  # what was looked up of a page is lost when the command is killed before its end
+# A dashboard's rate window is a minute at a zoom of up to 6 hours, and a rate needs two samples.
+DEFAULT_STEP = "30s"
 MAX_STEP = 300.0  # seconds: what is older than that is no value any more to Prometheus
 _LABEL = re.compile(r"((?!__)[a-zA-Z_][a-zA-Z0-9_]*)=(.+)", re.DOTALL)  # __ is Prometheus' own
 
@@ -63,7 +65,9 @@ def backfill_parser() -> argparse.ArgumentParser:
     parser.add_argument("--from", metavar="TIME", help="count what ended after: 30d ago, a date, or a time")
     parser.add_argument("--to", metavar="TIME", default="now", help="count what ended by then; default: now")
     parser.add_argument("--output", metavar="FILE", help="OpenMetrics file to write; must not exist")
-    parser.add_argument("--step", default="1m", help="time between two samples, 1s to 5m; default: 1m")
+    parser.add_argument(
+        "--step", default=DEFAULT_STEP, help=f"time between two samples, 1s to 5m; default: {DEFAULT_STEP}"
+    )
     parser.add_argument(
         "--label",
         action="append",

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count, product
 
 from grafana_foundation_sdk.builders import dashboard
 from grafana_foundation_sdk.models import dashboard as dm
 
 from grafana.src.panels import SOURCE, PanelBuilder
 from grafana.src.queries import select
-from grafana.src.style import BAD, RUNNING, WARN
+from grafana.src.style import BAD, IDLE, RUNNING, WARN
 
 TAG = "job-exporter"  # the dashboards find each other by it
 SCHEMA_VERSION = 39  # Grafana 11.0's; newer ones bring it up themselves, and older ones are not supported
@@ -17,15 +18,31 @@ WIDTH = 24  # columns of Grafana's grid
 # Where a record can be seen; a variable, so that the address of the dashboard can say otherwise.
 RECORD_URL = "http://localhost:6868/api/v1/job/record?id="
 
+# What a link to another dashboard carries on: time, data source and filters.
+FILTERS = "${__url_time_range}&${datasource:queryparam}&${job:queryparam}&${instance:queryparam}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sized:
+    """A panel and its size in grid units; a unit is 38 pixels high, with the gap."""
+
+    panel: PanelBuilder
+    width: int
+    height: int
+
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """Panels side by side, of equal width, under one head; at most eight."""
+    """Panels under one head; each takes the first free place, from the top and from the left."""
 
     title: str = ""  # empty: no head
-    panels: Sequence[PanelBuilder]
-    height: int = 8  # grid units of 38 pixels with the gap
-    repeat: str | None = None  # variable; the row appears once for each of its values
+    panels: Sequence[Sized]
+    collapsed: bool = False  # Grafana asks nothing of the platform for a row that nobody opened
+
+
+def sized(width: int, height: int, *panels: PanelBuilder) -> tuple[Sized, ...]:
+    """Return panels of one size."""
+    return tuple(Sized(panel=panel, width=width, height=height) for panel in panels)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +53,7 @@ class Board:
     title: str
     description: str
     rows: Sequence[Row]
+    alerts: Sequence[str]  # drawn as bands: only those that the dashboard is about
     variables: Sequence[dashboard.QueryVariable | dashboard.TextBoxVariable] = ()
     links: Sequence[dashboard.DashboardLink] = ()
 
@@ -55,7 +73,7 @@ def assemble(board: Board) -> dm.Dashboard:
     )
     for variable in (_source_variable(), *_target_variables(), *board.variables, _runbook_variable()):
         builder = builder.with_variable(variable)
-    for annotation in _annotations():
+    for annotation in _annotations(board.alerts):
         builder = builder.annotation(annotation)
     for link in (*_links(), *board.links):
         builder = builder.link(link)
@@ -123,7 +141,7 @@ def _target_variables() -> tuple[dashboard.QueryVariable, dashboard.QueryVariabl
             "Instance",
             metric,
             '{job=~"$job"}',
-            "Replica: figures count replicas once, so all is right.",
+            "Replicas of the exporter. Figures count replicas once, so leave it at All.",
         ),
     )
 
@@ -156,15 +174,17 @@ def web_link(title: str, url: str, tooltip: str, *, icon: str = "external link")
     return link.tooltip(tooltip).icon(icon).target_blank(True)
 
 
-def _annotations() -> tuple[dashboard.AnnotationQuery, ...]:
+def _annotations(alerts: Sequence[str]) -> tuple[dashboard.AnnotationQuery, ...]:
     # Not filtered by instance: an alert about replicas together has none.
-    alerts = 'ALERTS{alertname=~"Job.+", alertstate="firing", severity=~"critical|warning"}'
+    names = f'alertname=~"{"|".join(alerts)}", alertstate="firing", job=~"$job"'
     catching_up = f"max by (job) ({select('job_exporter_catching_up')}) == 1"
     leader = select("job_exporter_leader")
     took_over = f"{leader} == 1 and changes({leader}[2m]) > 0"  # two scrapes, be they a minute apart
+    text = "{{alertname}} {{idc}}"
     return (
-        _annotation("Alerts", alerts, BAD, "{{alertname}} {{idc}}"),
-        _annotation("Catching up", catching_up, WARN, "Counts include what finished while nobody looked"),
+        _annotation("Critical", f'ALERTS{{{names}, severity="critical"}}', BAD, text),
+        _annotation("Warnings", f'ALERTS{{{names}, severity="warning"}}', WARN, text),
+        _annotation("Catching up", catching_up, IDLE, "Counts include what finished during a downtime"),
         _annotation("New leader", took_over, RUNNING, "{{instance}} polls the platform now"),
     )
 
@@ -176,18 +196,38 @@ def _annotation(name: str, expr: str, colour: str, text: str) -> dashboard.Annot
 
 def _place(rows: Sequence[Row]) -> list[dm.Panel | dm.RowPanel]:
     placed: list[dm.Panel | dm.RowPanel] = []
+    ids = count(1)
     y = 0
     for row in rows:
+        head = None
         if row.title:
-            head = dm.RowPanel(title=row.title, repeat=row.repeat, id_val=len(placed) + 1, panels=[])
+            head = dm.RowPanel(title=row.title, id_val=next(ids), collapsed=row.collapsed, panels=[])
             head.grid_pos = dm.GridPos(x=0, y=y, w=WIDTH, h=1)
             placed.append(head)
             y += 1
-        width = WIDTH // len(row.panels)
-        for column, builder in enumerate(row.panels):
-            panel = builder.build()
-            panel.id_val = len(placed) + 1
-            panel.grid_pos = dm.GridPos(x=column * width, y=y, w=width, h=row.height)
-            placed.append(panel)
-        y += row.height
+        panels, height = _packed(row.panels, y)
+        for panel in panels:
+            panel.id_val = next(ids)
+        if head and row.collapsed:
+            head.panels = panels
+        else:
+            placed.extend(panels)
+            y += height
     return placed
+
+
+def _packed(panels: Sequence[Sized], top: int) -> tuple[list[dm.Panel], int]:
+    """Return the panels with their places, and how many grid units they take from `top` on."""
+    taken: set[tuple[int, int]] = set()
+    built = []
+    for sized_panel in panels:
+        width, height = sized_panel.width, sized_panel.height
+        for y, x in product(range(100), range(WIDTH - width + 1)):
+            cells = {(x + i, y + j) for i in range(width) for j in range(height)}
+            if not cells & taken:
+                break
+        taken |= cells
+        panel = sized_panel.panel.build()
+        panel.grid_pos = dm.GridPos(x=x, y=top + y, w=width, h=height)
+        built.append(panel)
+    return built, max((y + 1 for _, y in taken), default=0)

@@ -1,27 +1,33 @@
 """The *Exporter* dashboard: is it well, what does it cost the platform, how late is it, its ledger."""
 
+from collections.abc import Sequence
+
 from grafana.src import queries as q
-from grafana.src.board import Board, Row
-from grafana.src.panels import Column, heatmap, lines, stacked, stat, table, timeline
-from grafana.src.style import BAD, GOOD, IDLE, RUNNING, WARN
+from grafana.src.alerts import of_groups
+from grafana.src.board import Board, Row, Sized, sized
+from grafana.src.charts import heatmap, lines, stacked, timeline
+from grafana.src.exporter_top import (
+    FAILURES,
+    INCOMPLETE,
+    LAST_POLL,
+    LATE,
+    OVERFLOW,
+    POLLS,
+    UNKNOWN,
+    figures,
+    since,
+    up,
+    wrong,
+)
+from grafana.src.panels import PanelBuilder
+from grafana.src.style import IDLE, RUNNING, UP
+from grafana.src.tables import Column, Label, firing, table
 
 REQUESTS = "job_exporter_api_requests_total"
-FAILURES = "job_exporter_api_request_failures_total"
 REQUEST_TIME = "job_exporter_api_request_duration_seconds"
 BYTES = "job_exporter_api_response_bytes_total"
-POLLS = "job_exporter_polls_total"
-LAST_POLL = "job_exporter_last_successful_poll_timestamp_seconds"
 LAG = "job_exporter_count_lag_seconds"
-INCOMPLETE = "job_exporter_records_incomplete_total"
-UNKNOWN = "job_exporter_unknown_values_total"
-OVERFLOW = "job_exporter_label_overflow_total"
-
-UP_STEPS = ((None, BAD), (1, GOOD))
-UP_TEXTS = {"1": ("UP", GOOD), "0": ("DOWN", BAD)}
-# Four polls of the default interval; then five times the minute that polls back off to at most.
-LATE_STEPS = ((None, GOOD), (60, WARN), (300, BAD))
-ANY_STEPS = ((None, GOOD), (1, WARN))
-DUTY = 0.1  # api.duty: the share of wall time that tail pages may take, by default
+ALERTS = of_groups("job-exporter-health", "job-exporter-counting")
 
 
 def board() -> Board:
@@ -30,129 +36,34 @@ def board() -> Board:
         uid="job-exporter-exporter",
         title="Job exporter",
         description="Is the exporter well, what does it cost the platform, how late does it count.",
-        rows=(_health_at_a_glance(), _health(), *_cost(), _lag(), _ledger()),
+        rows=(_now(), _health(), _cost(), _lag(), _ledger()),
+        alerts=ALERTS,
     )
 
 
-def _up() -> str:
-    """Return `up` of our targets only: its own labels don't tell them from others of a job.
-
-    Known within the hour counts, since a target that is down exposes nothing to know it by.
-    """
-    known = f"last_over_time({q.select('job_exporter_build_info')}[1h])"
-    return f"{q.select('up')} and on (job, instance) {known}"
-
-
-def _health_at_a_glance() -> Row:
-    odd = (
-        q.or_zero(q.total(q.increase(name)), q.total(q.increase(POLLS)))
-        for name in (UNKNOWN, INCOMPLETE, OVERFLOW)
-    )
-    return Row(
-        height=4,
-        panels=(
-            stat(
-                "Replicas up",
-                "Exporters that Prometheus can scrape now.",
-                "locale",
-                f"sum({_up()})",
-                steps=UP_STEPS,
-                no_value="not scraped",
-            ),
-            stat(
-                "Platform",
-                "Whether the last poll reached the job platform and understood it. If down, 'Failures "
-                "by reason' below tells why.",
-                "none",
-                q.least(q.select("job_exporter_platform_up")),
-                steps=UP_STEPS,
-                texts=UP_TEXTS,
-                no_value="not scraped",
-            ),
-            stat(
-                "Since a good poll",
-                "Time since the last poll that worked. All else on these dashboards is at least this old.",
-                "s",
-                q.age(LAST_POLL),
-                steps=LATE_STEPS,
-                no_value="never",
-            ),
-            stat(
-                "Leaders",
-                "Replicas that poll, for each scrape job. One is right. None: nobody polls. More: the "
-                "fence of the ledger is all that guards the counts.",
-                "locale",
-                f"sum by (job) ({q.select('job_exporter_leader')})",
-                steps=((None, BAD), (1, GOOD), (2, BAD)),
-                no_value="not scraped",
-                name="{{job}}",
-            ),
-            stat(
-                "Catching up",
-                "yes while records that finished during a downtime are being counted: rates and shares "
-                "of now are partly those of then.",
-                "none",
-                f"max({q.select('job_exporter_catching_up')})",
-                steps=ANY_STEPS,
-                texts={"1": ("yes", WARN), "0": ("no", GOOD)},
-                no_value="not scraped",
-            ),
-            stat(
-                "Failed requests",
-                "Requests to the platform that failed in the time shown.",
-                "locale",
-                q.or_zero(q.total(q.increase(FAILURES)), q.total(q.increase(REQUESTS))),
-                steps=ANY_STEPS,
-                decimals=0,
-            ),
-            stat(
-                "Lag (p90)",
-                "90 % of the records of the time shown were counted at most this long after they ended.",
-                "s",
-                f"histogram_quantile(0.9, {q.total(q.increase(f'{LAG}_bucket'), 'le')})",
-                steps=LATE_STEPS,
-                no_value="nothing ran",
-            ),
-            stat(
-                "Not understood",
-                "Values outside the documented ones, records counted incomplete, labels over their "
-                "limit, in the time shown. See 'Ledger and data' below.",
-                "locale",
-                " + ".join(f"({part})" for part in odd),
-                steps=ANY_STEPS,
-                decimals=0,
-            ),
-        ),
-    )
+def _now() -> Row:
+    tiles = (*sized(4, 4, *figures()[:3]), *sized(4, 3, *figures()[3:]))
+    return Row(panels=(*sized(3, 4, *wrong()), *sized(12, 7, firing(ALERTS)), *tiles))
 
 
 def _health() -> Row:
     return Row(
         title="Health",
-        panels=(
-            timeline(
-                "Scraped",
-                "Whether Prometheus could scrape each replica.",
-                "none",
-                {"{{instance}}": _up()},
-                steps=UP_STEPS,
-                texts=UP_TEXTS,
-            ),
+        panels=sized(
+            6,
+            7,
+            timeline("Scraped", "Whether Prometheus could scrape each replica.", {"{{instance}}": up()}, UP),
             timeline(
                 "Platform reached",
                 "Whether the last poll of each replica reached the platform and understood it.",
-                "none",
                 {"{{instance}}": q.select("job_exporter_platform_up")},
-                steps=UP_STEPS,
-                texts=UP_TEXTS,
+                UP,
             ),
             timeline(
                 "Leader",
                 "Which replica polled when. Exactly one bar should be blue at any time.",
-                "none",
                 {"{{instance}}": q.select("job_exporter_leader")},
-                steps=((None, IDLE), (1, RUNNING)),
-                texts={"1": ("leads", RUNNING), "0": ("follows", IDLE)},
+                {"1": ("leads", RUNNING), "0": ("follows", IDLE)},
             ),
             lines(
                 "Polls",
@@ -160,21 +71,24 @@ def _health() -> Row:
                 "while it backs off.",
                 "cpm",
                 {"polls": q.per_minute(POLLS), "failed": q.per_minute("job_exporter_poll_failures_total")},
+                at_least=5,
             ),
         ),
     )
 
 
-def _cost() -> tuple[Row, Row]:
-    spent = Row(
+def _cost() -> Row:
+    return Row(
         title="Cost to the platform",
-        panels=(
+        panels=sized(
+            8,
+            8,
             stacked(
                 "Requests",
-                "Requests a second. page is the expensive one; record and result are look-ups by id, "
+                "Requests a minute. page is the expensive one; record and result are look-ups by id, "
                 "nearly free.",
-                "reqps",
-                {"{{endpoint}}": q.total(q.rate(REQUESTS), "endpoint")},
+                "cpm",
+                {"{{endpoint}}": q.per_minute(REQUESTS, "endpoint")},
             ),
             stacked(
                 "Bytes",
@@ -184,28 +98,27 @@ def _cost() -> tuple[Row, Row]:
             ),
             lines(
                 "Time it works for us",
-                "Seconds of request time a second. For page it is kept under the dashed line (api.duty, "
-                "10 % by default); at the line tail pages are slow, and records are found late.",
+                "Seconds of request time a second. The exporter keeps page below api.duty, 10 % by "
+                "default. At that value tail pages are slow, and records are found late.",
                 "percentunit",
                 {"{{endpoint}}": q.total(q.rate(f"{REQUEST_TIME}_sum"), "endpoint")},
-                steps=((None, GOOD), (DUTY, WARN)),
+                at_least=0.1,
             ),
-        ),
-    )
-    answers = Row(
-        panels=(
             lines(
                 "Failures by reason",
                 "Failed requests a minute. connect, timeout: network or load; http, api: the platform "
                 "says no; auth: credentials; decode, too_large: the answer.",
                 "cpm",
-                {"{{reason}}": q.per_minute(FAILURES, "reason")},
+                {"{{reason}}": q.occurring(FAILURES, "reason")},
+                at_least=1,
+                right=True,
             ),
             lines(
                 "Request duration (p90)",
-                "90 % of the requests took at most this long.",
+                "90 % of the requests of 15 minutes took at most this long.",
                 "s",
                 {"{{endpoint}}": q.quantile(0.9, REQUEST_TIME, "endpoint")},
+                at_least=0.01,
             ),
             heatmap(
                 "Request durations",
@@ -215,19 +128,21 @@ def _cost() -> tuple[Row, Row]:
             ),
         ),
     )
-    return spent, answers
 
 
 def _lag() -> Row:
     return Row(
         title="Lag",
-        panels=(
+        panels=sized(
+            8,
+            8,
             lines(
                 "Lag of counting",
-                "From a record's end to its being counted. About a poll interval is the best there is; hosts "
-                "that report late add up to poll.settle-grace.",
-                "s",
+                "From a record's end to its being counted, over 15 minutes. About a poll interval is the "
+                "best there is; hosts that report late add up to poll.settle-grace.",
+                "dthms",
                 {"p50": q.quantile(0.5, LAG), "p90": q.quantile(0.9, LAG), "p99": q.quantile(0.99, LAG)},
+                limits={"limit of p90": q.limit("count_lag:seconds")},
             ),
             lines(
                 "Waiting to be counted",
@@ -235,6 +150,8 @@ def _lag() -> Row:
                 "results can't be had, see 'Failures by reason'.",
                 "locale",
                 {"pending": q.total(q.select("job_exporter_pending_results"))},
+                at_least=5,
+                decimals=0,
             ),
             lines(
                 "Duration of a poll",
@@ -242,54 +159,71 @@ def _lag() -> Row:
                 "s",
                 {
                     "last poll took": f"max({q.select('job_exporter_poll_duration_seconds')})",
-                    "since a good poll": q.age(LAST_POLL),
+                    "since a good poll": since(LAST_POLL),
                 },
+                at_least=30,
             ),
         ),
     )
 
 
+def _in_widths(widths: Sequence[int], *panels: PanelBuilder) -> Sequence[Sized]:
+    return tuple(Sized(panel=panel, width=w, height=8) for w, panel in zip(widths, panels, strict=True))
+
+
 def _ledger() -> Row:
     return Row(
         title="Ledger and data",
-        panels=(
+        panels=_in_widths(
+            (5, 8, 4, 7),
             lines(
                 "Records in the ledger",
                 "Records whose ids the ledger keeps so that none is counted twice. It levels off after "
                 "state.retention.",
-                "locale",
+                "short",
                 {"records": q.total(q.select("job_exporter_ledger_records"))},
             ),
             lines(
                 "Odd data",
-                "A minute: records counted with something missing (by reason), values outside the documented "
-                "ones (by field), labels over metrics.label-limit (by label).",
+                "A minute: records counted with something missing (by reason), values outside the "
+                "documented ones (by field), labels over metrics.label-limit (by label), records that only"
+                " a sweep found.",
                 "cpm",
                 {
-                    "{{reason}}": q.per_minute(INCOMPLETE, "reason"),
-                    "unknown {{field}}": q.per_minute(UNKNOWN, "field"),
-                    "overflow of {{label}}": q.per_minute(OVERFLOW, "label"),
+                    "{{reason}}": q.occurring(INCOMPLETE, "reason"),
+                    "unknown {{field}}": q.occurring(UNKNOWN, "field"),
+                    "overflow of {{label}}": q.occurring(OVERFLOW, "label"),
+                    "found late": q.per_minute(LATE),
                 },
+                at_least=1,
             ),
             lines(
                 "Clock skew",
-                "The platform's clock minus the exporter's. Lag and ages of open records are off by as much.",
+                "The platform's clock minus the exporter's. Average of 5 minutes. Lag and ages of open "
+                "records are off by as much.",
                 "s",
-                {"{{instance}}": q.select("job_exporter_clock_skew_seconds")},
+                {"{{instance}}": f"avg_over_time({q.select('job_exporter_clock_skew_seconds')}[5m])"},
                 below_zero=True,
+                at_least=5,  # the platform's clock is read in whole seconds: less is noise
             ),
             table(
                 "Versions",
                 "Version and Python of each replica. Two versions for longer than a roll-out is a stuck one.",
+                {
+                    "instance": Label(head="Replica", width=104),
+                    "version": Label(head="Version", width=76),
+                    "python": Label(head="Python", width=70),
+                },
                 [
                     Column(
                         expr=f"max by (instance, version, python) ({q.select('job_exporter_build_info')})",
                         head="Up",
-                        unit="bool_yes_no",
+                        unit="none",
+                        width=40,
                     )
                 ],
-                sort="Up",
-                labels={"instance": "Replica", "version": "Version", "python": "Python"},
+                sort=("Replica",),
+                no_value="not scraped",
             ),
         ),
     )

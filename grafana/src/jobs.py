@@ -1,18 +1,16 @@
-"""The *Jobs* dashboard: what runs, how it ends, how long it takes, what is overdue."""
+"""The *Jobs* dashboard: what is wrong, how jobs end, how long they take, what is open."""
 
 from grafana.src import queries as q
-from grafana.src.board import RECORD_URL, Board, Row, text_variable, web_link
-from grafana.src.panels import Column, heatmap, lines, ranking, stacked, stat, table
-from grafana.src.style import BAD, FAILURE_STEPS, GOOD, IDLE, RUNNING, SUCCESS_STEPS, WARN
+from grafana.src.alerts import of_groups
+from grafana.src.board import RECORD_URL, Board, Row, sized, text_variable, web_link
+from grafana.src.charts import heatmap, lines, stacked
+from grafana.src.jobs_top import FINISHED, HIDDEN, OLDEST, OPEN, UNREADABLE, work, wrong
+from grafana.src.style import BAD, GOOD
+from grafana.src.tables import Column, Label, firing, table
 
-FINISHED = "job_records_finished_total"
 DURATION = "job_record_duration_seconds"
-OLDEST = "job_record_oldest_open_start_timestamp_seconds"
-LAST = "job_record_last_finished_timestamp_seconds"
 HOSTS = "job_host_results_total"
-OPEN = 'execute_status!="done"'
-# An hour is longer than most jobs; six hours is the last bucket of durations.
-AGE_STEPS = ((None, GOOD), (3600, WARN), (6 * 3600, BAD))
+ALERTS = of_groups("job-success", "job-records")
 
 
 def board() -> Board:
@@ -20,8 +18,9 @@ def board() -> Board:
     return Board(
         uid="job-exporter-jobs",
         title="Jobs",
-        description="What runs on the job platform, how it ends, how long it takes, and what is overdue.",
-        rows=(_results_at_a_glance(), _endings(), _durations(), _open(), _where()),
+        description="What is wrong on the job platform, how jobs end, how long they take, what is open.",
+        rows=(_now(), _endings(), _durations(), _open(), _where()),
+        alerts=ALERTS,
         variables=(
             text_variable("record_id", "Record id", "", "From an exemplar, an alert or a log line."),
             text_variable("record_url", "Record URL", RECORD_URL, "Prefix of a record's page.", hidden=True),
@@ -37,132 +36,91 @@ def board() -> Board:
     )
 
 
-def _results_at_a_glance() -> Row:
-    finished = q.total(q.increase(FINISHED))
-    bad = q.total(q.increase(FINISHED, q.BAD_RESULTS))
+def _now() -> Row:
     return Row(
-        height=4,
         panels=(
-            stat(
-                "Platform",
-                "Whether the last poll reached the job platform and understood it. While it is down, "
-                "the tiles of what is open show nothing, on purpose: see the Exporter dashboard.",
-                "none",
-                q.least(q.select("job_exporter_platform_up")),
-                steps=((None, BAD), (1, GOOD)),
-                texts={"1": ("UP", GOOD), "0": ("DOWN", BAD)},
-                no_value="not scraped",
-            ),
-            stat(
-                "Success",
-                "Share of records that succeeded in the time shown, cancelled and unknown ones left out.",
-                "percentunit",
-                f"1 - {q.record_failure_share(window=q.WHOLE_RANGE)}",
-                steps=SUCCESS_STEPS,
-                no_value="nothing ran",
-                decimals=2,
-            ),
-            stat(
-                "Went wrong",
-                "Records that ended in fail or timeout in the time shown. 'Where it goes "
-                "wrong' below and the IDCs dashboard tell where.",
-                "locale",
-                q.or_zero(bad, finished),
-                steps=((None, GOOD), (1, WARN)),
-                decimals=0,
-            ),
-            stat(
-                "Finished",
-                "Records that ended in the time shown, however they ended.",
-                "locale",
-                finished,
-                steps=((None, IDLE),),
-                decimals=0,
-            ),
-            stat(
-                "Open",
-                "Records on the platform now that are not done: waiting (init) or running (doing).",
-                "locale",
-                q.total(q.select("job_records", OPEN)),
-                steps=((None, RUNNING),),
-                no_value="not known",
-            ),
-            stat(
-                "Overdue",
-                "Open records past their own timeout: the platform should have ended them. One is worth "
-                "a look.",
-                "locale",
-                q.total(q.select("job_records_overdue")),
-                steps=((None, GOOD), (1, WARN), (10, BAD)),
-                no_value="not known",
-            ),
-            stat(
-                "Oldest open",
-                "How long the oldest open record has been open. Compare it with the longest job you expect.",
-                "s",
-                q.age(OLDEST),
-                steps=AGE_STEPS,
-                no_value="nothing open",
-            ),
-            stat(
-                "Since a success",
-                "Time since a record last succeeded. Long on a busy platform: nothing gets through.",
-                "s",
-                q.age(LAST, matchers=('result_status="success"',)),
-                steps=AGE_STEPS,
-                no_value="none yet",
-            ),
-        ),
+            *sized(3, 4, *wrong()),
+            *sized(12, 7, firing(ALERTS)),
+            *sized(4, 4, *work()[:3]),
+            *sized(4, 3, *work()[3:]),
+        )
     )
 
 
 def _endings() -> Row:
-    judged = q.total(q.rate(FINISHED, q.JUDGED_RESULTS))
-    timeouts = q.total(q.rate(FINISHED, 'result_status="timeout"'))
+    bad, slow = q.record_failure_share(), q.record_failure_share(bad='result_status="timeout"')
+    recorded = {
+        name: f"max({q.recorded(f'job:job_records_finished:{name}_ratio_increase15m')})"
+        for name in ("failure", "timeout")
+    }
+    burn = {
+        window: q.first_of(
+            f"max({q.recorded(f'job:job_records_finished:failure_ratio_increase{window}')})",
+            q.record_failure_share(window=window),
+        )
+        for window in ("1h", "6h")
+    }
+    allowed = q.threshold("burn_slow:ratio")
     return Row(
-        title="How it ends",
-        panels=(
+        title="How jobs end",
+        panels=sized(
+            8,
+            8,
             stacked(
                 "Finished by result",
-                "Records finished a minute, by result. A dot is one record that went wrong: its menu "
-                "opens it.",
+                "Records finished a minute, by result. A dot is one record that went wrong: its menu opens"
+                " it.",
                 "cpm",
-                {"{{result_status}}": q.per_minute(FINISHED, "result_status")},
+                {"{{result_status}}": q.occurring(FINISHED, "result_status")},
                 exemplars=True,
             ),
             lines(
                 "Share that went wrong",
-                "Share of finished records that failed or timed out, and of timeouts alone. Cancelled "
-                "and unknown ones are left out.",
+                "Share of the finished records of 15 minutes that failed or timed out, and of timeouts "
+                "alone. Dashed: what the objective allows.",
                 "percentunit",
-                {"went wrong": q.record_failure_share(), "timeout": q.share(timeouts, judged)},
-                steps=FAILURE_STEPS,
+                {
+                    "went wrong": q.first_of(recorded["failure"], bad),
+                    "timeout": q.first_of(recorded["timeout"], slow),
+                },
+                limits={"allowed": q.limit("burn_slow:ratio")},
             ),
-            ranking(
-                "Results",
-                "Records by result in the time shown.",
-                "locale",
-                {"{{result_status}}": f"sort_desc({q.total(q.increase(FINISHED), 'result_status')})"},
-                steps=((None, IDLE),),
+            lines(
+                "Burn rates",
+                "How many times faster than allowed the error budget is spent, over 1 hour and over 6 hours. "
+                "Above 1 the objective is missed if it goes on.",
+                "none",
+                {
+                    "1 h": f"({burn['1h']}) / {allowed}",
+                    "6 h": f"({burn['6h']}) / {allowed}",
+                },
+                steps=((None, GOOD), (1, BAD)),
+                at_least=2,
             ),
         ),
     )
 
 
+def _quantile(level: float, *by: str) -> str:
+    series = "job_result_status" if by else "job"
+    recorded = q.recorded(f"{series}:{DURATION}:quantile_rate15m", f'quantile="{level}"')
+    grouping = f" by ({', '.join(by)})" if by else ""
+    return q.first_of(f"max{grouping} ({recorded})", q.quantile(level, DURATION, *by))
+
+
 def _durations() -> Row:
     return Row(
-        title="How long it takes",
-        panels=(
+        title="How long jobs take",
+        panels=sized(
+            8,
+            8,
             lines(
                 "Duration",
-                "Half, 90 % and 99 % of finished records took at most this long. A dot is one record: "
-                "its menu opens it.",
-                "s",
-                {
-                    "p50": q.quantile(0.5, DURATION),
-                    "p90": q.quantile(0.9, DURATION),
-                    "p99": q.quantile(0.99, DURATION),
-                },
+                "Half, 90 % and 99 % of the finished records of 15 minutes took at most this long. A dot "
+                "is one record: its menu opens it.",
+                "dthms",
+                {"p50": _quantile(0.5), "p90": _quantile(0.9), "p99": _quantile(0.99)},
+                at_least=10,
                 exemplars=True,
             ),
             heatmap(
@@ -175,10 +133,12 @@ def _durations() -> Row:
             ),
             lines(
                 "Duration by result (p90)",
-                "90 % of the records with this result took at most this long. Failures much shorter than "
-                "successes point to a script or a connection, failures as long as the timeout to a hang.",
-                "s",
-                {"{{result_status}}": q.quantile(0.9, DURATION, "result_status")},
+                "90 % of the records of 15 minutes with this result took at most this long. Failures much "
+                "shorter than successes point to a script or a connection, failures as long as the timeout"
+                " to a hang.",
+                "dthms",
+                {"{{result_status}}": _quantile(0.9, "result_status")},
+                at_least=10,
             ),
         ),
     )
@@ -187,30 +147,40 @@ def _durations() -> Row:
 def _open() -> Row:
     return Row(
         title="What is open",
-        panels=(
+        panels=sized(
+            6,
+            8,
             stacked(
                 "Open by status",
                 "Records waiting (init) and running (doing). Waiting that only grows: the platform "
                 "takes no new work.",
-                "locale",
+                "none",
                 {"{{execute_status}}": q.total(q.select("job_records", OPEN), "execute_status")},
+                decimals=0,
             ),
             lines(
                 "Oldest open by status",
                 "How long the oldest record of each status has been open. A line that climbs and never "
                 "falls is one record that never ends.",
-                "s",
+                "dthms",
                 {"{{execute_status}}": q.age(OLDEST, "execute_status")},
+                at_least=60,
             ),
             lines(
-                "Overdue over time",
-                "Open records past their own timeout and the exporter's grace.",
-                "locale",
-                {"overdue": q.total(q.select("job_records_overdue"))},
-                steps=((None, GOOD), (1, WARN)),
+                "Overdue and hidden",
+                "Open records past their own timeout, records that no page shows, and records that can't "
+                "be read.",
+                "none",
+                {
+                    "overdue": q.total(q.select("job_records_overdue")),
+                    "hidden": q.total(q.select(HIDDEN)),
+                    "unreadable": q.total(q.select(UNREADABLE)),
+                },
+                at_least=2,
+                decimals=0,
             ),
             lines(
-                "Discovered against finished",
+                "Discovered, finished",
                 "Records discovered and finished a minute. They go together; finished staying below "
                 "discovered means that work piles up.",
                 "cpm",
@@ -218,6 +188,7 @@ def _open() -> Row:
                     "discovered": q.per_minute("job_records_discovered_total"),
                     "finished": q.per_minute(FINISHED),
                 },
+                at_least=1,
             ),
         ),
     )
@@ -225,38 +196,58 @@ def _open() -> Row:
 
 def _where() -> Row:
     kind = ("provider", "script_type")
+    finished = q.total(q.increase(FINISHED), *kind)
     return Row(
         title="Where it goes wrong",
         panels=(
-            table(
-                "By provider and script type",
-                "Records of the time shown. A high share in one line and not in the others is that kind "
-                "of job; the same share everywhere is the platform.",
-                [
-                    Column(
-                        expr=q.record_failure_share(*kind, window=q.WHOLE_RANGE),
-                        head="Went wrong",
-                        unit="percentunit",
-                        steps=FAILURE_STEPS,
-                    ),
-                    Column(expr=q.total(q.increase(FINISHED), *kind), head="Finished", unit="locale"),
-                ],
-                sort="Went wrong",
-                labels={"provider": "Provider", "script_type": "Script type"},
+            *sized(
+                9,
+                9,
+                table(
+                    "By provider and script type",
+                    "Records of the time shown. A high share in one row and not in the others is that kind "
+                    "of job; the same share everywhere is the platform.",
+                    {
+                        "provider": Label(head="Provider", width=90),
+                        "script_type": Label(head="Script type", width=100),
+                    },
+                    [
+                        Column(
+                            expr=q.record_failure_share(*kind, window=q.WHOLE_RANGE),
+                            head="Went wrong",
+                            unit="percentunit",
+                            width=116,
+                            decimals=1,
+                        ),
+                        Column(expr=finished, head="Finished", unit="locale", width=90, decimals=0),
+                    ],
+                    sort=("Went wrong",),
+                    no_value="nothing ran",
+                ),
             ),
-            stacked(
-                "Hosts by result",
-                "Host results a minute, all IDCs. unreported: the record ended and the platform never "
-                "told about the host. The IDCs dashboard splits it.",
-                "cpm",
-                {"{{status}}": q.per_minute(HOSTS, "status")},
-                exemplars=True,
+            *sized(
+                8,
+                9,
+                stacked(
+                    "Hosts by result",
+                    "Host results a minute, all IDCs. unreported: the record ended and the platform never "
+                    "told about the host. The IDCs dashboard splits it.",
+                    "cpm",
+                    {"{{status}}": q.occurring(HOSTS, "status")},
+                    exemplars=True,
+                ),
             ),
-            lines(
-                "Hosts a record",
-                "Half and 99 % of finished records ran on at most this many hosts.",
-                "locale",
-                {"p50": q.quantile(0.5, "job_record_hosts"), "p99": q.quantile(0.99, "job_record_hosts")},
+            *sized(
+                7,
+                9,
+                lines(
+                    "Hosts a record",
+                    "Half and 99 % of the finished records of 15 minutes ran on at most this many hosts.",
+                    "none",
+                    {"p50": q.quantile(0.5, "job_record_hosts"), "p99": q.quantile(0.99, "job_record_hosts")},
+                    at_least=2,
+                    decimals=0,
+                ),
             ),
         ),
     )

@@ -1,10 +1,11 @@
-"""Colours and limits: one colour for one status on every panel, one meaning for one colour."""
+"""Colours: one for each status on every panel, one meaning for each colour."""
 
 from collections.abc import Mapping, Sequence
 
 GOOD, WARN, BAD = "semi-dark-green", "semi-dark-orange", "semi-dark-red"
+# IDLE is also the colour of missing data: what is not known must not look healthy.
 IDLE, RUNNING = "#8e8e99", "semi-dark-blue"
-# One colour for one status on every panel, so that an eye that learned one dashboard can read the others.
+# The same status has the same colour on every panel, so that readers learn the colours once.
 COLOURS = {
     "success": GOOD,
     "clean": GOOD,
@@ -18,23 +19,33 @@ COLOURS = {
     "init": "light-blue",
     "doing": RUNNING,
 }
-# What series can be named after, by legend: the names that get the colours above.
+# Series names by legend: the names that get the colours above.
 STATUSES = {
     "{{result_status}}": ("success", "fail", "timeout", "cancelled", "unknown"),
     "{{status}}": ("success", "fail", "timeout", "cancelled", "unreported", "unknown"),
     "{{outcome}}": ("clean", "degraded", "failed"),
     "{{execute_status}}": ("init", "doing"),
 }
-# A tile turns red where an alert would wake somebody: the numbers of deploy/prometheus/rules/thresholds.yml.
-OBJECTIVE = 0.95
-SICK = 0.3
-SUCCESS_STEPS = ((None, BAD), (OBJECTIVE, WARN), (0.99, GOOD))
-# 5 % is what the objective leaves; more in one place is worth a look.
-FAILURE_STEPS = ((None, GOOD), (0.05, WARN), (SICK, BAD))
 
 Step = tuple[float | None, str]
-Steps = Sequence[Step]
+Steps = Sequence[Step]  # from each limit on, this colour; only limits that need no explanation: 0 and 1
+Graded = Sequence[tuple[str, str]]  # (query, colour): the query with an answer gives the colour
+# Legend (Grafana's template, such as `{{idc}}`) → query; pairs where several queries share a legend.
+Series = Mapping[str, str] | Sequence[tuple[str, str]]
+Texts = Mapping[str, tuple[str, str]]  # value → text shown for it, and its colour
 
-
-Series = Mapping[str, str]  # legend (Grafana's template, such as `{{idc}}`) → query
-Texts = Mapping[str, tuple[str, str]]  # value → what stands for it, and its colour
+ANY: Steps = ((None, IDLE), (0, GOOD), (1, WARN))
+UP: Texts = {"1": ("UP", GOOD), "0": ("DOWN", BAD)}
+# job_idc:idc:state of the recording rules.
+STATES: Texts = {
+    "4": ("failing", BAD),
+    "3": ("recovering", WARN),
+    "2": ("over budget", "semi-dark-yellow"),
+    "1": ("well", GOOD),
+    "0": ("few records", IDLE),
+}
+SEVERITIES: Texts = {
+    "critical": ("critical", BAD),
+    "warning": ("warning", WARN),
+    "info": ("info", RUNNING),
+}

@@ -10,12 +10,15 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import yaml
 
 from exporter.backfill.boundary import Live, live
+from exporter.backfill.command import backfill_parser
 from exporter.backfill.grid import BackfillError
 from exporter.backfill.progress import described
 from exporter.cli.main import main
 from exporter.ledger.errors import LedgerError
+from exporter.settings.parsers import duration
 from exporter.simulator.config import SimulatorConfig
 from exporter.simulator.server import RunningSimulator, serve
 from tests.crash.harness import attempts
@@ -34,6 +37,16 @@ def as_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     monkeypatch.chdir(tmp_path)
     with logging_kept():
         yield
+
+
+def test_the_dashboards_show_what_is_written_by_default() -> None:
+    """Their rate window, four scrapes up to a zoom of 6 hours, holds two samples of the default step."""
+    source = Path(__file__).parents[2] / "grafana" / "provisioning" / "datasources" / "prometheus.yaml"
+    scrape = yaml.safe_load(source.read_text("utf-8"))["datasources"][0]["jsonData"]["timeInterval"]
+    step = duration(backfill_parser().parse_args([]).step)
+    assert 2 * step <= 4 * duration(scrape)
+    # A panel of 500 pixels at 6 hours has a point each 30 or 60 seconds: as many samples as points, or more.
+    assert step <= 6 * 3600 / 500
 
 
 def names(folder: Path) -> list[str]:

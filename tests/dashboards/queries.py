@@ -16,11 +16,10 @@ VARIABLES = {"job": ALL, "instance": ALL, "idc": ALL}
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """One panel of a dashboard: its JSON, and the variable that its row repeats over."""
+    """One panel of a dashboard."""
 
     board: str
     json: dict[str, Any]
-    repeat: str | None = None
 
     def __str__(self) -> str:
         """Name it as a person finds it."""
@@ -42,6 +41,11 @@ class Target:
         """Name it as a person finds it."""
         return f"{self.panel} [{self.ref}]"
 
+    @property
+    def needs_rules(self) -> bool:
+        """Whether it has no answer where the rules recorded nothing."""
+        return "job_threshold:" in self.expr or "$instance" not in self.expr
+
     def bound(
         self, variables: Mapping[str, str] = VARIABLES, *, range_: str = "30m", rate_interval: str = "1m"
     ) -> str:
@@ -55,14 +59,11 @@ def boards() -> dict[str, dict[str, Any]]:
 
 
 def panels() -> Iterator[Panel]:
-    """Give every panel that shows something, rows left out."""
+    """Give every panel that shows something, also those in collapsed rows."""
     for name, board in boards().items():
-        repeat = None
         for panel in board["panels"]:
-            if panel["type"] == "row":
-                repeat = panel.get("repeat")
-            else:
-                yield Panel(board=name, json=panel, repeat=repeat)
+            shown = panel["panels"] if panel["type"] == "row" else [panel]
+            yield from (Panel(board=name, json=one) for one in shown)
 
 
 def targets() -> Iterator[Target]:
@@ -102,7 +103,7 @@ def substitute(
 ) -> str:
     """Return `expr` with `$name` and `${name}` replaced; an unknown variable is an error."""
     values = {**variables, "__range": range_, "__rate_interval": rate_interval}
-    return re.sub(r"\$(?:\{(\w+)\}|(\w+))", lambda match: values[match[1] or match[2]], expr)
+    return re.sub(r"\$(?:\{(\w+)\}|([a-zA-Z_]\w*))", lambda match: values[match[1] or match[2]], expr)
 
 
 def exactly(value: str) -> str:

@@ -17,6 +17,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import units
 
 from exporter.model import HostStatus, IdcOutcome, ResultStatus
+from grafana.src.style import BAD, IDLE, WARN
 from tests.dashboards.queries import FOLDER, Panel, boards, panels
 
 ROOT = FOLDER.parent.parent
@@ -24,6 +25,9 @@ PROVISIONING = ROOT / "grafana" / "provisioning"
 KNOWN_UNITS = {value for name, value in vars(units).items() if isinstance(value, str) and name[0].isupper()}
 BOARDS = boards()
 PANELS = list(panels())
+GRID = 38  # pixels of a grid unit, with the gap
+SCREEN = 900  # pixels
+NARROW = 1300  # pixels of a page beside Grafana's menu
 each_board = pytest.mark.parametrize("board", BOARDS.values(), ids=list(BOARDS))
 each_panel = pytest.mark.parametrize("panel", PANELS, ids=str)
 
@@ -127,36 +131,42 @@ def test_every_variable_is_used(board: dict[str, Any]) -> None:
     names = [item["name"] for item in board["templating"]["list"]]
     text = JSONEncoder().encode({key: value for key, value in board.items() if key != "templating"})
     for name in names:
-        assert re.search(rf"\$\{{?{name}\b", text) or f'"repeat": "{name}"' in text
+        assert re.search(rf"\$\{{?{name}\b", text)
 
 
 @each_board
 def test_panels_are_numbered_once_and_do_not_overlap(board: dict[str, Any]) -> None:
     """Ids are unique, and on the grid of 24 columns no two panels share a cell."""
-    ids = [panel["id"] for panel in board["panels"]]
+    inner = [panel for row in board["panels"] for panel in row.get("panels", [])]
+    ids = [panel["id"] for panel in (*board["panels"], *inner)]
     assert len(set(ids)) == len(ids)
-    taken: set[tuple[int, int]] = set()
-    for panel in board["panels"]:
-        at = panel["gridPos"]
-        assert at["x"] + at["w"] <= 24
-        cells = {(at["x"] + x, at["y"] + y) for x in range(at["w"]) for y in range(at["h"])}
-        assert not cells & taken, panel["title"]
-        taken |= cells
+    for group in (board["panels"], inner):
+        taken: set[tuple[int, int]] = set()
+        for panel in group:
+            at = panel["gridPos"]
+            assert at["x"] + at["w"] <= 24
+            cells = {(at["x"] + x, at["y"] + y) for x in range(at["w"]) for y in range(at["h"])}
+            assert not cells & taken, panel["title"]
+            taken |= cells
 
 
 @each_board
 def test_the_top_answers_at_a_glance(board: dict[str, Any]) -> None:
-    """Before the first head of a row there are only tiles, each with limits that colour it, side by side."""
+    """Before the first head of a row there are tiles, side by side at the very top, and what fires now."""
     first = next(i for i, panel in enumerate(board["panels"]) if panel["type"] == "row")
-    tiles = board["panels"][:first]
-    assert {panel["type"] for panel in tiles} == {"stat"}
-    assert {panel["gridPos"]["y"] for panel in tiles} == {0}
-    for panel in tiles:
-        defaults = panel["fieldConfig"]["defaults"]
-        lowest, *limits = [step["value"] for step in defaults["thresholds"]["steps"]]
-        assert lowest is None
-        assert limits == sorted(set(limits))
-        assert defaults["noValue"]
+    top = board["panels"][:first]
+    assert {panel["type"] for panel in top if panel["gridPos"]["y"] == 0} == {"stat"}
+    assert [panel["title"] for panel in top if panel["type"] == "table"][-1:] == ["Firing now"]
+    assert max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in top) * GRID <= SCREEN
+
+
+@each_board
+def test_a_page_has_a_length_that_somebody_scrolls(board: dict[str, Any]) -> None:
+    """It is less than three screens long, whatever the number of IDCs: nothing repeats."""
+    assert (
+        max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in board["panels"]) * GRID <= 3 * SCREEN
+    )
+    assert not any(panel.get("repeat") for panel in board["panels"])
 
 
 @each_board
@@ -210,15 +220,126 @@ def test_a_panel_uses_the_data_source_of_the_dashboard(panel: Panel) -> None:
 
 def test_a_status_has_one_colour_everywhere() -> None:
     """Series named after a status have the same fixed colour on every panel of every dashboard."""
+    statuses = {*map(str, ResultStatus), *map(str, HostStatus), *map(str, IdcOutcome), "init", "doing"}
     colours: dict[str, set[str]] = {}
     for panel in PANELS:
-        for override in panel.json["fieldConfig"]["overrides"]:
-            for item in override["properties"]:
-                if item["id"] == "color":
-                    assert item["value"]["mode"] == "fixed"
-                    colours.setdefault(override["matcher"]["options"], set()).add(item["value"]["fixedColor"])
-    assert {*ResultStatus, *HostStatus, *IdcOutcome, "init", "doing"} == set(colours)
+        for name, item in overrides(panel):
+            if item["id"] == "color" and name in statuses:
+                assert item["value"]["mode"] == "fixed"
+                colours.setdefault(name, set()).add(item["value"]["fixedColor"])
+    assert set(colours) == statuses
     assert all(len(found) == 1 for found in colours.values())
+
+
+def overrides(panel: Panel) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Give (name or query, property) of each override of a panel."""
+    for override in panel.json["fieldConfig"]["overrides"]:
+        for item in override["properties"]:
+            yield override["matcher"]["options"], item
+
+
+def addresses(value: Any) -> Iterator[str]:
+    """Give every address of a link within a dashboard."""
+    match value:
+        case dict():
+            if isinstance(value.get("url"), str):
+                yield value["url"]
+            for item in value.values():
+                yield from addresses(item)
+        case list():
+            for item in value:
+                yield from addresses(item)
+
+
+@each_board
+def test_links_have_no_blanks_and_carry_the_filters(board: dict[str, Any]) -> None:
+    """A blank breaks a link or a variable in it; a link between the dashboards keeps time and filters."""
+    found = [url for url in addresses(board) if url]
+    assert found
+    for url in found:
+        assert not re.search(r"\s", url), url
+        if url.startswith("/d/"):
+            assert url.removeprefix("/d/").partition("?")[0] in {other["uid"] for other in BOARDS.values()}
+            for part in (
+                "__url_time_range",
+                "datasource:queryparam",
+                "job:queryparam",
+                "instance:queryparam",
+            ):
+                assert f"${{{part}}}" in url
+
+
+@each_panel
+def test_stacks_have_no_outline(panel: Panel) -> None:
+    """The outline of a part at zero would colour the part below it."""
+    custom = panel.json["fieldConfig"]["defaults"].get("custom", {})
+    if custom.get("stacking", {}).get("mode") == "normal":
+        assert custom["lineWidth"] == 0
+
+
+@each_panel
+def test_missing_data_is_grey(panel: Panel) -> None:
+    """A tile without data says so in grey; green is only what was measured."""
+    if panel.json["type"] == "stat":
+        defaults = panel.json["fieldConfig"]["defaults"]
+        (special,) = [item["options"] for item in defaults["mappings"] if item["type"] == "special"]
+        assert special["match"] == "null+nan"
+        assert special["result"] == {"text": defaults["noValue"], "color": IDLE}
+
+
+def usable(panel: Panel) -> float:
+    """Return the width of a panel in pixels, without the margins of page and panel."""
+    return float(panel.json["gridPos"]["w"] / 24 * (NARROW - 32) - 26)
+
+
+@each_panel
+def test_a_title_fits_its_panel(panel: Panel) -> None:
+    """Beside Grafana's menu on a usual screen no title is cut."""
+    assert len(panel.json["title"]) * 7.5 + 40 <= usable(panel)  # the sign for the description
+
+
+@each_panel
+def test_a_table_fits_its_panel(panel: Panel) -> None:
+    """The columns are as wide together as the panel at most, and each head fits its column."""
+    if panel.json["type"] != "table":
+        return
+    widths = {
+        name: item["value"]
+        for name, item in overrides(panel)
+        if item["id"] in ("custom.width", "custom.minWidth")
+    }
+    assert sum(widths.values()) <= usable(panel)
+    sorted_by = {field["displayName"] for field in panel.json["options"]["sortBy"]}
+    for head, width in widths.items():
+        assert len(head) * 7 + 16 + 16 * (head in sorted_by) <= width, head  # the arrow of the order
+
+
+@each_panel
+def test_a_legend_shows_its_entries(panel: Panel) -> None:
+    """It is a list, or a table at the right that begins with the greatest last value."""
+    legend = panel.json.get("options", {}).get("legend", {})
+    if panel.json["type"] == "timeseries" and legend["displayMode"] == "table":
+        assert (legend["placement"], legend["sortBy"], legend["sortDesc"]) == ("right", "Last *", True)
+
+
+def test_each_alert_is_on_one_dashboard_with_its_section_of_the_runbook() -> None:
+    """*Firing now* and the bands show the alerts of their dashboard only; warnings are orange."""
+    shown: list[str] = []
+    for name, board in BOARDS.items():
+        (table,) = [p for p in PANELS if p.board == name and p.json["title"] == "Firing now"]
+        (names,) = set(re.findall(r'alertname=~"([^"]+)"', table.json["targets"][0]["expr"]))
+        properties = {item["id"]: item["value"] for head, item in overrides(table) if head == "Runbook"}
+        prefix = properties["links"][0]["url"].removeprefix("${runbook_url}#").removesuffix("${__value.text}")
+        texts = properties["mappings"][0]["options"]
+        assert {alert: prefix + texts[alert]["text"] for alert in names.split("|")} == {
+            alert: alert.lower() for alert in names.split("|")
+        }
+        bands = [item for item in board["annotations"]["list"] if "ALERTS" in item["expr"]]
+        assert all(f'alertname=~"{names}"' in item["expr"] for item in bands)
+        assert [item["iconColor"] for item in bands] == [BAD, WARN]
+        shown += names.split("|")
+    rules = yaml.safe_load((ROOT / "deploy" / "prometheus" / "rules" / "alerts.yml").read_text("utf-8"))
+    assert sorted(shown) == sorted(rule["alert"] for group in rules["groups"] for rule in group["rules"])
 
 
 def test_the_data_source_links_exemplars_to_records() -> None:

@@ -4,7 +4,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,18 @@ import pytest
 
 from tests.dashboards.queries import VARIABLES, Target, ask, exactly, exemplars, label_values, targets
 from tests.dashboards.server import running
+from tests.harness.planned import PLANNED
+from tests.rules.shorten import shorten_rules
+from tests.rules.tools import ROOT
 
 pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("dashboards")]
-TARGETS = list(targets())
+# Metrics that the exporter does not expose yet have no data.
+TARGETS = [target for target in targets() if not any(family.name in target.expr for family in PLANNED)]
+# Nothing may fail or be odd in the demo.
+QUIET = {"Firing now", "Failures by reason", "Odd data", "Hosts that belong to no place"}
+# A minute of the demo holds few records.
+THRESHOLDS = {"job_threshold:min_records:count": 1, "job_threshold:min_idc_records:count": 1}
+SPEED = 15  # times as fast as usual the rules look back and wait
 PATIENCE = 90  # seconds for the demo to show a bit of everything; it takes about 20
 
 
@@ -47,29 +56,48 @@ def _listening(log: Path) -> str:
 def prometheus(demo: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a Prometheus that scrapes the demo each second."""
     scrape = {"job_name": "job-exporter", "static_configs": [{"targets": [demo]}]}
-    config = {"global": {"scrape_interval": "1s"}, "scrape_configs": [scrape]}
-    with running(tmp_path_factory.mktemp("prometheus"), 3, config) as url:
+    folder, rules = tmp_path_factory.mktemp("prometheus"), tmp_path_factory.mktemp("rules")
+    for path in (ROOT / "deploy" / "prometheus" / "rules").glob("*.yml"):
+        text = shorten_rules(path.read_text("utf-8"), factor=SPEED, thresholds=THRESHOLDS)
+        (rules / path.name).write_text(text, encoding="utf-8")
+    config = {
+        "global": {"scrape_interval": "1s"},
+        "scrape_configs": [scrape],
+        "rule_files": [str(rules / "*.yml")],
+    }
+    with running(folder, 3, config) as url:
         yield url
 
 
 def answers(url: str, target: Target) -> list[dict[str, Any]]:
     """Ask one query of a panel for the last five minutes."""
     now = time.time()
-    chosen = dict(VARIABLES)
-    if target.panel.repeat == "idc":
-        names = label_values(url, "job_host_results_total", "idc", start=now - 300, end=now)
-        chosen["idc"] = exactly(names[0]) if names else ".+"
-    expr = target.bound(chosen, range_="5m", rate_interval="10s")
+    names = label_values(url, 'job_host_results_total{idc!~"unknown|other"}', "idc", start=now - 300, end=now)
+    only = exactly(names[0]) if names and "the others" in target.legend else ".+"
+    expr = target.bound({**VARIABLES, "idc": only}, range_="5m", rate_interval="10s")
     return ask(url, target, expr, start=now - 300, end=now, step=5)
+
+
+def alternatives(wanted: Iterable[Target]) -> dict[str, list[Target]]:
+    """Group the targets: the queries of a tile or a timeline are alternatives, any other stands alone."""
+    groups: dict[str, list[Target]] = {}
+    for target in wanted:
+        together = target.panel.json["type"] in ("stat", "state-timeline")
+        groups.setdefault(str(target.panel) if together else str(target), []).append(target)
+    return groups
 
 
 def test_every_query_of_every_panel_returns_data(prometheus: str) -> None:
     """Once the demo has run a little, no query is empty, and series have the labels of their legend."""
-    waiting = TARGETS
+    waiting = alternatives(target for target in TARGETS if target.panel.json["title"] not in QUIET)
     deadline = time.monotonic() + PATIENCE
     while waiting and time.monotonic() < deadline:
-        waiting = [target for target in waiting if not _right(target, answers(prometheus, target))]
-    assert [f"{target}: {target.expr}" for target in waiting] == []
+        waiting = {
+            name: group
+            for name, group in waiting.items()
+            if not any(_right(target, answers(prometheus, target)) for target in group)
+        }
+    assert {name: group[0].expr for name, group in waiting.items()} == {}
 
 
 def _right(target: Target, found: list[dict[str, Any]]) -> bool:

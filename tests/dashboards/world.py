@@ -7,7 +7,8 @@ as replicas on one ledger do. So every figure that counts replicas once is the s
 from collections.abc import Iterator
 from itertools import product
 
-from exporter.metrics.families import FAMILIES, Family, MetricType, number
+from exporter.metrics.families import Family, MetricType, number
+from tests.harness.planned import CATALOG
 
 START = 1_767_225_600  # 2026-01-01 00:00 UTC: at the edge of a block of two hours
 END = START + 3600
@@ -27,6 +28,7 @@ TARGETS = (
 )
 AGES = {
     "job_exporter_last_successful_poll_timestamp_seconds": 5,
+    "job_exporter_last_sweep_timestamp_seconds": 1000,
     "job_record_oldest_open_start_timestamp_seconds": 90,
     "job_record_last_finished_timestamp_seconds": 20,
 }
@@ -36,7 +38,7 @@ Labels = dict[str, str]
 def openmetrics() -> str:
     """Return the world as OpenMetrics text with timestamps, for `promtool tsdb create-blocks-from`."""
     lines = ["# TYPE up gauge"]
-    for family in (None, *FAMILIES):
+    for family in (None, *CATALOG):
         if family:
             lines.append(f"# TYPE {family.name.removesuffix('_total')} {family.type}")
         for job, instance, pod in TARGETS:

@@ -200,6 +200,10 @@ _ALERTS: Mapping[str, str] = {
     "Hosts fail in most IDCs at once.": "大多数 IDC 的主机同时失败。",
     "Records run past their own timeout.": "有记录超过自身的超时时间仍在运行。",
     "A record waits too long to be taken up.": "有记录等待过久，一直没有被接手执行。",
+    "Some records of the job platform can't be read.": "作业平台的一些记录无法读取。",
+    "The exporter has not caught up with the job platform for an hour.": "exporter 落后于平台已有一小时。",
+    "No sweep has ended for too long.": "已有过长时间没有一次完整的扫查结束。",
+    "The job platform accepts records and shows them nowhere.": "平台接受了记录，却没有任何页面显示它们。",
     "Records are started, none finishes.": "不断有记录开始，却没有一条结束。",
 }
 

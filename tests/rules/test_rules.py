@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from exporter.metrics.families import FAMILIES, MetricType
+from exporter.metrics.families import MetricType
+from tests.harness.planned import CATALOG
 from tests.rules.shorten import shorten_config, shorten_duration, shorten_expression, shorten_rules
 from tests.rules.tools import MAJORS, ROOT, program
 
@@ -22,8 +23,8 @@ RULES: list[dict[str, Any]] = [rule for group in GROUPS for rule in group["rules
 ALERTS = {rule["alert"]: rule for rule in RULES if "alert" in rule}
 RECORDS = {rule["record"] for rule in RULES if "record" in rule}
 KINDS = {"fires", "quiet", "missing"}
-KNOWN = {family.name: family for family in FAMILIES}
-NAME = re.compile(r"\b(?:up|job[a-z_]*(?::[a-zA-Z0-9_:]+)?|job_[a-z_]+)\b(?!\s*=)")
+KNOWN = {family.name: family for family in CATALOG}
+NAME = re.compile(r"\b(?:up|ALERTS|job[a-z_]*(?::[a-zA-Z0-9_:]+)?|job_[a-z_]+)\b(?!\s*=)")
 WINDOW = re.compile(r"(\d+[smhd])")
 
 
@@ -102,7 +103,7 @@ def test_cases_evaluate_every_group_in_order() -> None:
 
 def test_names_are_in_the_catalog() -> None:
     """Every series that a rule or the runbook reads is a metric of the exporter or is recorded here."""
-    allowed = set(KNOWN) | RECORDS | {"up"}
+    allowed = set(KNOWN) | RECORDS | {"up", "ALERTS"}
     for expression in queries():
         assert {sources(name) for name in names(expression)} <= allowed, expression
     written = {code for code in re.findall(r"`([^`]+)`", RUNBOOK) if "job_" in code or "job:" in code}
