@@ -31,6 +31,7 @@ from exporter.metrics.families import (
     initial_series,
     siblings,
 )
+from exporter.metrics.publisher import Publisher
 from exporter.model import Snapshot
 from exporter.page.handlers import Landing
 from exporter.page.reference import reference
@@ -58,6 +59,8 @@ class Exporter:
         self._settings = settings
         metrics = metrics_config(settings)
         self._exposition = Exposition(config=metrics)
+        self._publisher = Publisher(self._exposition)
+        self._awaited: int | None = None  # number of the first snapshot after a good poll
         self._process = ProcessMetrics(version=__version__, python=platform.python_version())
         site = site_of(settings, base_url)
         self._landing = Landing(site, kept=lambda: self._ledger.state, error=self._error, clock=time.time)
@@ -97,8 +100,10 @@ class Exporter:
 
     async def start(self) -> None:
         """Serve, and poll from now on. Raises WebError."""
-        await self._web.start()
         self._poller.publish()
+        await self._publisher.show()  # what the ledger holds, before anybody can scrape
+        await self._web.start()
+        self._publisher.start()
         self._timer.start()
         self._releases.start()
         if self._replica is not None:
@@ -115,6 +120,7 @@ class Exporter:
         self._timer.stop()
         self._releases.stop()
         self._poller.stop()
+        self._publisher.stop()
         # One after the other may take too long.
         ended, self.comparing = await asyncio.gather(self._poll_ended(), self._web_busy())
         if self._replica is not None and self._following is not None:
@@ -149,19 +155,29 @@ class Exporter:
         return self._exposition.scrape(accept=accept, accept_encoding=accept_encoding)
 
     def _publish(self, snapshot: Snapshot) -> None:
-        self._exposition.publish(snapshot)
+        self._publisher.publish(snapshot)
         self._landing.publish(snapshot)
+        if self._awaited is None and self._polling_error() is None:
+            self._awaited = self._publisher.published
 
     def _error(self) -> str | None:
         """Why what is shown may not be how things are."""
         trouble = self._replica.trouble if self._replica else None
-        return trouble or self._poller.last_error
+        return self._publisher.trouble or trouble or self._poller.last_error
 
     def _not_ready(self) -> str | None:
-        """A follower is ready once it has something to show, however the leader's polls end."""
+        """Why a scrape would not show how things are; None once the first good poll is shown."""
+        error = self._publisher.trouble or self._polling_error()
+        if error is None and (self._awaited is None or self._publisher.shown < self._awaited):
+            return "the first poll is not shown yet"
+        return error
+
+    def _polling_error(self) -> str | None:
+        """A follower is well once it has something to show, however the leader's polls end."""
+        trouble = self._replica.trouble if self._replica else None
         if self._ledger.follows and self._ledger.leader_status is not None:
-            return self._replica.trouble if self._replica else None
-        return self._error()
+            return trouble
+        return trouble or self._poller.last_error
 
 
 def _tell_fault(task: asyncio.Task[None]) -> None:

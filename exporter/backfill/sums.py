@@ -6,8 +6,8 @@ A point is what one part of a label set has grown by at one step; steps without 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from exporter.metrics.collector import showable
 from exporter.metrics.families import Family, MetricsConfig, Origin, families, initial_series, siblings
-from exporter.metrics.rendering import showable
 from exporter.model import Series
 from exporter.tracking.counting import Folding, Increment
 

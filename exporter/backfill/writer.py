@@ -1,7 +1,7 @@
 """Work file → output: OpenMetrics with timestamps, whole under its name or not there at all."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from itertools import groupby
@@ -10,9 +10,8 @@ from pathlib import Path
 from exporter.backfill.grid import BackfillError, Grid
 from exporter.backfill.sums import DISCOVERED, LabelSet, Point, Sums, filled_families
 from exporter.backfill.workfile import Partial
-from exporter.metrics.families import MetricsConfig, MetricType
-from exporter.metrics.rendering import Group, Section
-from exporter.model import Sample, Series
+from exporter.metrics.collector import cumulated, head, heads
+from exporter.metrics.families import Family, MetricsConfig, MetricType, number
 from exporter.settings.time_range import Window
 
 BATCH = 10_000  # points written at once
@@ -38,9 +37,9 @@ def summed(partial: Partial, grid: Grid, window: Window, config: MetricsConfig, 
 
 def _discovered(partial: Partial, grid: Grid, window: Window, sums: Sums) -> Iterator[Point]:
     """What began in the window; starts have an order of their own."""
-    number = next(number for (family, _), number, _ in sums.label_sets if family == DISCOVERED)
+    group = next(group for (family, _), group, _ in sums.label_sets if family == DISCOVERED)
     for step, starts in groupby(map(grid.index, partial.starts(window))):
-        yield Point(group=number, step=step, part="", value=float(sum(1 for _ in starts)))
+        yield Point(group=group, step=step, part="", value=float(sum(1 for _ in starts)))
 
 
 class Text:
@@ -53,8 +52,8 @@ class Text:
         self._partial, self._grid, self._extra = partial, grid, extra
         self._families = filled_families(config)
         self._by_family: dict[str, list[tuple[LabelSet, int, int]]] = {}
-        for label_set, number, birth in sums.label_sets:
-            self._by_family.setdefault(label_set[0], []).append((label_set, number, birth))
+        for label_set, group, birth in sums.label_sets:
+            self._by_family.setdefault(label_set[0], []).append((label_set, group, birth))
         self._stamps = lru_cache(64)(self._made_stamps)
         self.label_sets = sum(len(sets) for sets in self._by_family.values())
         self.written = 0  # label sets
@@ -62,38 +61,28 @@ class Text:
     def lines(self) -> Iterator[str]:
         """Give pieces of the text, whole lines each, ending with `# EOF`."""
         for family in self._families:
-            section = Section(family)
-            yield section.head
-            for (name, labels), number, birth in sorted(self._by_family.get(family.name, [])):
-                first = "sum" if family.type is MetricType.HISTOGRAM else ""
-                group = section.group(Series(name, (*labels, *self._extra), first))
-                yield from self._group(group, number, birth, first)
+            yield head(family)[1].decode()
+            for (_, labels), group, birth in sorted(self._by_family.get(family.name, [])):
+                prefixes = heads(family, tuple(sorted((*labels, *self._extra))))
+                for first, last, values in self._runs(family, group, birth):
+                    yield from self._run(prefixes, values, first, last)
                 self.written += 1
         yield "# EOF\n"
 
-    def _group(self, group: Group, number: int, birth: int, first: str) -> Iterator[str]:
-        """One label set from its birth to the end."""
-        values = {first: 0.0}
-        places = {first: 0}
-        group.add(first, Sample(value=0.0, born=0.0))
-        group.release()
+    def _runs(self, family: Family, group: int, birth: int) -> Iterator[tuple[int, int, list[float]]]:
+        """One label set from its birth to the end: the steps among which nothing changes, and its values."""
+        parts: dict[str, float] = {}
         since = birth
-        for step, points in groupby(self._partial.points_of(number), key=lambda point: point.step):
-            yield from self._run(group, since, step)
+        for step, points in groupby(self._partial.points_of(group), key=lambda point: point.step):
+            yield since, step, _values(family, parts)
             since = step
             for point in points:
-                values[point.part] = values.get(point.part, 0.0) + point.value
-                sample = Sample(value=values[point.part], born=0.0)
-                if point.part in places:
-                    group.replace(places[point.part], sample)
-                else:
-                    places[point.part] = len(places)
-                    group.add(point.part, sample)
-        yield from self._run(group, since, len(self._grid))
+                parts[point.part] = parts.get(point.part, 0.0) + point.value
+        yield since, len(self._grid), _values(family, parts)
 
-    def _run(self, group: Group, first: int, last: int) -> Iterator[str]:
-        """The samples of steps `first` to `last` (left out), among which nothing changes."""
-        heads = [line + " " for line in group.lines(openmetrics=False).split("\n")[:-1]]
+    def _run(self, prefixes: list[str], values: list[float], first: int, last: int) -> Iterator[str]:
+        """The samples of steps `first` to `last` (left out)."""
+        heads = [f"{prefix} {number(value)} " for prefix, value in zip(prefixes, values, strict=True)]
         while first < last:
             chunk, begin = divmod(first, STAMPS)
             stamps = self._stamps(chunk)[begin : begin + last - first]
@@ -104,6 +93,14 @@ class Text:
         first = chunk * STAMPS
         steps = range(first, min(first + STAMPS, len(self._grid)))
         return [f"{_number(self._grid.at(step))}\n" for step in steps]
+
+
+def _values(family: Family, parts: Mapping[str, float]) -> list[float]:
+    """The values of a label set in the order of its lines."""
+    if family.type is not MetricType.HISTOGRAM:
+        return [sum(parts.values())]
+    counts, total = cumulated(family, parts.items())
+    return [*counts, counts[-1], total]
 
 
 @contextmanager

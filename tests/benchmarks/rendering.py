@@ -1,6 +1,6 @@
-"""CPU of a scrape, beside prometheus-client rendering the same families."""
+"""CPU of what a poll makes the exporter render, and of a scrape, beside prometheus-client."""
 
-import time
+from collections.abc import Callable, Iterable
 from itertools import cycle
 
 import prometheus_client
@@ -10,10 +10,10 @@ from exporter.metrics.exposition import Exposition
 from exporter.metrics.families import FAMILIES, MetricsConfig, initial_series, siblings
 from exporter.model import Sample, Series, Snapshot
 from exporter.tracking.counting import Increment
-from tests.benchmarks.figures import Section, at_least, plain
+from tests.benchmarks.figures import Figure, Section, at_least, plain
 from tests.benchmarks.measuring import cpu_seconds, median
 
-SERIES = 10_000
+SIZES = (1000, 10_000, 100_000)
 AIM = 50.0
 TOUCHED = 100  # label sets that a poll changes: a busy one
 
@@ -50,51 +50,49 @@ def client_registry(count: int) -> prometheus_client.CollectorRegistry:
 
 
 def measure() -> Section:
-    """Render in turns."""
-    time.time()
-    series = [*initial_series(MetricsConfig()), *idc_series(SERIES)]
+    """Render snapshots of each size."""
+    figures = [figure for size in SIZES for figure in _sized(size)]
+    return Section(
+        title="CPU of a poll's metrics, and of a scrape",
+        method="In one process, without HTTP. What a poll makes the exporter render: both formats, plain and "
+        f"compressed, in a thread; after a poll that changed {TOUCHED} series spread over all, after one that "
+        "changed every series, and from nothing. A scrape is a look-up. Beside it prometheus-client's own "
+        "generate_latest, which its server calls for each scrape, of one format, on the same families.",
+        figures=tuple(figures),
+    )
+
+
+def _sized(size: int) -> list[Figure]:
+    series = [*initial_series(MetricsConfig()), *idc_series(size)]
     samples = {one: Sample(value=7.0, born=0.0) for one in series}
-    registry = client_registry(SERIES)
+    registry = client_registry(size)
     exposition = Exposition()
-    exposition.publish(Snapshot(counters=samples))
-    # Spread over all blocks: every so many-th series, and each time the next ones.
-    batches = cycle([series[start :: len(series) // TOUCHED] for start in range(20)])
+    # Every so many-th series, and each time the next ones.
+    step = max(1, len(series) // TOUCHED)
+    batches = cycle([series[start::step] for start in range(min(step, 20))])
 
-    def scrape(encoding: str = "") -> None:
-        exposition.scrape(accept="text/plain", accept_encoding=encoding)
-
-    def poll() -> None:
-        for one in next(batches):
+    def change(some: Iterable[Series]) -> None:
+        for one in some:
             samples[one] = replace(samples[one], value=samples[one].value + 1)
-        exposition.publish(Snapshot(counters=samples))
 
-    def first_scrape(encoding: str = "") -> float:
-        """CPU seconds of the first scrape after a poll: the median of some."""
+    def after(some: Callable[[], Iterable[Series]], times: int) -> float:
+        """CPU seconds of showing what has changed: the median of some."""
         taken = []
-        for _ in range(20):
-            poll()
-            began = time.process_time()
-            scrape(encoding)
-            taken.append(time.process_time() - began)
+        for _ in range(times):
+            change(some())
+            taken.append(cpu_seconds(lambda: exposition.show(Snapshot(counters=samples)), times=1, repeat=1))
         return median(taken)
 
-    client = cpu_seconds(lambda: prometheus_client.generate_latest(registry), times=3)
-    scrape()
-    again = cpu_seconds(scrape, times=10_000)
-    published = cpu_seconds(poll, times=20)
-    first, zipped = first_scrape(), first_scrape("gzip")
-    return Section(
-        title=f"CPU of a scrape of {SERIES:,} series",
-        method="In one process, without HTTP: prometheus-client's generate_latest on the same families; "
-        "ours as a scrape between two polls, and as the first one after a poll that changed "
-        f"{TOUCHED} series spread over all. The publication is the poll's work, not the scrape's.",
-        figures=(
-            plain("prometheus-client", f"{client * 1e3:.1f} ms"),
-            plain("ours: a scrape between polls", f"{again * 1e3:.4f} ms"),
-            at_least("times cheaper: a scrape between polls", client / again, AIM),
-            plain("ours: the first after a poll", f"{first * 1e3:.2f} ms"),
-            at_least("times cheaper: the first after a poll", client / first, AIM),
-            plain("ours: the first after a poll, gzip", f"{zipped * 1e3:.2f} ms"),
-            plain("ours: the poll's publication", f"{published * 1e3:.2f} ms"),
-        ),
-    )
+    first = cpu_seconds(lambda: exposition.show(Snapshot(counters=samples)), times=1, repeat=1)
+    few, every = after(lambda: next(batches), 20), after(lambda: series, 5)
+    again = cpu_seconds(lambda: exposition.scrape(accept="text/plain", accept_encoding=""), times=10_000)
+    client = cpu_seconds(lambda: prometheus_client.generate_latest(registry), times=1)
+    name = f"{size:,} series"
+    return [
+        plain(f"{name}: a poll that changed {TOUCHED} of them", f"{few * 1e3:.1f} ms"),
+        plain(f"{name}: a poll that changed all of them", f"{every * 1e3:.1f} ms"),
+        plain(f"{name}: the first rendering", f"{first * 1e3:.1f} ms"),
+        plain(f"{name}: a scrape", f"{again * 1e3:.4f} ms"),
+        plain(f"{name}: prometheus-client, a scrape", f"{client * 1e3:.1f} ms"),
+        at_least(f"{name}: times cheaper: a scrape", client / again, AIM),
+    ]

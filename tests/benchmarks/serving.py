@@ -23,6 +23,7 @@ from exporter.discovery.tail import Tail
 from exporter.jobapi.client import JobApi
 from exporter.metrics.exposition import Exposition
 from exporter.metrics.families import ProcessMetrics
+from exporter.metrics.publisher import Publisher
 from exporter.model import Sample, Snapshot
 from exporter.polling.poller import Poller
 from exporter.settings import ListenAddress, WebSettings
@@ -50,14 +51,17 @@ async def exporter(series: int, url: str) -> None:
         seed = Changes(tail=Tail(), counting_start=counting_start, increments=increments(series))
         ledger.commit(seed, now=1.0)
         process, exposition = ProcessMetrics(version="0", python="3"), Exposition()
+        publisher = Publisher(exposition)
         api = JobApi(api_config(url), process)
-        poller = Poller(api=api, ledger=ledger, config=CONFIG, process=process, publish=exposition.publish)
+        poller = Poller(api=api, ledger=ledger, config=CONFIG, process=process, publish=publisher.publish)
         web = Web(
             ADDRESS,
             scrape=lambda accept, encoding: exposition.scrape(accept=accept, accept_encoding=encoding),
             ready=lambda: None,
         )
         poller.publish()
+        await publisher.show()
+        publisher.start()
         tune_for_latency()
         keep_freed_memory()
         await web.start()
@@ -72,7 +76,7 @@ async def exporter(series: int, url: str) -> None:
 async def control(series: int, url: str) -> None:
     """Serve a constant; fetch without a pause once the parent says so."""
     exposition = Exposition()
-    exposition.publish(Snapshot(counters={one: Sample(value=7.0, born=0.0) for one in idc_series(series)}))
+    exposition.show(Snapshot(counters={one: Sample(value=7.0, born=0.0) for one in idc_series(series)}))
     body = exposition.scrape(accept="", accept_encoding="")
     web = Web(ADDRESS, scrape=lambda _, __: body, ready=lambda: None)
     await web.start()

@@ -14,6 +14,7 @@ from exporter.jobapi.client import JobApi
 from exporter.ledger.ledger import Ledger
 from exporter.metrics.exposition import Exposition
 from exporter.metrics.families import ProcessMetrics
+from exporter.metrics.publisher import Publisher
 from exporter.model import Snapshot
 from exporter.polling.poller import PollConfig, Poller
 from exporter.tracking.decision import Changes
@@ -92,6 +93,19 @@ class TimedLedger(Ledger):
             return super().commit(changes, now=now)
 
 
+class TimedExposition(Exposition):
+    """Tells what rendering spends."""
+
+    def __init__(self, spent: Spent) -> None:
+        super().__init__()
+        self._spent = spent
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Render, and tell."""
+        with self._spent.on("rendering"):
+            super().show(snapshot)
+
+
 @contextmanager
 def open_ledger(url: str, *, label_limit: int = 500) -> Iterator[TimedLedger]:
     """An empty ledger on disk."""
@@ -115,23 +129,21 @@ def settle(
     """Let an exporter without its web server count all that the platform has, from an empty ledger."""
 
     async def run() -> Run:
-        process, exposition = ProcessMetrics(version="0", python="3"), Exposition()
+        process, publisher = ProcessMetrics(version="0", python="3"), Publisher(TimedExposition(ledger.spent))
         noting = asked is not None
         api = (NotingApi if noting else JobApi)(api_config(url), process)
         if isinstance(api, NotingApi) and asked is not None:
             api.asked = asked
 
-        def publish(snapshot: Snapshot) -> None:
-            with ledger.spent.on("publications"):
-                exposition.publish(snapshot)
-
-        poller = Poller(api=api, ledger=ledger, config=config, process=process, publish=publish)
+        poller = Poller(api=api, ledger=ledger, config=config, process=process, publish=publisher.publish)
+        publisher.start()
         watch = started()
         while ledger.state.records < records:
             await poller.poll()
             if poller.last_error:
                 raise RuntimeError(poller.last_error)
         took = watch()
+        publisher.stop()
         await api.aclose()
         return replace(took, parts=ledger.spent)
 

@@ -89,7 +89,7 @@ class Month:
             self._advance(now)
             clock.now = now - POLL
             daemon.poll()
-            exposition.publish(daemon.snapshot)
+            exposition.show(daemon.snapshot)
             if now == SEAM or now % SCRAPE == 0:
                 body = exposition.scrape(accept="", accept_encoding="").body
                 self.scrapes.take(body.decode(), now)

@@ -28,7 +28,7 @@ def show(exposition: Exposition, *, accept: str = "", encoding: str = "") -> str
 def shown(snapshot: Snapshot, *, accept: str = "") -> str:
     """Scrape an exposition that has seen nothing but `snapshot`."""
     exposition = Exposition()
-    exposition.publish(snapshot)
+    exposition.show(snapshot)
     return show(exposition, accept=accept)
 
 

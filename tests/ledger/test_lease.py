@@ -332,7 +332,7 @@ def test_who_took_over_writes_nothing_before_it_has_loaded_all(postgres_url: str
 def exposed(ledger: Ledger, seconds: float = 0.0) -> bytes:
     """What a scrape shows of the ledger, so many seconds after its last commit."""
     exposition = Exposition(config=METRICS)
-    exposition.publish(Snapshot(counters=ledger.state.counters, time=ledger.state.time + seconds))
+    exposition.show(Snapshot(counters=ledger.state.counters, time=ledger.state.time + seconds))
     return exposition.scrape(accept="", accept_encoding="").body
 
 

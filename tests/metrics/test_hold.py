@@ -39,9 +39,9 @@ def test_a_series_that_was_carried_over_is_held_at_what_it_had() -> None:
         counters={host("a"): Sample(value=9.0, born=1.0, held_until=160.0, held_at=7.0)}, time=100.0
     )
     exposition = Exposition()
-    exposition.publish(carried)
+    exposition.show(carried)
     assert line(show(exposition), A_FAIL) == "7.0"
-    exposition.publish(at(160.0, carried))
+    exposition.show(at(160.0, carried))
     assert line(show(exposition), A_FAIL) == "9.0"
 
 
@@ -50,7 +50,7 @@ def test_two_observers_see_the_same_whoever_scrapes_more() -> None:
     busy, idle = Exposition(), Exposition()
     for second in range(100, 175):
         for exposition in (busy, idle):
-            exposition.publish(at(float(second), counters(host("a"), held_until=160.0)))
+            exposition.show(at(float(second), counters(host("a"), held_until=160.0)))
         show(busy)
         if second % 25 == 0:
             assert show(busy) == show(idle)
@@ -59,10 +59,10 @@ def test_two_observers_see_the_same_whoever_scrapes_more() -> None:
 def test_increments_during_the_hold_show_when_it_ends() -> None:
     """What is counted while a series is held is shown with it, not held again."""
     exposition = Exposition()
-    exposition.publish(at(100.0, counters(host("a"), value=1.0, held_until=160.0)))
-    exposition.publish(at(159.0, counters(host("a"), value=7.0, held_until=160.0)))
+    exposition.show(at(100.0, counters(host("a"), value=1.0, held_until=160.0)))
+    exposition.show(at(159.0, counters(host("a"), value=7.0, held_until=160.0)))
     assert line(show(exposition), A_FAIL) == "0.0"
-    exposition.publish(at(160.0, counters(host("a"), value=7.0, held_until=160.0)))
+    exposition.show(at(160.0, counters(host("a"), value=7.0, held_until=160.0)))
     assert line(show(exposition), A_FAIL) == "7.0"
 
 
@@ -70,11 +70,11 @@ def test_each_series_has_its_own_hold() -> None:
     """Series that were born one after the other are shown one after the other."""
     exposition = Exposition()
     older, younger = counters(host("a"), held_until=160.0), counters(host("b"), held_until=190.0)
-    exposition.publish(at(130.0, younger))
-    exposition.publish(at(170.0, younger, older))
+    exposition.show(at(130.0, younger))
+    exposition.show(at(170.0, younger, older))
     assert line(show(exposition), A_FAIL) == "1.0"
     assert line(show(exposition), A_FAIL.replace('"a"', '"b"')) == "0.0"
-    exposition.publish(at(190.0, younger, older))
+    exposition.show(at(190.0, younger, older))
     assert line(show(exposition), A_FAIL.replace('"a"', '"b"')) == "1.0"
 
 
@@ -87,11 +87,11 @@ def test_a_held_histogram_is_zero_as_a_whole() -> None:
     """All buckets, count and sum of a newborn histogram are 0 without exemplars, then all are shown."""
     exposition = Exposition()
     newborn = Snapshot(counters=observed(160.0, **{"5.0": 2, "sum": 8.0}))
-    exposition.publish(at(159.0, newborn))
+    exposition.show(at(159.0, newborn))
     held = show(exposition, accept=OPENMETRICS)
     lines = [line.rsplit(" ", 1)[1] for line in held.splitlines() if line.startswith(DURATION)]
     assert lines == ["0.0"] * (len(BY_NAME[DURATION].buckets) + 3)
-    exposition.publish(at(160.0, newborn))
+    exposition.show(at(160.0, newborn))
     free = show(exposition, accept=OPENMETRICS)
     assert line(free, DURATION + '_sum{result_status="fail"}') == "8.0"
     assert line(free, DURATION + '_count{result_status="fail"}') == "2.0"
@@ -102,9 +102,9 @@ def test_a_new_bucket_of_an_old_histogram_is_not_held() -> None:
     """A bucket was exposed at 0 with its histogram, so that its first observation shows at once."""
     exposition = Exposition()
     first = Snapshot(counters=observed(160.0, **{"5.0": 1, "sum": 4.0}))
-    exposition.publish(at(200.0, first))
+    exposition.show(at(200.0, first))
     second = Snapshot(counters=observed(261.0, **{"10.0": 1}))
-    exposition.publish(at(202.0, first, second))
+    exposition.show(at(202.0, first, second))
     assert line(show(exposition), DURATION + '_count{result_status="fail"}') == "2.0"
 
 
@@ -112,5 +112,5 @@ def test_a_value_once_shown_is_not_taken_back() -> None:
     """No later snapshot makes a counter fall to 0, which would count its value twice in a rate."""
     exposition = Exposition()
     for time in (161.0, 110.0):
-        exposition.publish(at(time, counters(host("a"), held_until=160.0)))
+        exposition.show(at(time, counters(host("a"), held_until=160.0)))
         assert line(show(exposition), A_FAIL) == "1.0"

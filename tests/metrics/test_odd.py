@@ -33,9 +33,9 @@ def test_gauges_disappear_with_the_snapshot_that_lacks_them() -> None:
     """A gauge that the snapshot lacks leaves the page with its HELP; counters stay."""
     exposition = Exposition()
     counted = counters(host("a"))
-    exposition.publish(replace(counted, gauges={Series("job_records_overdue"): 3.0}))
+    exposition.show(replace(counted, gauges={Series("job_records_overdue"): 3.0}))
     assert line(show(exposition), "job_records_overdue") == "3.0"
-    exposition.publish(counted)
+    exposition.show(counted)
     assert "job_records_overdue" not in show(exposition)
     assert A_FAIL in show(exposition)
 
@@ -66,11 +66,11 @@ def test_label_values_can_be_anything(value: str, escaped: str) -> None:
 def test_labels_that_look_the_same_are_one_series() -> None:
     """Two values that differ only in what cannot be shown share a line, with their sum; later changes too."""
     exposition = Exposition()
-    exposition.publish(counters(host("x\0"), host("x\ud800")))
+    exposition.show(counters(host("x\0"), host("x\ud800")))
     start = HOSTS + '{idc="x\ufffd",status="fail"}'
     assert line(show(exposition), start) == "2.0"
     changed = counters(host("x\0"), host("x\ud800")).counters
-    exposition.publish(Snapshot(counters={**changed, host("x\ud800"): Sample(value=5.0, born=1.0)}))
+    exposition.show(Snapshot(counters={**changed, host("x\ud800"): Sample(value=5.0, born=1.0)}))
     assert line(show(exposition), start) == "6.0"
 
 
@@ -78,11 +78,11 @@ def test_families_outside_the_catalog_are_left_out() -> None:
     """Series that a newer program left in the ledger are not shown, and do not disturb the others."""
     exposition = Exposition()
     strange = Series("job_strange_total")
-    exposition.publish(counters(strange, host("a")))
-    exposition.publish(counters(strange, host("a"), value=2.0))
+    exposition.show(counters(strange, host("a")))
+    exposition.show(counters(strange, host("a"), value=2.0))
     assert "strange" not in show(exposition)
     assert line(show(exposition), A_FAIL) == "2.0"
-    exposition.publish(counters(host("a"), strange, value=3.0))
+    exposition.show(counters(host("a"), strange, value=3.0))
     assert line(show(exposition), A_FAIL) == "3.0"
 
 
@@ -90,21 +90,19 @@ def test_a_bad_part_is_refused_and_the_last_page_stays() -> None:
     """A histogram part that is no number is an error of the publisher; scrapes go on with what was there."""
     exposition = Exposition()
     good = counters(host("a"))
-    exposition.publish(good)
+    exposition.show(good)
     before = show(exposition)
     with pytest.raises(ValueError, match="could not convert"):
-        exposition.publish(
-            Snapshot(counters={Series("job_record_hosts", (), "many"): Sample(value=1, born=1)})
-        )
+        exposition.show(Snapshot(counters={Series("job_record_hosts", (), "many"): Sample(value=1, born=1)}))
     assert show(exposition) == before
-    exposition.publish(counters(host("a"), value=2.0))
+    exposition.show(counters(host("a"), value=2.0))
     assert line(show(exposition), A_FAIL) == "2.0"
 
 
 def test_a_bucket_between_the_configured_ones_counts_in_the_next() -> None:
     """Sums stay right whatever bound the ledger names."""
     exposition = Exposition(config=MetricsConfig(duration_buckets=(1.0, 100.0)))
-    exposition.publish(Snapshot(counters=observed(1.0, **{"5.0": 2, "500.0": 1})))
+    exposition.show(Snapshot(counters=observed(1.0, **{"5.0": 2, "500.0": 1})))
     text = show(exposition)
     assert line(text, DURATION + '_bucket{le="1.0",result_status="fail"}') == "0.0"
     assert line(text, DURATION + '_bucket{le="100.0",result_status="fail"}') == "2.0"
@@ -161,7 +159,7 @@ def test_any_record_id_makes_a_valid_exemplar(record_id: str, timestamp: float) 
 def test_the_answer_says_what_it_is() -> None:
     """A scrape carries the content type of its format, gzip when asked for, and status 200."""
     exposition = Exposition()
-    exposition.publish(counters(host("a")))
+    exposition.show(counters(host("a")))
     text = exposition.scrape(accept="text/plain", accept_encoding="")
     assert (text.status, text.content_type, text.content_encoding) == (
         200,

@@ -108,7 +108,7 @@ def test_zero_first_while_our_clock_jumps(jump: float, tmp_path: Path) -> None:
         shown = 0.0
 
         def scraped() -> float:
-            exposition.publish(its.daemon.snapshot)
+            exposition.show(its.daemon.snapshot)
             text = exposition.scrape(accept="text/plain", accept_encoding="").body.decode()
             lines = (line for line in text.splitlines() if line.startswith("job_records_finished_total{"))
             return sum(float(line.split()[-1]) for line in lines)

@@ -28,7 +28,7 @@ MANY = 100_000
 def openmetrics(its: Life) -> dict[str, list[Any]]:
     """Scrape what is published, as a stranger's parser reads it; samples by name."""
     exposition = Exposition()
-    exposition.publish(its.daemon.snapshot)
+    exposition.show(its.daemon.snapshot)
     accept = "application/openmetrics-text; version=1.0.0"
     body = exposition.scrape(accept=accept, accept_encoding="").body.decode()
     samples: dict[str, list[Any]] = {}

@@ -30,7 +30,7 @@ class Prometheus:
         self.exposition = Exposition(config=config)
 
     def scrape(self) -> None:
-        self.exposition.publish(self.its.daemon.snapshot)
+        self.exposition.show(self.its.daemon.snapshot)
         text = self.exposition.scrape(accept="text/plain", accept_encoding="").body.decode()
         lines = (line.rpartition(" ") for line in text.splitlines() if line[:1] != "#")
         self.samples.append({name: float(value) for name, _, value in lines})

@@ -147,10 +147,10 @@ MUTANTS = (
         tests=("tests/jobapi/test_json_filter.py",),
     ),
     Mutant(
-        name="zero first by who scrapes",
-        file="metrics/exposition.py",
-        old="        released = [group for group in self._held if group.held_until <= time]\n",
-        new="        released = self._held\n",
+        name="no series is held",
+        file="metrics/collector.py",
+        old="            if until > time:\n",
+        new="            if False:\n",
         tests=("tests/metrics/test_hold.py",),
     ),
     Mutant(

@@ -139,7 +139,7 @@ def read_log(lines: list[str], form: str) -> list[dict[str, str]]:
 def expect_metrics(daemon: Daemon, platform: Platform) -> None:
     """Both formats are read back by prometheus-client, with the names that the platform gave."""
     exposition = Exposition()
-    exposition.publish(daemon.snapshot)
+    exposition.show(daemon.snapshot)
     idcs = {clean(fields.label(word)) for word in platform.words}
     for parse, accept in ((parse_text, ""), (parse_openmetrics, OPENMETRICS)):
         text = show(exposition, accept=accept)

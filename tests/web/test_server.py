@@ -64,7 +64,7 @@ async def test_a_scrape_passes_on_what_was_negotiated() -> None:
 async def test_the_real_exposition_is_served_as_it_negotiates() -> None:
     """What the exposition chooses, type and gzip, arrives so."""
     exposition = Exposition()
-    exposition.publish(Snapshot())
+    exposition.show(Snapshot())
 
     def scrape(accept: str, encoding: str) -> Scrape:
         return exposition.scrape(accept=accept, accept_encoding=encoding)

@@ -1,0 +1,199 @@
+"""Series of a snapshot → text, written by prometheus-client through a custom collector.
+
+A *label set* is one line of a counter or gauge, or all lines of one histogram. A *block* is a few
+neighbouring label sets of a family. Its text is kept until one of its samples changes: a poll changes few of
+the series, and what it left alone is not rendered again.
+
+Zero first (rule 9 of counting): a label set is held until the snapshot's time has reached the earliest
+`held_until` of its samples. Until then it shows `held_at`: 0, if it is new.
+"""
+
+import re
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from itertools import accumulate
+from math import inf, isfinite
+
+from prometheus_client import core
+from prometheus_client.exposition import generate_latest
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+from prometheus_client.registry import Collector
+
+from exporter.metrics.families import Family, MetricType, bucket_part
+from exporter.model import Exemplar, Sample, Series
+
+# Label sets that are rendered together. In larger blocks one change costs more; for smaller ones the calls of
+# the library cost more than their lines.
+BLOCK = 16
+# The limit of OpenMetrics for names and values of an exemplar's labels, in characters.
+EXEMPLAR_LIMIT = 128
+OPENMETRICS_END = b"# EOF\n"
+# A lone surrogate has no encoding, and Prometheus' scanner takes NUL for the end of the page.
+_UNSHOWABLE = re.compile("[\0\ud800-\udfff]")
+
+LabelSet = tuple[tuple[str, str], ...]  # (name, value), in the order of the names
+Text = tuple[bytes, bytes]  # in the text format, in OpenMetrics
+
+
+def showable(value: str) -> str:
+    """Replace the characters of a label value that no format can hold."""
+    return _UNSHOWABLE.sub("\ufffd", value)
+
+
+_showable = lru_cache(maxsize=10_000)(showable)  # the same few names stand in most series
+
+
+def shown_labels(series: Series) -> LabelSet:
+    """Give the labels as a scrape shows them. Label sets that look the same are the same."""
+    return tuple(sorted((name, _showable(value)) for name, value in series.labels))
+
+
+def cumulated(family: Family, parts: Iterable[tuple[str, float]]) -> tuple[list[float], float]:
+    """Add up the parts of a histogram: its cumulated buckets, +Inf included, and its sum.
+
+    Raises ValueError on a part that is neither "sum" nor a number.
+    """
+    buckets = [0.0] * (len(family.buckets) + 1)
+    total = 0.0
+    for part, value in parts:
+        if part == "sum":
+            total += value
+        else:
+            buckets[bisect_left(family.buckets, float(part))] += value
+    return list(accumulate(buckets)), total
+
+
+def heads(family: Family, labels: LabelSet) -> list[str]:
+    """Give the lines of a label set without their values: for a histogram the buckets, the count, the sum."""
+    metric = _metric(family, labels)
+    _add(metric, family, labels, [])
+    lines = generate_latest(_One(metric)).decode().removesuffix("\n").split("\n")
+    return [line.rpartition(" ")[0] for line in lines if not line.startswith("#")]
+
+
+def head(family: Family) -> Text:
+    """Give HELP and TYPE of a family."""
+    return _text(_metric(family, ()))
+
+
+class _One(Collector):
+    """The custom collector: a single family, made from a snapshot."""
+
+    def __init__(self, metric: core.Metric) -> None:
+        self._metric = metric
+
+    def collect(self) -> Iterator[core.Metric]:
+        """Give it to prometheus-client."""
+        yield self._metric
+
+
+class Block:
+    """Neighbouring label sets of a family, and their text."""
+
+    def __init__(self, family: Family, places: Mapping[LabelSet, Sequence[tuple[str, int]]]) -> None:
+        """`places` are, for each label set, its parts and where in the list of samples each stands."""
+        self.places = places
+        self._family = family
+        self._numbers = [number for parts in places.values() for _, number in parts]
+        self._samples: Sequence[Sample] | None = None  # those that the text shows
+        self._release: float | None = None  # ledger time at which the first held label set is released
+        self._lines: Text = (b"", b"")
+
+    def lines(self, samples: Sequence[Sample], time: float) -> Text:
+        """Give the lines as they are at a ledger time; the same object while nothing has changed."""
+        mine = [samples[number] for number in self._numbers]
+        if mine != self._samples or (self._release is not None and time >= self._release):
+            self._lines, self._release = self._render(samples, time)
+            self._samples = mine
+        return self._lines
+
+    def _render(self, samples: Sequence[Sample], time: float) -> tuple[Text, float | None]:
+        family, release = self._family, None
+        metric = _metric(family, next(iter(self.places)))
+        for labels, parts in self.places.items():
+            found = [(part, samples[number]) for part, number in parts]
+            until = min([sample.held_until for _, sample in found])
+            if until > time:
+                release = until if release is None else min(release, until)
+                found = [(part, Sample(value=sample.held_at, born=0.0)) for part, sample in found]
+            _add(metric, family, labels, found)
+        text, openmetrics = _text(metric)
+        return (_without_head(text), _without_head(openmetrics)), release
+
+
+def blocks(family: Family, series: Iterable[tuple[int, Series]], before: Sequence[Block]) -> list[Block]:
+    """Put the series of a family, each with its number, in order; blocks stay where nothing has changed."""
+    places: dict[LabelSet, list[tuple[str, int]]] = {}
+    for number, one in series:
+        places.setdefault(shown_labels(one), []).append((one.part, number))
+    ordered = [(labels, places[labels]) for labels in sorted(places)]
+    pieces = [dict(ordered[first : first + BLOCK]) for first in range(0, len(ordered), BLOCK)]
+    kept = [*before, *[None] * len(pieces)]
+    return [
+        old if old is not None and old.places == piece else Block(family, piece)
+        for old, piece in zip(kept, pieces, strict=False)
+    ]
+
+
+Metric = core.CounterMetricFamily | core.GaugeMetricFamily | core.HistogramMetricFamily
+_TYPES: Mapping[MetricType, type[Metric]] = {
+    MetricType.COUNTER: core.CounterMetricFamily,
+    MetricType.GAUGE: core.GaugeMetricFamily,
+    MetricType.HISTOGRAM: core.HistogramMetricFamily,
+}
+
+
+def _metric(family: Family, labels: LabelSet) -> Metric:
+    """Make the family without a sample; of `labels` the names count."""
+    return _TYPES[family.type](family.name, family.help, labels=[name for name, _ in labels])
+
+
+def _add(metric: Metric, family: Family, labels: LabelSet, samples: Sequence[tuple[str, Sample]]) -> None:
+    """Add one label set, whose parts may be several: labels that look the same are added up."""
+    values = [value for _, value in labels]
+    if isinstance(metric, core.HistogramMetricFamily):
+        counts, total = cumulated(family, [(part, sample.value) for part, sample in samples])
+        exemplars = {
+            bisect_left(family.buckets, float(part)): exemplar
+            for part, sample in samples
+            if (exemplar := _exemplar(sample.exemplar)) is not None
+        }
+        bounds = [bucket_part(bound, family.buckets) for bound in (*family.buckets, inf)]
+        metric.add_metric(
+            values,
+            [
+                (bound, count, exemplars[number]) if number in exemplars else (bound, count)
+                for number, (bound, count) in enumerate(zip(bounds, counts, strict=True))
+            ],
+            total,
+        )
+        return
+    value = sum([sample.value for _, sample in samples])
+    if isinstance(metric, core.CounterMetricFamily):
+        exemplar = _exemplar(samples[0][1].exemplar) if samples else None
+        metric.add_metric(values, value, exemplar=exemplar)
+    else:
+        metric.add_metric(values, value)
+
+
+def _exemplar(exemplar: Exemplar | None) -> core.Exemplar | None:
+    """Name the record behind a sample; None where that would be malformed."""
+    if exemplar is None or not isfinite(exemplar.timestamp):
+        return None
+    record = showable(exemplar.record_id)
+    if len("record_id") + len(record) > EXEMPLAR_LIMIT:
+        return None
+    return core.Exemplar({"record_id": record}, exemplar.value, float(exemplar.timestamp))
+
+
+def _without_head(text: bytes) -> bytes:
+    """Leave out HELP and TYPE, which are a line each."""
+    return text.split(b"\n", 2)[2]
+
+
+def _text(metric: core.Metric) -> Text:
+    """Write a family in both formats, without the end of OpenMetrics."""
+    collector = _One(metric)
+    openmetrics: bytes = generate_openmetrics(collector)  # type: ignore[no-untyped-call]
+    return generate_latest(collector), openmetrics.removesuffix(OPENMETRICS_END)

@@ -1,0 +1,117 @@
+"""Snapshots are shown by a thread: the newest one, and a failure never silently."""
+
+import asyncio
+import threading
+
+import pytest
+from structlog.testing import capture_logs
+
+from exporter.metrics.exposition import Exposition
+from exporter.metrics.publisher import Publisher
+from exporter.model import Sample, Series, Snapshot
+from tests.harness.metrics import A_FAIL, counters, host, line, show
+from tests.harness.web import until
+
+BAD = Snapshot(counters={Series("job_record_hosts", (), "many"): Sample(value=1, born=1)})
+
+
+class SlowExposition(Exposition):
+    """Renders when the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun, self.may_go_on = threading.Semaphore(0), threading.Semaphore(0)
+        self.seen: list[Snapshot] = []
+
+    def show(self, snapshot: Snapshot) -> None:
+        self.begun.release()
+        assert self.may_go_on.acquire(timeout=30)
+        self.seen.append(snapshot)
+        super().show(snapshot)
+
+
+async def until_shown(publisher: Publisher) -> None:
+    await until(lambda: publisher.shown == publisher.published)
+
+
+async def test_a_scrape_does_not_wait_for_rendering() -> None:
+    """While a snapshot is rendered, scrapes get the last one; publishing waits for nothing either."""
+    exposition = SlowExposition()
+    publisher = Publisher(exposition)
+    publisher.start()
+    for snapshot in (counters(host("a")), counters(host("a"), value=2.0)):
+        before = show(exposition)
+        publisher.publish(snapshot)
+        assert await asyncio.to_thread(exposition.begun.acquire, timeout=30)
+        assert show(exposition) == before
+        exposition.may_go_on.release()
+        await until_shown(publisher)
+    assert line(show(exposition), A_FAIL) == "2.0"
+    publisher.stop()
+
+
+async def test_snapshots_that_come_while_one_is_rendered_replace_each_other() -> None:
+    """Of many that come meanwhile only the newest is rendered."""
+    exposition = SlowExposition()
+    publisher = Publisher(exposition)
+    publisher.start()
+    snapshots = [counters(host("a"), value=float(number)) for number in range(5)]
+    publisher.publish(snapshots[0])
+    assert await asyncio.to_thread(exposition.begun.acquire, timeout=30)
+    for snapshot in snapshots[1:]:
+        publisher.publish(snapshot)
+    for _ in range(2):
+        exposition.may_go_on.release()
+    await until_shown(publisher)
+    assert exposition.seen == [snapshots[0], snapshots[-1]]
+    assert line(show(exposition), A_FAIL) == "4.0"
+    publisher.stop()
+
+
+async def test_a_failure_is_told_until_a_snapshot_is_shown() -> None:
+    """It is logged once, is a reason not to be ready, and does not end the publisher."""
+    exposition = Exposition()
+    publisher = Publisher(exposition)
+    publisher.publish(counters(host("a")))
+    await publisher.show()
+    troubles = [publisher.trouble]
+    with capture_logs() as logs:
+        for _ in range(3):
+            publisher.publish(BAD)
+            await publisher.show()
+            troubles.append(publisher.trouble)
+            assert publisher.shown == 1
+        assert line(show(exposition), A_FAIL) == "1.0"
+        publisher.publish(counters(host("a"), value=2.0))
+        await publisher.show()
+    troubles.append(publisher.trouble)
+    assert troubles == [None, *["the newest metrics could not be shown: ValueError"] * 3, None]
+    assert publisher.shown == 5
+    assert line(show(exposition), A_FAIL) == "2.0"
+    assert [entry["log_level"] for entry in logs] == ["error", "info"]
+
+
+async def test_a_failure_does_not_end_the_task() -> None:
+    """After a snapshot that can't be shown the next one is shown all the same."""
+    exposition = Exposition()
+    publisher = Publisher(exposition)
+    publisher.start()
+    publisher.publish(BAD)
+    await until(lambda: publisher.trouble is not None)
+    publisher.publish(counters(host("a")))
+    await until_shown(publisher)
+    assert line(show(exposition), A_FAIL) == "1.0"
+    publisher.stop()
+
+
+@pytest.mark.parametrize("started", [False, True])
+async def test_a_stop_breaks_off_what_is_rendered(started: bool) -> None:
+    """Nothing more is shown after a stop, whether the publisher was started or not."""
+    exposition = Exposition()
+    publisher = Publisher(exposition)
+    if started:
+        publisher.start()
+    publisher.stop()
+    publisher.publish(counters(host("a")))
+    await publisher.show()
+    assert show(exposition) == ""
