@@ -55,9 +55,9 @@ def measure() -> Section:
     return Section(
         title="CPU of a poll's metrics, and of a scrape",
         method="In one process, without HTTP. What a poll makes the exporter render: both formats, plain and "
-        f"compressed, in a thread; after a poll that changed {TOUCHED} series spread over all, after one that "
-        "changed every series, and from nothing. A scrape is a look-up. Beside it prometheus-client's own "
-        "generate_latest, which its server calls for each scrape, of one format, on the same families.",
+        f"compressed, in a thread; after a poll that changed {TOUCHED} series spread over all, after one "
+        "that changed every series, and from nothing. A scrape is a look-up. Beside it prometheus-client's "
+        "own generate_latest, which its server calls for each scrape, of one format, on the same families.",
         figures=tuple(figures),
     )
 
