@@ -34,7 +34,8 @@ venv: .venv/dev.stamp  ## set up only
 lock: export PATH := $(CURDIR)/$(BIN):$(PATH)
 lock: venv  ## make the lock files anew from pyproject.toml
 	uv pip compile -q --universal --generate-hashes --no-strip-extras --no-emit-index-url --no-header --python-version 3.11 --all-extras pyproject.toml -o requirements.lock
-	uv pip compile -q --universal --generate-hashes --no-strip-extras --no-emit-index-url --no-header --python-version 3.11 --all-extras --group dev pyproject.toml -c requirements.lock -o requirements-dev.lock
+	uv pip compile -q --universal --generate-hashes --no-strip-extras --no-emit-index-url --no-header --python-version 3.11 --group build -o requirements-build.lock
+	uv pip compile -q --universal --generate-hashes --no-strip-extras --no-emit-index-url --no-header --python-version 3.11 --all-extras --group dev pyproject.toml -c requirements.lock -c requirements-build.lock -o requirements-dev.lock
 	uv pip compile -q --universal --generate-hashes --no-strip-extras --no-emit-index-url --no-header --python-version 3.11 --group fuzz -o requirements-fuzz.lock
 
 .venv/run.stamp: requirements.lock pyproject.toml
