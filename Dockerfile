@@ -26,8 +26,8 @@ RUN python -m venv --without-pip /opt/job-exporter \
 
 # What nobody needs at run time: tests, headers and sources of compiled modules, scripts of dependencies.
 # The compiled files name no time of their source (unchecked-hash), so they are the same in each build.
-RUN cd /opt/job-exporter \
-    && rm -r include \
+WORKDIR /opt/job-exporter
+RUN rm -r include \
     && find bin ! -type d ! -name 'python*' -delete \
     && find lib -type d -name tests -prune -exec rm -r {} + \
     && find lib -type f -regex '.*\.\(c\|cpp\|h\|hpp\|pxd\|pyi\|pyx\)' -delete \
@@ -37,6 +37,7 @@ RUN cd /opt/job-exporter \
 
 FROM dependencies AS package
 ARG SOURCE_DATE_EPOCH
+WORKDIR /build
 COPY requirements-build.lock ./
 RUN pip install --require-hashes --only-binary :all: -r requirements-build.lock
 
@@ -49,7 +50,7 @@ COPY grafana/provisioning ./grafana/provisioning
 COPY exporter ./exporter
 # Installed below /package, so that it becomes a layer of its own: a change of the source ships nothing else.
 RUN pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
-    && pip --python /opt/job-exporter/bin/python install --no-compile --no-deps --root /package dist/*.whl \
+    && pip --python /opt/job-exporter/bin/python install --no-compile --no-deps --no-warn-script-location --root /package dist/*.whl \
     && python -m compileall -q --invalidation-mode unchecked-hash -s /package -p / /package \
     && find /package -exec touch --no-dereference --date "@${SOURCE_DATE_EPOCH}" {} +
 
@@ -77,7 +78,7 @@ STOPSIGNAL SIGTERM
 
 # Asks at the address of the settings, with TLS if they say so. Flags after `run` are not seen by it: give the
 # address by variable or by the file that JOB_EXPORTER_CONFIG names. Orchestrators bring their own probes.
-HEALTHCHECK --interval=30s --timeout=5s --start-period=30s --retries=3 \
+HEALTHCHECK --interval=1m --timeout=10s --start-period=30s --retries=3 \
     CMD ["job-exporter", "healthcheck"]
 
 ENTRYPOINT ["job-exporter"]

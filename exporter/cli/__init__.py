@@ -1,4 +1,4 @@
-"""The command line: which command, its flags, and the commands `check`, `demo` and `simulate`.
+"""The command line: which command, its flags; the commands `check`, `healthcheck`, `demo`, `simulate`.
 
 `main` is the program. The other commands live in packages of their own: `exporter.audit` and
 `exporter.backfill`.

@@ -21,6 +21,7 @@ from exporter.backfill.grid import BackfillError
 from exporter.cli import demo
 from exporter.cli.assets import assets, assets_parser
 from exporter.cli.check import check
+from exporter.cli.healthcheck import healthcheck
 from exporter.jobapi.transport import ConfigError
 from exporter.ledger.copy import copy
 from exporter.ledger.errors import LedgerError
@@ -98,7 +99,7 @@ def _overview() -> str:
         "Usage: job-exporter COMMAND [flags]",
         "",
     ]
-    lines += [f"  {name:<10}{command.summary}" for name, command in COMMANDS.items()]
+    lines += [f"  {name:<13}{command.summary}" for name, command in COMMANDS.items()]
     return "\n".join([*lines, "", "job-exporter COMMAND --help tells its flags; --version the version."])
 
 
@@ -160,6 +161,7 @@ def _ledger_parser() -> argparse.ArgumentParser:
 COMMANDS: Mapping[str, Command] = {
     "run": Command(summary="Run the daemon.", act=_run),
     "check": Command(summary="Ask each endpoint once, and say what was found.", act=_check),
+    "healthcheck": Command(summary="Ask the running daemon whether it answers; 0 or 1.", act=healthcheck),
     "simulate": Command(
         summary="Run a simulated job platform.",
         act=demo.simulate,

@@ -18,6 +18,7 @@ GET  /api/v1/job/record/page?pageNo=1&pageSize=20   records, page by page
 GET  /api/v1/job/record?id=                         one record
 GET  /api/v1/job/record/result?id=                  the results of its hosts
      (send Content-Type: application/json)
+GET  /-/healthy                                     200 while the simulator answers
 GET  /sim/truth  /sim/stats                         what really happened, what was asked for
 POST /sim/faults  /sim/scenario  /sim/advance  /sim/stop-traffic  /sim/clear-stats
 """
@@ -30,6 +31,9 @@ def add_control(app: web.Application, platform: Platform) -> None:
 
     async def landing(_: web.Request) -> web.Response:
         return web.Response(text=LANDING)
+
+    async def healthy(_: web.Request) -> web.Response:
+        return web.Response(text="healthy\n")
 
     async def truth(request: web.Request) -> web.Response:
         platform.tick()
@@ -44,6 +48,7 @@ def add_control(app: web.Application, platform: Platform) -> None:
         return _json({"now": now, "scenario": platform.scenario, **msgspec.to_builtins(platform.stats)})
 
     app.router.add_get("/", landing)
+    app.router.add_get("/-/healthy", healthy)
     app.router.add_get("/sim/truth", truth)
     app.router.add_get("/sim/stats", stats)
     for name, step in _STEPS.items():

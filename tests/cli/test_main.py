@@ -75,7 +75,7 @@ def test_the_command_line_is_the_process_own(monkeypatch: pytest.MonkeyPatch, ca
 def test_an_unknown_command_is_refused(capsys: Captured) -> None:
     """Those that there are get named."""
     line = refused(capsys, "start")
-    assert "no command 'start'; there are: run, check, simulate, demo, audit, ledger, metrics" in line
+    assert "no command 'start'; there are: run, check, healthcheck, simulate, demo, audit, ledger, metrics" in line
 
 
 @pytest.mark.parametrize("command", [*COMMANDS])

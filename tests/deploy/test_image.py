@@ -1,17 +1,14 @@
-"""The image: there is no engine to build it with, so its steps are held against the checkout one by one."""
+"""The Dockerfile against the checkout. `.ci/image` builds it and runs the image."""
 
 import json
 import re
-import subprocess
-import threading
+import shlex
 import tomllib
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from typing import Any
 
 import pytest
 
+from exporter.cli.healthcheck import TIMEOUT
+from exporter.cli.main import COMMANDS
 from tests.harness.deploy import ROOT, run, tool
 
 Instruction = tuple[str, str]
@@ -95,17 +92,43 @@ def test_dependencies_are_locked_and_come_before_the_source() -> None:
     )
     assert "-r requirements.lock" in steps[locked][1]
     assert locked < source
-    lock, dev_lock = ((ROOT / name).read_text() for name in ("requirements.lock", "requirements-dev.lock"))
-    assert len(re.findall(r"^\S+==", lock, re.MULTILINE)) <= lock.count("--hash=sha256:")
-    assert re.search(r"^hatchling==\S+ \\\n\s+--hash=sha256:", dev_lock, re.MULTILINE)
+
+
+def pip_installs() -> list[list[str]]:
+    """Give the arguments of every `pip install` of the Dockerfile."""
+    commands = [shlex.split(part) for rest in values("RUN") for part in rest.split("&&")]
+    return [words[words.index("install") + 1 :] for words in commands if {"pip", "install"} <= set(words)]
+
+
+def test_every_pip_install_resolves() -> None:
+    """pip takes the flags and the lock of each line, and the lock is whole and has a version of everything.
+
+    Resolved without an index: the environment of the tests has what the locks name.
+    """
+    locked = [words for words in pip_installs() if "--no-deps" not in words]
+    assert len(locked) == 2
+    for words in locked:
+        assert {"--require-hashes", "-r"} <= set(words)
+        result = run(tool("python"), "-m", "pip", "install", "--dry-run", "--no-index", *words)
+        assert (result.returncode, "Would install" in result.stdout) == (0, False), result.stderr
+        assert "Requirement already satisfied" in result.stdout
+
+
+def test_the_build_backend_is_the_locked_one() -> None:
+    """What pyproject.toml needs for a build is what the lock of the build backend is made from."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert project["build-system"]["requires"] == project["dependency-groups"]["build"]
+    assert ["-r", "requirements-build.lock"] in [words[-2:] for words in pip_installs()]
 
 
 def test_the_result_runs_without_root_and_without_build_tools() -> None:
     """The last stage runs as a number, takes only the finished environment, and its tag is not latest."""
     assert values("USER") == ["65532:65532"]
-    last = instructions()[[name for name, _ in instructions()].index("FROM", 3) :]
+    steps = instructions()
+    last = steps[max(place for place, (name, _) in enumerate(steps) if name == "FROM") :]
     assert [rest for name, rest in last if name == "COPY"] == [
-        "--from=build /opt/job-exporter /opt/job-exporter"
+        "--from=dependencies /opt/job-exporter /opt/job-exporter",
+        "--from=package /package/opt/job-exporter /opt/job-exporter",
     ]
     assert re.fullmatch(r"BASE=python:3\.\d+-slim-[a-z]+", values("ARG")[0])
 
@@ -127,62 +150,13 @@ def test_the_image_starts_the_daemon() -> None:
     assert values("EXPOSE") == ["16868"]
 
 
-def healthcheck(listen: str) -> subprocess.CompletedProcess[str]:
-    """Run the image's health check as the engine would, with a proxy in the way."""
-    command = json.loads(values("HEALTHCHECK")[0].split("CMD", 1)[1])
-    assert command[0] == "python"
-    environment = {"JOB_EXPORTER_WEB__LISTEN_ADDRESS": listen, "http_proxy": "http://127.0.0.1:1"}
-    return run(tool("python"), *command[1:], env=environment)
-
-
-@contextmanager
-def answering(status: int) -> Iterator[tuple[int, list[str]]]:
-    """Serve `status` to every GET on a free port of loopback; gives the port and the paths asked for."""
-    paths: list[str] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            paths.append(self.path)
-            self.send_response(status)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-            return
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield server.server_port, paths
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-@pytest.mark.parametrize(
-    ("listen", "status", "healthy"),
-    [
-        (":{}", 200, True),
-        ('["127.0.0.1:{}"]', 200, True),
-        ("[::]:{}", 401, True),
-        (":{}", 503, False),
-        (":{}", 404, False),
-    ],
-)
-def test_the_health_check_asks_the_configured_port(listen: str, status: int, healthy: bool) -> None:
-    """It asks /-/healthy on the port of the listen address, in each spelling of it, past any proxy."""
-    with answering(status) as (port, paths):
-        result = healthcheck(listen.format(port))
-    assert paths == ["/-/healthy"]
-    assert (result.returncode == 0) is healthy
-
-
-def test_the_health_check_fails_where_nothing_listens() -> None:
-    """A dead process is unhealthy."""
-    with answering(200) as (port, _):
-        pass
-    assert healthcheck(f":{port}").returncode == 1
+def test_the_health_check_is_a_command_of_the_program() -> None:
+    """The engine's health check is our own command, and its deadline is later than the command's own."""
+    options, _, command = values("HEALTHCHECK")[0].partition("CMD")
+    entry, name = json.loads(command)
+    assert [entry] == json.loads(values("ENTRYPOINT")[0])
+    assert name in COMMANDS
+    assert float(re.findall(r"--timeout=(\d+)s", options)[0]) > TIMEOUT
 
 
 def test_the_health_check_needs_no_program_that_slim_lacks() -> None:

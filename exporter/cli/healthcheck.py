@@ -1,0 +1,68 @@
+"""`job-exporter healthcheck`: ask the daemon beside it whether it answers, as a container's health check."""
+
+import http.client
+import ssl
+from collections.abc import Mapping, Sequence
+
+from exporter.settings import ListenAddress, Settings, SettingsError, load
+from exporter.web.config import FileConfig, WebError, parse
+
+PATH = "/-/healthy"
+TIMEOUT = 4.0  # seconds for each step; the image's own deadline is longer
+# 401: users are set, and the health check has no password. 429: the rate limit. Both mean a live process.
+SERVING = (200, 401, 429)
+_EVERY_INTERFACE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  (compared, not bound)
+
+
+def healthcheck(argv: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Print one line; 0 if the daemon with these settings answers, else 1.
+
+    Wrong settings are 1 as well: Docker reserves every other status.
+    """
+    try:
+        settings = load(argv, environ)
+        healthy, line = _ask(settings)
+    except (SettingsError, WebError) as error:
+        healthy, line = False, str(error)
+    print(f"{'healthy' if healthy else 'unhealthy'}: {line}")
+    return 0 if healthy else 1
+
+
+def _ask(settings: Settings) -> tuple[bool, str]:
+    config = parse(settings.web.config_file) if settings.web.config_file else FileConfig()
+    address = settings.web.listen_address[0]  # one process serves them all
+    if not address.port:
+        raise SettingsError(
+            "web.listen-address has port 0: the system chose the port, so it is not known here"
+        )
+    target = f"{'https' if config.tls else 'http'}://{_where(address)}{PATH}"
+    connection = _connection(_where(address), tls=bool(config.tls))
+    try:
+        connection.request("GET", PATH)
+        status = connection.getresponse().status
+    except OSError as error:
+        # A server that asks for a client certificate refuses us by an alert or a reset: it is alive.
+        mutual = config.tls is not None and config.tls.client_auth_type == "RequireAndVerifyClientCert"
+        if mutual and isinstance(error, ssl.SSLError | ConnectionResetError):
+            return True, f"{target} asks for a client certificate"
+        return False, f"{target}: {error.strerror or error or type(error).__name__}"
+    except http.client.HTTPException:
+        return False, f"{target}: the answer is not HTTP"
+    finally:
+        connection.close()
+    return status in SERVING, f"{target} answers {status}"
+
+
+def _where(address: ListenAddress) -> ListenAddress:
+    """Give the address to connect to: loopback stands for every interface."""
+    return ListenAddress(host=_EVERY_INTERFACE.get(address.host, address.host), port=address.port)
+
+
+def _connection(address: ListenAddress, *, tls: bool) -> http.client.HTTPConnection:
+    """Prepare a connection past every proxy; the certificate names the public host, so it is not verified."""
+    if not tls:
+        return http.client.HTTPConnection(address.host, address.port, timeout=TIMEOUT)
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return http.client.HTTPSConnection(address.host, address.port, timeout=TIMEOUT, context=context)
