@@ -18,7 +18,7 @@ from exporter.audit.auditor import AuditError
 from exporter.audit.command import audit, audit_parser
 from exporter.backfill.command import backfill, backfill_parser
 from exporter.backfill.grid import BackfillError
-from exporter.cli import demo
+from exporter.cli import demo, notify
 from exporter.cli.assets import assets, assets_parser
 from exporter.cli.check import check
 from exporter.cli.healthcheck import healthcheck
@@ -115,7 +115,11 @@ def _help(name: str, command: Command) -> str:
 def _run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     settings = load(argv, environ)
     logs.configure(level=settings.log.level, form=settings.log.format)
-    asyncio.run(app.run(settings))
+
+    async def started(_: app.Exporter) -> None:
+        notify.ready(environ)
+
+    asyncio.run(app.run(settings, started=started))
     return 0
 
 

@@ -75,7 +75,10 @@ def test_the_command_line_is_the_process_own(monkeypatch: pytest.MonkeyPatch, ca
 def test_an_unknown_command_is_refused(capsys: Captured) -> None:
     """Those that there are get named."""
     line = refused(capsys, "start")
-    assert "no command 'start'; there are: run, check, healthcheck, simulate, demo, audit, ledger, metrics" in line
+    assert (
+        "no command 'start'; there are: run, check, healthcheck, simulate, demo, audit, ledger, metrics"
+        in line
+    )
 
 
 @pytest.mark.parametrize("command", [*COMMANDS])
@@ -288,6 +291,26 @@ def test_the_daemon_runs_until_a_signal(monkeypatch: pytest.MonkeyPatch, tmp_pat
     state = f"--state.url=sqlite:///{tmp_path / 'ledger.db'}"
     assert ran("run", NOBODY, state, "--web.listen-address=127.0.0.1:0", "--api.retries=0") == 0
     assert log.getvalue().splitlines()[-1].endswith("event=stopped")
+
+
+def test_the_daemon_is_ready_once_it_serves(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Systemd is told after the web server listens, and not at all if it cannot."""
+    log = Ending("event=polling")
+    monkeypatch.setattr(sys, "stderr", log)
+    environ = {"NOTIFY_SOCKET": str(tmp_path / "notify")}
+    flags = (NOBODY, f"--state.url=sqlite:///{tmp_path / 'ledger.db'}", "--api.retries=0")
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager,
+        socket.create_server(("127.0.0.1", 0)) as taken,
+    ):
+        manager.bind(environ["NOTIFY_SOCKET"])
+        manager.setblocking(False)
+        port = taken.getsockname()[1]
+        assert ran("run", *flags, f"--web.listen-address=127.0.0.1:{port}", environ=environ) == 2
+        with pytest.raises(BlockingIOError):
+            manager.recv(100)
+        assert ran("run", *flags, "--web.listen-address=127.0.0.1:0", environ=environ) == 0
+        assert manager.recv(100) == b"READY=1"
 
 
 # -- where it cannot run

@@ -101,7 +101,7 @@ def pip_installs() -> list[list[str]]:
 
 
 def test_every_pip_install_resolves() -> None:
-    """pip takes the flags and the lock of each line, and the lock is whole and has a version of everything.
+    """Pip takes the flags and the lock of each line, and the lock is whole and has a version of everything.
 
     Resolved without an index: the environment of the tests has what the locks name.
     """

@@ -40,6 +40,12 @@ def test_a_wrong_configuration_is_not_tried_again() -> None:
     assert directives("RestartPreventExitStatus") == ["2"]
 
 
+def test_a_start_ends_once_the_daemon_serves() -> None:
+    """The daemon itself says when; it has time enough to open a large ledger."""
+    assert directives("Type") == ["notify"]
+    assert directives("TimeoutStartSec") == ["5min"]
+
+
 def test_a_reload_is_a_hangup() -> None:
     """`systemctl reload` sends SIGHUP, at which the program re-reads what it can."""
     assert directives("ExecReload") == ["/bin/kill -HUP $MAINPID"]
