@@ -48,7 +48,7 @@ def test_a_start_ends_once_the_daemon_serves() -> None:
 
 def test_a_reload_is_a_hangup() -> None:
     """`systemctl reload` sends SIGHUP, at which the program re-reads what it can."""
-    assert directives("ExecReload") == ["/bin/kill -HUP $MAINPID"]
+    assert directives("ExecReload") == ["/bin/sh -c 'kill -HUP $MAINPID'"]
 
 
 def test_the_ledger_lies_in_the_state_directory() -> None:
