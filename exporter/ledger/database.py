@@ -28,6 +28,8 @@ POSTGRESQL_CONNECTION: Mapping[str, Any] = {
     "keepalives_interval": 2,
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,
+    # Else a database in SQL_ASCII (a server set up in the C locale) answers in bytes.
+    "client_encoding": "utf8",
 }
 STATEMENT_SECONDS = 60.0
 # A server answers a statement of a commit within milliseconds. One that says nothing for so long never will,
