@@ -107,7 +107,9 @@ def test_a_database_that_is_not_there_is_named(postgres: Postgres) -> None:
 
 def test_the_encoding_of_the_database_does_not_matter(postgres: Postgres) -> None:
     """A server set up in the C locale has databases in SQL_ASCII; names of IDCs come back as they were."""
-    postgres.execute("CREATE DATABASE plain ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
+    postgres.execute(
+        "CREATE DATABASE plain ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+    )
     url = postgres.url("plain")
     counted = series("job_host_results_total", idc="深圳", status="success")
     with closing(opened(url)) as ledger:
