@@ -97,22 +97,13 @@ class Results:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
-    """What host rows on a page tell of a record that had ended when the page was read."""
-
-    start: float
-    end: float  # later than the start: while a record runs its rows repeat that here
-    results: Results
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class PageItem:
     """A record as a page shows it: its id, and all of it where the page holds whole records."""
 
     id: str
     start: float | None = None
     record: Record | None = None
-    ended: Ended | None = None  # where the page holds host rows
+    ended: float | None = None  # end that its host rows show, later than the start; None: it may run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,13 +15,11 @@ from typing import Any, TypeVar
 
 from exporter.jobapi import fields, schema
 from exporter.model import (
-    Ended,
     ExecuteStatus,
     HostResult,
     HostStatus,
     PageItem,
     Record,
-    Results,
     ResultStatus,
 )
 
@@ -72,14 +70,11 @@ def _page_item(rows: Sequence[schema.PageRow], record_id: str, zone: tzinfo) -> 
     return PageItem(id=record_id, start=read.start, record=read if whole else None)
 
 
-def _ended(rows: Sequence[schema.PageRow], start: float | None, zone: tzinfo) -> Ended | None:
-    """What the rows tell of a record that had ended; None: it runs, they differ, or are no host rows."""
+def _ended(rows: Sequence[schema.PageRow], start: float | None, zone: tzinfo) -> float | None:
+    """The end that the rows of a record show; None: it runs, or they differ."""
     told = {_end_of(row) for row in rows}
     end = _time_of(told.pop(), zone, since=start) if len(told) == 1 else None
-    if start is None or end is None or end <= start:
-        return None
-    results, nameless = host_results(rows)
-    return None if nameless else Ended(start=start, end=end, results=Results(rows=results))
+    return end if start is not None and end is not None and end > start else None
 
 
 def _start_of(item: schema.Item) -> schema.Time:

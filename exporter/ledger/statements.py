@@ -57,7 +57,7 @@ def revive(connection: sa.Connection, ids: list[str]) -> int:
 
 
 def follow(connection: sa.Connection, had: Mapping[str, Tracked], changes: Changes) -> Mapping[str, Tracked]:
-    """The open set after the changes. A record's own data is not written: it is read again."""
+    """The open set after the changes."""
     now = dict(had)
     bulk.insert(connection, followed, [_row(item) for item in changes.found])
     now.update((item.id, item) for item in changes.found)
@@ -74,14 +74,14 @@ def follow(connection: sa.Connection, had: Mapping[str, Tracked], changes: Chang
 
 
 def _row(item: Tracked) -> dict[str, str]:
-    return {"id": item.id, "state": encode(replace(item, record=None, ended=None, best=None))}
+    return {"id": item.id, "state": encode(replace(item, seen_open=None, best=None))}
 
 
 def _durable(item: Tracked | None) -> Tracked | None:
-    """What a restart must find of a record; when to look next is found anew."""
+    """What a restart must find of a record; when to look it up next is found anew."""
     if item is None:
         return None
-    return replace(item, due=0.0, record=None, ended=None, lookups=0, unread=0, result_lookups=0, best=None)
+    return replace(item, due=0.0, seen_open=None, lookups=0, result_lookups=0, best=None)
 
 
 def number(

@@ -8,8 +8,9 @@ memory knows of the tail moves on only after the commit did.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 
 import structlog
 
@@ -31,6 +32,7 @@ from exporter.tracking.tracker import Clock, Outcome, Rules, Tracked, due
 
 ROUND = 400  # look-ups a round: a second or two between commits, and little to ask again after a crash
 PRUNE_INTERVAL = 3600.0  # seconds between two prunings of the ledger
+ODD_TIMES = 3  # records whose times can't be true: more than one that somebody wrote by hand
 MUCH = 2 * MAX_PAGE_SIZE  # records missing at once that no ordinary poll brings: catching up
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -81,6 +83,7 @@ class Poller:
         self._prune_due = 0.0  # monotonic
         self._loads = ledger.loads  # of the memory that `_tail` goes on from
         self._term = ledger.term  # in which polls were made last
+        self._hours_off: dict[str, float] = {}  # records whose times can't be true, until a warning says so
         self._stopping = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -189,6 +192,7 @@ class Poller:
         """Ask how many records there are."""
         page, cost = await self._gatherer.waited(self._api.page(PROBE.number, PROBE.size))
         self._status.reached = True
+        self._gatherer.shown(page)
         # The first record is always the same one: its lightness says nothing of those on the tail.
         tail = self._tail if self._tail.widest else tails.weighed(self._tail, len(page.items), cost.size)
         if self._ledger.state.counting_start is None:
@@ -247,7 +251,7 @@ class Poller:
         await self._commit(await asyncio.to_thread(self._decided, gathered))
         if gathered.page_error is not None:
             raise gathered.page_error
-        if gathered.is_lost and gathered.lost is not None:
+        if gathered.lost is not None:
             raise gathered.lost
 
     def _due(self, *, limit: int) -> list[Tracked]:
@@ -289,11 +293,27 @@ class Poller:
             )
         if changes.given_up:
             log.warning("records without host rows given up: no page shows them", records=changes.given_up)
-        for id_ in changes.unreadable:
-            log.warning("record cannot be read: it stays open until it can", record=id_)
+        for id_, why in changes.unreadable.items():
+            log.warning(
+                "record cannot be read: it is tried again after growing pauses", record=id_, error=why
+            )
+        self._tell_times(changes.hours_off)
         for item in changes.settlements:
             if item.outcome is Outcome.VANISHED:
                 log.warning("record vanished from the platform before it was done", record=item.id)
+
+    def _tell_times(self, hours_off: Mapping[str, float]) -> None:
+        """Warn once where the times of several records can't be true: one may be any record's mistake."""
+        before = len(self._hours_off)
+        self._hours_off |= dict(islice(hours_off.items(), ODD_TIMES))
+        if before < ODD_TIMES <= len(self._hours_off):
+            record_id, hours = next(reversed(self._hours_off.items()))
+            log.warning(
+                "times of records are wrong by hours: set api.timezone to the zone of times without one, "
+                "and let all masters of the platform use one zone",
+                record=record_id,
+                hours=round(hours, 2),
+            )
 
     async def _prune(self) -> None:
         if self._monotonic() < self._prune_due:

@@ -12,7 +12,7 @@ from exporter.ledger.errors import LedgerError
 from exporter.ledger.ledger import Ledger
 from exporter.metrics.families import ProcessMetrics
 from exporter.model import LeaderStatus, Series, Snapshot, backoff
-from exporter.tracking.gauges import pending_results, platform_gauges
+from exporter.tracking.gauges import pending_results, platform_gauges, unreadable_records
 from exporter.tracking.tracker import Clock, Rules
 
 FIRST_BACKOFF = 2.0  # seconds after the first failed poll
@@ -116,6 +116,7 @@ class Status:
         state = self._ledger.state
         self._process.state(
             pending_results=pending_results(state),
+            unreadable_records=unreadable_records(state),
             catching_up=not self.caught_up,
             ledger_records=state.records,
             leader=self._ledger.leads,

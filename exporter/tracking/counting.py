@@ -4,7 +4,8 @@ Rules of counting (the numbers are those of `tracker`):
 5.  A host counts once, by its worst row; a host without a status, and an expected host without a row
     (idc `unknown`), is `unreported`. Without results a record counts without hosts, and that is counted.
 6.  A finished record without a result is `unknown`; values outside the documented ones are counted.
-7.  A duration needs both times and end ≥ start; else none is observed, and that is counted.
+7.  A duration needs both times, end ≥ start, and none of them in the future; else none is observed, and that
+    is counted. Neither sums nor gauges take a time from the future.
 10. A value of a bounded label beyond the limit becomes `other`; sums stay right, and it is counted.
 """
 
@@ -30,6 +31,9 @@ from exporter.model import (
     Series,
 )
 
+MAX_AHEAD = (
+    300.0  # seconds that a time may be ahead of the platform's clock: masters' clocks differ by minutes
+)
 OTHER = "other"  # what values beyond the label limit become
 BOUNDED_LABELS = ("idc", "provider", "script_type")  # values of these come from the platform
 
@@ -83,26 +87,27 @@ class Counting:
         labels = (*by_result, *((name, values[name]) for name in self.record_labels))
         failed = result is not ResultStatus.SUCCESS
         yield self._count("job_records_finished_total", labels, record, failed=failed)
-        seconds = duration(record)
+        seconds = duration(record, platform_now=self.platform_now)
         if seconds is None:
-            yield _incomplete("bad_times")
+            yield incomplete("bad_times")
         else:
             yield from self._observe(
                 Series("job_record_duration_seconds", by_result), seconds, self.buckets.duration, record
             )
-        if record.end is not None and (record.start is None or seconds is not None):
+        end = known_end(record, self.platform_now)
+        if end is not None and (record.start is None or seconds is not None):
             # To the millisecond: the platform's times are whole seconds, and the ledger keeps the number.
-            lag = round(max(0.0, self.platform_now - record.end), 3)
+            lag = round(max(0.0, self.platform_now - end), 3)
             yield from self._observe(Series("job_exporter_count_lag_seconds"), lag, self.buckets.lag, record)
         for field in record.unknown_fields:
             yield unknown_value(field)
 
     def _hosts(self, record: Record, results: Results | None) -> Iterator[Increment]:
         if results is None:
-            yield _incomplete("no_results")
+            yield incomplete("no_results")
             return
         if results.bad_rows or missing_hosts(record, results):
-            yield _incomplete("missing_rows")
+            yield incomplete("missing_rows")
         for row in results.rows:
             if row.unknown_status:
                 yield unknown_value("host_status")
@@ -153,16 +158,32 @@ def result_of(record: Record) -> ResultStatus:
     return record.result_status or ResultStatus.UNKNOWN
 
 
-def duration(record: Record) -> float | None:
+def is_future(time: float, platform_now: float) -> bool:
+    """Whether a time of the platform can't be true yet."""
+    return time > platform_now + MAX_AHEAD
+
+
+def known_end(record: Record, platform_now: float) -> float | None:
+    """When a record ended; None if it does not tell, or tells a time in the future."""
+    return None if record.end is None or is_future(record.end, platform_now) else record.end
+
+
+def duration(record: Record, *, platform_now: float) -> float | None:
     """Rule 7: seconds from start to end; None if the times do not tell."""
-    if record.start is None or record.end is None or record.end < record.start:
+    end = known_end(record, platform_now)
+    if record.start is None or end is None or end < record.start:
         return None
-    return record.end - record.start
+    return end - record.start
 
 
 def missing_hosts(record: Record, results: Results) -> frozenset[str]:
-    """Expected hosts that have no row."""
-    return (record.expected_hosts or frozenset()) - {row.host_id for row in results.rows}
+    """Expected hosts that have no row; `hosts` may list them by id, address or entity id."""
+    missing = (record.expected_hosts or frozenset()).difference(*(row.names for row in results.rows))
+    if not missing:
+        return missing
+    # A host with several addresses: its row has them in one text, `hosts` may list each.
+    listed = (name.split(",") for row in results.rows for name in row.names if "," in name)
+    return missing.difference(*({name.strip() for name in names} for names in listed))
 
 
 def is_complete(record: Record, results: Results) -> bool:
@@ -194,7 +215,7 @@ def _worst(rows: Iterable[HostResult]) -> dict[str, Host]:
     return hosts
 
 
-def failure(record: Record, results: Results | None) -> FailedRecord | None:
+def failure(record: Record, results: Results | None, *, platform_now: float) -> FailedRecord | None:
     """The line of the page of recent failures, for a record that did not succeed."""
     if result_of(record) is ResultStatus.SUCCESS:
         return None
@@ -202,8 +223,8 @@ def failure(record: Record, results: Results | None) -> FailedRecord | None:
     return FailedRecord(
         id=record.id,
         result=result_of(record),
-        finished=record.end,
-        duration=duration(record),
+        finished=known_end(record, platform_now),
+        duration=duration(record, platform_now=platform_now),
         idcs=tuple(
             IdcFailure(
                 idc=idc,
@@ -276,7 +297,8 @@ def unknown_value(field: str) -> Increment:
     return Increment(series=Series("job_exporter_unknown_values_total", (("field", field),)))
 
 
-def _incomplete(reason: str) -> Increment:
+def incomplete(reason: str) -> Increment:
+    """Say why a record was counted without something, or not at all."""
     return Increment(series=Series("job_exporter_records_incomplete_total", (("reason", reason),)))
 
 

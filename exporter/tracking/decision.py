@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, replace
 from exporter.discovery import tail as tails
 from exporter.discovery.pages import Order
 from exporter.discovery.tail import Tail
-from exporter.model import Page, Series
-from exporter.tracking.counting import Increment
+from exporter.model import Page, PageItem, Series
+from exporter.tracking.counting import Increment, known_end
+from exporter.tracking.plausible import hours_off
 from exporter.tracking.tracker import (
-    UNREADABLE_LOOKUPS,
     Clock,
     CountingStart,
     Lookup,
@@ -20,6 +20,8 @@ from exporter.tracking.tracker import (
     after_lookup,
     discovered,
     follow,
+    is_unreadable,
+    retried,
 )
 
 ADOPT_BYTES = 32_000_000  # the first reading goes no further down than this takes
@@ -49,7 +51,8 @@ class Changes:
     order: Order | None = None  # of the pages, where this round found it out
     given_up: int = 0  # records that never came into any page
     adopted: bool = False  # the first reading ended
-    unreadable: tuple[str, ...] = ()  # ids of open records that could not be read for a while
+    unreadable: Mapping[str, str] = field(default_factory=dict)  # id → why; records that newly can't be read
+    hours_off: Mapping[str, float] = field(default_factory=dict)  # id → hours; times that can't be true
 
 
 def begin(
@@ -93,24 +96,36 @@ def decide(
     if read is not None:
         changes = _paged(tail, counting_start, read, clock, rules)
     begun = [item for item in changes.found if discovered(None, item)]
-    changed: list[Tracked] = []
+    changed: dict[str, Tracked] = {}
     settlements: list[Settlement] = []
+    unreadable: dict[str, str] = {}
+    odd: dict[str, float] = {}
+    recovered = False
     for lookup in lookups:
         before = followed[lookup.id]
         after = after_lookup(before, lookup, clock=clock, rules=rules)
         if discovered(before, after):
             begun.append(before)
+        off = hours_off(before, lookup.record, began=counting_start.began, clock=clock)
+        if off is not None:
+            odd[lookup.id] = off
+        recovered |= is_unreadable(before) and lookup.failure is None and lookup.record is not None
         if isinstance(after, Settlement):
             settlements.append(after)
-        else:
-            changed.append(after)
+            continue
+        changed[lookup.id] = after
+        if is_unreadable(after) and not is_unreadable(before):
+            unreadable[lookup.id] = lookup.failure or ""
+    if recovered:
+        changed = {item.id: item for item in retried(followed.values(), clock=clock)} | changed
     return replace(
         changes,
-        changed=tuple(changed),
+        changed=tuple(changed.values()),
         settlements=tuple(settlements),
         increments=(DISCOVERED,) * len(begun),
-        latest=_latest(settlements),
-        unreadable=tuple(item.id for item in changed if item.unread == UNREADABLE_LOOKUPS),
+        latest=_latest(settlements, clock.platform),
+        unreadable=unreadable,
+        hours_off=odd,
     )
 
 
@@ -125,9 +140,7 @@ def _paged(tail: Tail, counting_start: CountingStart, read: PageRead, clock: Clo
         now=clock.now,
         platform_now=clock.platform,
     )
-    new = tuple(
-        follow(item, counting_start=counting_start, clock=clock, rules=rules) for item in reading.fresh
-    )
+    new = tuple(_followed(item, counting_start, clock, rules) for item in reading.fresh)
     after = reading.tail
     if first:
         counting_start = replace(
@@ -151,16 +164,32 @@ def _paged(tail: Tail, counting_start: CountingStart, read: PageRead, clock: Clo
     )
 
 
+def _followed(item: PageItem, counting_start: CountingStart, clock: Clock, rules: Rules) -> Tracked:
+    """Follow a record that was found; one as old as what the first reading met is doubtful."""
+    floor = counting_start.floor
+    return follow(
+        item,
+        doubtful=floor is None or item.start is None or item.start <= floor,
+        late=floor is not None,
+        counting_start=counting_start,
+        clock=clock,
+        rules=rules,
+    )
+
+
 def _counts_history(tail: Tail) -> bool:
     return any(gap.floor_start is not None for gap in tail.gaps)
 
 
-def _latest(settlements: Iterable[Settlement]) -> Mapping[Series, float]:
+def _latest(settlements: Iterable[Settlement], platform_now: float) -> Mapping[Series, float]:
     """The last end of each result."""
     latest: dict[Series, float] = {}
     for item in settlements:
-        if item.outcome is Outcome.SETTLED and item.record is not None and item.record.end is not None:
+        if item.outcome is not Outcome.SETTLED or item.record is None:
+            continue
+        end = known_end(item.record, platform_now)
+        if end is not None:
             result = str(item.record.result_status or "unknown")
             series = Series("job_record_last_finished_timestamp_seconds", (("result_status", result),))
-            latest[series] = max(latest.get(series, 0.0), item.record.end)
+            latest[series] = max(latest.get(series, 0.0), end)
     return latest

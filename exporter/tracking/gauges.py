@@ -4,8 +4,9 @@ from collections.abc import Mapping
 
 from exporter.discovery.tail import Tail
 from exporter.model import Series
+from exporter.tracking.counting import is_future
 from exporter.tracking.state import State
-from exporter.tracking.tracker import Clock, Rules, Stage, is_overdue
+from exporter.tracking.tracker import Clock, Rules, Stage, is_overdue, is_unreadable
 
 
 def pending_results(state: State) -> int:
@@ -13,10 +14,15 @@ def pending_results(state: State) -> int:
     return sum(item.stage is Stage.DONE for item in state.followed.values())
 
 
+def unreadable_records(state: State) -> int:
+    """Open and pending records whose look-ups fail."""
+    return sum(map(is_unreadable, state.followed.values()))
+
+
 def platform_gauges(
-    state: State, tail: Tail, *, clock: Clock, skew: float | None, rules: Rules
+    state: State, tail: Tail, *, clock: Clock, skew: float | None, rules: Rules, hidden: int = 0
 ) -> Mapping[Series, float]:
-    """The gauges that are gone while the platform can't be read."""
+    """The gauges that are gone while the platform can't be read; `hidden`: records that no page shows."""
     # A record not looked at yet runs, for all that is known.
     open_ = {"init": 0, "doing": 0}
     oldest: dict[str, float] = {}
@@ -27,10 +33,10 @@ def platform_gauges(
         status = "init" if item.stage is Stage.INIT else "doing"
         open_[status] += 1
         overdue += is_overdue(item, clock=clock, rules=rules)
-        if item.start is not None:
+        if item.start is not None and not is_future(item.start, clock.platform):
             oldest[status] = min(oldest.get(status, item.start), item.start)
-    done = max(0, (tail.total or 0) - sum(open_.values()))
-    gauges = {Series("job_records_overdue"): float(overdue)}
+    done = max(0, (tail.total or 0) - sum(open_.values()) - hidden)
+    gauges = {Series("job_records_overdue"): float(overdue), Series("job_records_hidden"): float(hidden)}
     for status, number in {**open_, "done": done}.items():
         gauges[Series("job_records", (("execute_status", status),))] = float(number)
     for status, start in oldest.items():

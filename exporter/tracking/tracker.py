@@ -1,28 +1,32 @@
-"""The open set: what is due to be looked at, and when a record leaves it. PURE.
+"""The open set: what is due to be looked up, and when a record leaves it. PURE.
 
-A record goes one way; what a look at it brings decides how far (`STAGES`):
+A record goes one way; what a look-up brings decides how far (`STAGES`):
 
     found ──► init ──► doing ──► done ──► settled    counted once, for ever
       │         └────────┴──► vanished               the platform no longer knows it
       └──► baseline                                  was finished before counting began
 
-Rules of counting (5, 6, 7 and 10: see `counting` too; 3 and 11 are the tail's and the ledger's):
+Rules of counting (5, 6, 7, 10: see `settling` and `counting` too; 3 and 11: the tail and the ledger):
 1.  A record is counted by its settlement alone: the ledger writes its id and its increments in one
     transaction, and its primary key refuses a second one.
-2.  What was finished before counting began is the baseline. A record is doubtful when it may be as old:
-    it was found by the first reading, or began no later than the oldest record read then. A doubtful
-    record that is done at the first look is the baseline if it ended by `baseline_end`, or tells no end.
-4.  An open record is looked at by id after max(poll interval, 10 % of its age), at most a minute, and
-    promptly when its own timeout passes, until it is done, however far it has gone from the tail; and
-    so is one whose answers can't be read, which is said aloud.
+2.  What was finished before counting began is the baseline. A record that may have been there before
+    (`doubtful`) and is done at its first look-up is the baseline if it ended by `baseline_end`, or if its
+    times do not tell. Any other record is counted, whatever its times say.
+4.  An open record is looked up by id after max(poll interval, 10 % of its age), at most a minute, and
+    promptly when its own timeout passes, until it is done, however far it has gone from the tail.
 5.  A finished record is settled when every expected host has a row with a status, or `settle_grace`
-    after it was first seen done, by the second look at least. Without results for `RESULTS_LIMIT` it
-    counts without hosts.
+    after it was first seen done, by the second look-up at least. It is looked up again together with its
+    hosts, so that the newest result counts. Once done it stays done: an older answer is asked again.
+    After an hour of asking in vain it counts with what is known.
+12. A record whose own answers fail is looked up again after growing pauses, up to an hour; it stays open.
+13. A record has vanished after three answers "not found" over a minute.
+
+All waiting is in ledger time; the platform's clock is compared with a record's own times only.
 """
 
 import dataclasses
 import heapq
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -30,15 +34,17 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from exporter.model import Ended, ExecuteStatus, FailedRecord, PageItem, Record, Results, Series
-from exporter.tracking.counting import Buckets, Counting, Increment, failure, is_complete
+from exporter.model import ExecuteStatus, FailedRecord, PageItem, Record, Results, backoff
+from exporter.tracking.counting import Buckets, Counting, Increment, failure, incomplete, is_future
+from exporter.tracking.settling import is_given_up, is_settled, more, newer, wait_in_vain
 
 MAX_LOOKUP_INTERVAL = 60.0  # seconds: an end is never told later than this
 AGE_SHARE = 0.1  # a job that ran an hour is looked at each minute, one of five minutes each 30 s
-RESULTS_LIMIT = 3600.0  # seconds for which results are asked again before a record counts without them
-VANISHED_LOOKUPS = 3  # answers "not found" in a row before a record is given up: one may be a replica's lag
+VANISHED_LOOKUPS = 3  # answers "not found" in a row before a record is given up: one may be a copy's lag
 VANISHED_AFTER = 60.0  # and seconds over which they must be spread
-UNREADABLE_LOOKUPS = 20  # answers in a row that can't be read before it is said: five minutes at least
+UNREADABLE_LOOKUPS = 2  # failures in a row: one may pass
+UNREADABLE_WAIT = 3600.0  # seconds between two tries of a record that can't be read, at most
+RETRIES = 4  # of these in one round: each may take as long as the deadline, and half the slots stay free
 TIMEOUT_SLACK = 1.0  # seconds: the platform's times are whole ones, let that second pass
 
 
@@ -115,35 +121,37 @@ class CountingStart:
 
 
 class Tracked(Struct, frozen=True, kw_only=True, gc=False):
-    """A record of the open set; our clock, but for `start` and `baseline_end`."""
+    """A record of the open set; ledger time, but for `start`, `seen_open` and `baseline_end`."""
 
     id: str
     found: float
     due: float
     stage: Stage = Stage.FOUND
-    baseline_end: float | None = None  # of a doubtful record; None: surely new, or known to be followed
+    baseline_end: float | None = None  # of a doubtful record; None: it will be counted
+    late: bool = False  # found when all that was there before had been registered
     start: float | None = None
     timeout: float | None = None
     not_found: int = 0  # answers "not found" in a row
     not_found_since: float | None = None
     done: float | None = None  # first seen done
     lookups: int = 0  # that were answered; a restart may forget some
-    unread: int = 0  # look-ups in a row whose answer could not be read
+    unread: int = 0  # look-ups in a row that failed, though others did not
+    asked: float = 0.0  # seconds of asking in vain, once done
+    seen_open: float | None = None  # when it was last seen open, platform's clock; not kept in the ledger
     result_lookups: int = 0
-    record: Record | None = None  # once done; not kept in the ledger, it is read again after a restart
-    ended: Ended | None = None  # what its page told, where it had ended by then; not kept in the ledger
-    best: Results | None = None  # of the looks at its hosts the one that showed most; not kept either
+    record: Record | None = None  # once done; a page of whole records may have told it
+    best: Results | None = None  # of the look-ups of its hosts, the one that showed most; not kept either
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lookup:
-    """What one look at a record brought; None: not asked for, or it could not be had."""
+    """What one look-up of a record brought; None: not asked for, or it could not be had."""
 
     id: str
     record: Record | None = None
     results: Results | None = None
     not_found: bool = False
-    unread: bool = False  # the platform answered, and not with a record
+    failure: str | None = None  # why its own answer could not be had
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,69 +168,91 @@ class Settlement:
     failure: FailedRecord | None = None
 
 
-def follow(item: PageItem, *, counting_start: CountingStart, clock: Clock, rules: Rules) -> Tracked:
-    """Begin to follow a record that a page has shown for the first time; it is due at once."""
-    doubtful = counting_start.floor is None or item.start is None or item.start <= counting_start.floor
+def follow(
+    item: PageItem,
+    *,
+    doubtful: bool,
+    late: bool = False,
+    counting_start: CountingStart,
+    clock: Clock,
+    rules: Rules,
+) -> Tracked:
+    """Begin to follow a record that a page has shown for the first time; it is due at once.
+
+    `doubtful`: it may have been there before counting began. `late`: all of those had been registered.
+    """
     tracked = Tracked(
         id=item.id,
         found=clock.now,
         due=clock.now,
         start=item.start,
         baseline_end=counting_start.baseline_end if doubtful else None,
-        ended=item.ended,
+        late=late,
     )
-    # A page of whole records spares the look.
+    # A page of whole records spares the look-up.
     return _seen(tracked, item.record, clock, rules) if item.record and not doubtful else tracked
 
 
 def due(tracked: Iterable[Tracked], *, now: float, rules: Rules, limit: int) -> list[Tracked]:
-    """At most `limit` records to look at now, those waiting longest first.
+    """At most `limit` records to look up now, those waiting longest first; last a few that failed before.
 
-    What is due within half an interval counts as due: of two polls the nearer one looks. Else a look that
-    came a little after its poll began would be missed by the next one and wait for the one after.
+    What is due within half an interval counts as due: of two polls the nearer one takes it. Else a look-up
+    that came a little after its poll began would be missed by the next one and wait for the one after.
     """
     soon = now + rules.interval / 2
-    # What is due later than any look is ever put off was put off before our clock jumped back.
-    never = now + max(MAX_LOOKUP_INTERVAL, rules.interval, rules.settle_grace) + TIMEOUT_SLACK
-    waiting = (item for item in tracked if not soon < item.due <= never)
-    return heapq.nsmallest(limit, waiting, key=lambda item: (item.due, item.id))
+    waiting: list[Tracked] = []
+    failed: list[Tracked] = []
+    for item in tracked:
+        if item.due <= soon:
+            (failed if item.unread else waiting).append(item)
+
+    def first(items: list[Tracked], number: int) -> list[Tracked]:
+        return heapq.nsmallest(number, items, key=lambda item: (item.due, item.id))
+
+    chosen = first(waiting, limit)
+    return chosen + first(failed, min(RETRIES, limit - len(chosen)))
 
 
 def after_lookup(tracked: Tracked, lookup: Lookup, *, clock: Clock, rules: Rules) -> Tracked | Settlement:
-    """Decide what a look at a record means: it stays in the open set, or leaves it."""
-    if lookup.not_found or lookup.record or lookup.results:
+    """Decide what a look-up of a record means: it stays in the open set, or leaves it."""
+    told, results = lookup.record, lookup.results
+    if lookup.not_found or told or results:
         tracked = replace(tracked, lookups=tracked.lookups + 1)
     if lookup.not_found:
         return _missed(tracked, clock, rules)
-    if lookup.record is not None:
-        if _is_baseline(tracked, lookup.record, clock):
-            return _leave(tracked, Outcome.BASELINE, record=lookup.record)
-        tracked = _seen(tracked, lookup.record, clock, rules)
-    elif tracked.record is None and lookup.unread:  # it may never be: it stays open, for all that is known
-        return replace(tracked, unread=tracked.unread + 1, due=next_lookup(tracked, clock, rules))
-    elif tracked.record is None:  # nothing could be had
+    before = tracked
+    if told is not None:
+        if _is_baseline(tracked, told, clock):
+            late = (incomplete("late_baseline"),) if tracked.late else ()
+            return _leave(tracked, Outcome.BASELINE, record=told, increments=late)
+        tracked = _seen(tracked, told, clock, rules)
+    elif results is None and lookup.failure is None:  # nothing could be had: the platform's own failure
         return replace(tracked, due=clock.now + rules.interval)
-    if tracked.record is None:
+    if lookup.failure is not None:
+        tracked = replace(tracked, unread=before.unread + 1)
+    if tracked.stage is Stage.DONE and tracked.record is not None:
+        is_older = told is not None and told.execute_status is not ExecuteStatus.DONE
+        return _done(tracked, tracked.record, results, clock, rules, is_older=is_older)
+    if lookup.failure is None:
         return tracked
-    return _done(tracked, tracked.record, lookup.results, clock, rules)
+    wait = backoff(tracked.unread, first=rules.interval, longest=max(UNREADABLE_WAIT, rules.interval))
+    return replace(tracked, due=clock.now + wait)
 
 
 def wants_results(tracked: Tracked, record: Record, *, clock: Clock) -> bool:
-    """Whether a look at a record that shows this must ask for its results too."""
+    """Whether a look-up of a record that shows this must ask for its results too."""
     done = tracked.stage is Stage.DONE or record.execute_status is ExecuteStatus.DONE
     return done and not _is_baseline(tracked, record, clock)
 
 
-def shown_results(tracked: Tracked, record: Record) -> Results | None:
-    """The results that the page of a finished record has told; None: they must be asked for.
+def is_unreadable(tracked: Tracked) -> bool:
+    """Whether the look-ups of a record fail, and not just one of them."""
+    return tracked.unread >= UNREADABLE_LOOKUPS
 
-    Its rows are those of the results. They count if they are complete, and the record had ended when the page
-    was read. No clock is needed for that: they bear the very end that the record does.
-    """
-    ended = tracked.ended
-    if ended is None or (ended.start, ended.end) != (record.start, record.end):
-        return None
-    return ended.results if is_complete(record, ended.results) else None
+
+def retried(tracked: Iterable[Tracked], *, clock: Clock) -> Iterator[Tracked]:
+    """Make due at once the records that could not be read: one of them can be read again."""
+    return (replace(item, due=min(item.due, clock.now)) for item in tracked if item.unread)
 
 
 def is_overdue(tracked: Tracked, *, clock: Clock, rules: Rules) -> bool:
@@ -240,9 +270,9 @@ def discovered(before: Tracked | None, after: Tracked | Settlement) -> bool:
 
 
 def next_lookup(tracked: Tracked, clock: Clock, rules: Rules) -> float:
-    """Rule 4: when to look at an open record again.
+    """Rule 4: when to look up an open record again.
 
-    Never before the next poll: what is due at once is looked at again and again by this one.
+    Never before the next poll: what is due at once is looked up again and again by this one.
     """
     age = clock.platform - tracked.start if tracked.start is not None else clock.now - tracked.found
     wait = min(MAX_LOOKUP_INTERVAL, AGE_SHARE * age)
@@ -253,9 +283,10 @@ def next_lookup(tracked: Tracked, clock: Clock, rules: Rules) -> float:
     return clock.now + max(rules.interval, wait)
 
 
-def _seen(tracked: Tracked, record: Record, clock: Clock, rules: Rules) -> Tracked:
+def _seen(tracked: Tracked, told: Record, clock: Clock, rules: Rules) -> Tracked:
     """Follow a record to the stage that it shows."""
-    done = tracked.stage is Stage.DONE or record.execute_status is ExecuteStatus.DONE
+    done = tracked.stage is Stage.DONE or told.execute_status is ExecuteStatus.DONE
+    record = newer(tracked.record, told) if done else told
     tracked = replace(
         tracked,
         stage=Stage.DONE if done else STAGES[record.execute_status],
@@ -263,11 +294,11 @@ def _seen(tracked: Tracked, record: Record, clock: Clock, rules: Rules) -> Track
         not_found=0,
         not_found_since=None,
         unread=0,
+        seen_open=tracked.seen_open if done else clock.platform,
         start=record.start if record.start is not None else tracked.start,
         timeout=record.timeout,
         done=(tracked.done if tracked.done is not None else clock.now) if done else None,
         record=record if done else None,
-        ended=tracked.ended if done else None,
     )
     return replace(tracked, due=clock.now if done else next_lookup(tracked, clock, rules))
 
@@ -277,9 +308,10 @@ def _missed(tracked: Tracked, clock: Clock, rules: Rules) -> Tracked | Settlemen
     since = tracked.not_found_since if tracked.not_found_since is not None else clock.now
     missed = tracked.not_found + 1
     if missed >= VANISHED_LOOKUPS and clock.now - since >= VANISHED_AFTER:
-        gone = Series("job_exporter_records_incomplete_total", (("reason", "vanished"),))
+        if tracked.record is not None:  # it was seen done
+            return _settle(tracked, tracked.record, clock, rules)
         # One still doubtful was never followed: it may have been the baseline, and nothing is lost.
-        counts = (Increment(series=gone),) if tracked.baseline_end is None else ()
+        counts = (incomplete("vanished"),) if tracked.baseline_end is None else ()
         return _leave(tracked, Outcome.VANISHED, increments=counts)
     wait = max(rules.interval, VANISHED_AFTER / VANISHED_LOOKUPS)
     return replace(tracked, not_found=missed, not_found_since=since, due=clock.now + wait)
@@ -289,27 +321,32 @@ def _is_baseline(tracked: Tracked, record: Record, clock: Clock) -> bool:
     """Rule 2. An end that is still to come says nothing of when it ended."""
     if tracked.baseline_end is None or record.execute_status is not ExecuteStatus.DONE:
         return False
-    return record.end is None or not tracked.baseline_end < record.end <= clock.platform
+    end = record.end
+    return end is None or end <= tracked.baseline_end or is_future(end, clock.platform)
 
 
 def _done(
-    tracked: Tracked, record: Record, results: Results | None, clock: Clock, rules: Rules
+    tracked: Tracked, record: Record, results: Results | None, clock: Clock, rules: Rules, *, is_older: bool
 ) -> Tracked | Settlement:
-    """Rule 5: a finished record with what could be had of its hosts."""
+    """Rule 5: a finished record with what could be had of its hosts; `is_older`: the answer was."""
+    if results is not None:
+        best, lookups = tracked.best, tracked.result_lookups + 1
+        tracked = replace(tracked, best=more(best, results), result_lookups=lookups)
+    if results is None or is_older:
+        if is_given_up(tracked.asked, rules.interval):
+            return _settle(tracked, record, clock, rules)
+        wait = wait_in_vain(tracked.asked, rules.interval)
+        return replace(tracked, asked=tracked.asked + wait, due=clock.now + wait)
     waited = clock.now - (tracked.done if tracked.done is not None else clock.now)
-    if results is None:
-        wait = max(rules.interval, min(MAX_LOOKUP_INTERVAL, AGE_SHARE * waited))
-        settled = waited >= RESULTS_LIMIT
-    else:
-        best = results if _shows_most(tracked, results) else tracked.best
-        settled = is_complete(record, results) or _waited_enough(tracked, results, waited, rules)
-        wait = min(
-            rules.interval * 2.0**tracked.result_lookups, max(rules.interval, rules.settle_grace - waited)
-        )
-        tracked = replace(tracked, result_lookups=tracked.result_lookups + 1, best=best)
-        results = best
-    if not settled:
-        return replace(tracked, due=clock.now + wait)
+    grace = rules.settle_grace
+    if is_settled(record, results, best=best, waited=waited, interval=rules.interval, grace=grace):
+        return _settle(tracked, record, clock, rules)
+    wait = backoff(lookups, first=rules.interval, longest=max(rules.interval, grace - waited))
+    return replace(tracked, asked=0.0, due=clock.now + wait)
+
+
+def _settle(tracked: Tracked, record: Record, clock: Clock, rules: Rules) -> Settlement:
+    """Count a finished record with what is known of its hosts."""
     counting = Counting(
         now=clock.wall,
         platform_now=clock.platform,
@@ -320,12 +357,12 @@ def _done(
         tracked,
         Outcome.SETTLED,
         record=record,
-        increments=counting.record(record, results),
-        failure=failure(record, results),
+        increments=counting.record(record, tracked.best),
+        failure=failure(record, tracked.best, platform_now=clock.platform),
     )
 
 
-def _leave(tracked: Tracked, outcome: Outcome, **more: Any) -> Settlement:
+def _leave(tracked: Tracked, outcome: Outcome, **known: Any) -> Settlement:
     """Let a record go, with what is known of its way."""
     return Settlement(
         id=tracked.id,
@@ -333,25 +370,5 @@ def _leave(tracked: Tracked, outcome: Outcome, **more: Any) -> Settlement:
         found=tracked.found,
         lookups=tracked.lookups,
         done=tracked.done,
-        **more,
+        **known,
     )
-
-
-def _waited_enough(tracked: Tracked, results: Results, waited: float, rules: Rules) -> bool:
-    """Whether a finished record is to be taken with the hosts that have not reported.
-
-    Rows blink, or go with their record: what counts is never the only look, and if the last one shows less
-    than an earlier one did, that one counts, a while later. A poll a little early is in time.
-    """
-    seen_twice = tracked.result_lookups > 0 or not rules.settle_grace
-    shows_all = _shows_most(tracked, results) or waited >= rules.settle_grace + MAX_LOOKUP_INTERVAL
-    return seen_twice and shows_all and waited >= rules.settle_grace - rules.interval / 4
-
-
-def _shows_most(tracked: Tracked, results: Results) -> bool:
-    """Whether no earlier look has shown more hosts that reported, or as many and more rows."""
-    return tracked.best is None or _reported(results) >= _reported(tracked.best)
-
-
-def _reported(results: Results) -> tuple[int, int]:
-    return sum(row.status is not None for row in results.rows), len(results.rows)

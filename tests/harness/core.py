@@ -51,7 +51,7 @@ def done(record_id: str = "r", **changes: Any) -> Record:
 
 def row(host_id: str, status: HostStatus | None = HostStatus.SUCCESS, idc: str = "杭州") -> HostResult:
     """Make a host row."""
-    return HostResult(host_id=host_id, idc=idc, status=status)
+    return HostResult(host_id=host_id, names=(host_id,), idc=idc, status=status)
 
 
 def rows(*given: HostResult, bad_rows: int = 0) -> Results:

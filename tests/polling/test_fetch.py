@@ -1,7 +1,7 @@
 """What a round asks: all at once, no failure costs another question, and the duty of pages is kept."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,15 +12,17 @@ from exporter.jobapi.client import PageCost
 from exporter.jobapi.errors import (
     ApiError,
     ConnectError,
+    CredentialsError,
     DeadlineError,
     HttpError,
     NotUnderstoodError,
+    PlatformFailure,
     RecordNotFound,
     TooLargeError,
 )
-from exporter.model import Ended, Page, Record, Results
+from exporter.model import Page, Record, Results
 from exporter.polling.fetch import LOST_AFTER, Gathered, Gatherer
-from exporter.tracking.tracker import UNREADABLE_LOOKUPS, Clock, Tracked
+from exporter.tracking.tracker import Clock, Stage, Tracked
 from tests.harness.core import NOW, done, item, page, row, rows
 
 REQUEST = PageRequest(number=3, size=20)
@@ -89,19 +91,29 @@ def test_a_page_and_looks_are_asked_together() -> None:
         "r0": (done("r0"), COMPLETE),
         "r1": (done("r1"), COMPLETE),
     }
-    assert (gathered.answers, gathered.is_lost, gathered.too_heavy) == (2, False, None)
+    assert (gathered.lost, gathered.too_heavy) == (None, None)
 
 
-def test_what_is_known_is_not_asked_again() -> None:
-    """A record that was seen done, and results that its page has told."""
-    api, ended = Api(), Ended(start=NOW - 10, end=NOW, results=COMPLETE)
-    gathered = run(gatherer(api).gather(None, followed(ended=ended)))
-    assert api.asked == [("record", "r0")]
-    assert gathered.lookups[0].results is COMPLETE
-    api.asked.clear()
+def test_what_a_page_has_just_told_is_not_asked_again() -> None:
+    """A record that was done on it: only its results are asked for."""
+    api = Api()
     gathered = run(gatherer(api).gather(None, followed(record=done("r0"))))
     assert api.asked == [("result", "r0")]
     assert gathered.lookups[0].record is None
+
+
+def test_a_record_that_waits_for_its_hosts_is_asked_for_with_them() -> None:
+    """What counts is the newest that is told of it."""
+    api = Api()
+    gathered = run(gatherer(api).gather(None, followed(record=done("r0"), lookups=1, stage=Stage.DONE)))
+    assert api.asked == [("record", "r0"), ("result", "r0")]
+    assert gathered.lookups[0].record == done("r0")
+
+
+def test_the_page_is_asked_for_first() -> None:
+    """What it takes is then the platform's time, not that of our queue of look-ups."""
+    run(gatherer(api := Api()).gather(REQUEST, followed(100)))
+    assert api.asked[0] == ("page", "")
 
 
 @pytest.mark.parametrize(
@@ -137,33 +149,132 @@ def test_a_page_is_followed_by_a_pause() -> None:
         assert asked.page_due == pytest.approx(120.0)
 
 
-def test_a_record_that_is_gone_or_cannot_be_read_is_said() -> None:
-    """Both are answers; what can't be read fails, though not the platform."""
-    odd = NotUnderstoodError("a list", endpoint="record")
-    errors = {"r0": RecordNotFound("gone", endpoint="record"), "r1": odd}
+REFUSED = HttpError("HTTP 500", endpoint="record", status=500, of_platform=True)
+GONE = RecordNotFound("gone", endpoint="record")
+UNREACHABLE = ConnectError("refused", endpoint="record")
+
+
+def only(
+    error: ApiError, *, of: Collection[str] = (), but: Collection[str] = ()
+) -> Callable[[str, str], ApiError | None]:
+    """Fail for these records, or for all but these."""
+    return lambda _endpoint, id_: error if id_ in of or (but and id_ not in but) else None
+
+
+def told(gathered: Gathered) -> dict[str, tuple[bool, bool]]:
+    """Tell of each record that was looked up whether it was not found, and whether its own answer failed."""
+    return {one.id: (one.not_found, one.failure is not None) for one in gathered.lookups}
+
+
+def controlled(api: Api, *shown: str) -> Gatherer:
+    """Give a gatherer to which the platform has shown these records."""
+    asked = gatherer(api)
+    asked.shown(page(1, 1, 60, *map(item, shown)))
+    return asked
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        REFUSED,
+        NotUnderstoodError("a list", endpoint="record"),
+        TooLargeError("64 MiB", endpoint="record"),
+        DeadlineError("10 s", endpoint="record"),
+        PlatformFailure("lock wait", endpoint="record"),
+    ],
+)
+def test_a_record_whose_own_answer_fails_costs_no_other(error: ApiError) -> None:
+    """While any look-up is answered, a failure is its record's; and so is "not found"."""
+    errors = {"r0": GONE, "r1": error}
     gathered = run(gatherer(Api(fails=lambda _endpoint, id_: errors.get(id_))).gather(None, followed(3)))
-    told = {look.id: (look.not_found, look.unread) for look in gathered.lookups}
-    assert told == {"r0": (True, False), "r1": (False, True), "r2": (False, False)}
-    assert (gathered.is_lost, gathered.lost) == (False, odd)
+    assert told(gathered) == {"r0": (True, False), "r1": (False, True), "r2": (False, False)}
+    assert gathered.lost is None
+
+
+@pytest.mark.parametrize("error", [REFUSED, GONE])
+def test_without_any_answer_a_control_tells_whose_failure_it_is(error: ApiError) -> None:
+    """A record that a page shows: if it can be had, the platform answers look-ups."""
+    fails = only(error, but={"c"})
+    gathered = run(controlled(api := Api(fails=fails), "c").gather(None, followed(3)))
+    assert len(gathered.lookups) == 3
+    assert gathered.lost is None
+    assert [id_ for _, id_ in api.asked].count("c") == 1
+
+
+@pytest.mark.parametrize("error", [REFUSED, GONE])
+def test_if_the_control_fails_too_the_platform_is_lost(error: ApiError) -> None:
+    """No record is blamed, and none is taken for gone."""
+    gathered = run(controlled(Api(fails=always(error, "record")), "c").gather(None, followed(3)))
+    assert gathered.lookups == []
+    assert gathered.lost is not None
+    assert gathered.lost.reason == ("api" if error is GONE else "http")
+
+
+def test_a_control_is_none_of_those_that_failed() -> None:
+    """Of the records that were shown, the first may be the one that can't be read; any other will do."""
+    fails = only(REFUSED, of={"r0"})
+    asked = controlled(Api(fails=fails), "r0", "c")
+    assert told(run(asked.gather(None, followed(1)))) == {"r0": (False, True)}
+
+
+def test_what_was_answered_before_is_a_control_too() -> None:
+    """Where the first record of the platform can't be looked up for ever."""
+    fails = only(REFUSED, of={"first", "r0"})
+    asked = controlled(Api(fails=fails), "first")
+    run(asked.gather(None, followed(2)))
+    gathered = run(asked.gather(None, followed(1)))
+    assert (told(gathered), gathered.lost) == ({"r0": (False, True)}, None)
+
+
+def test_where_the_platform_shows_nothing_its_answers_are_all_there_is() -> None:
+    """Nothing can be asked as a control: an empty platform knows no record."""
+    asked = controlled(Api(fails=always(GONE, "record")), "c")
+    asked.shown(page(1, 1, 0))
+    assert told(run(asked.gather(None, followed(1)))) == {"r0": (True, False)}
 
 
 def test_look_ups_end_when_the_platform_is_gone() -> None:
-    """After so many failures in a row; of records that could not be read for long none counts."""
-    error = HttpError("HTTP 500", endpoint="record", status=500)
-    gathered = run(gatherer(api := Api(fails=always(error, "record"))).gather(None, followed(100)))
-    assert len(api.asked) == LOST_AFTER
-    assert gathered.is_lost
-    odd = followed(100, unread=UNREADABLE_LOOKUPS)
-    gathered = run(gatherer(api := Api(fails=always(error, "record"))).gather(None, odd))
-    assert len(api.asked) == 100
-    assert not gathered.is_lost
+    """After so many failures in a row the control is asked, and the rest is not."""
+    asked = controlled(api := Api(fails=always(REFUSED, "record")), "c")
+    gathered = run(asked.gather(None, followed(400)))
+    assert len(api.asked) == LOST_AFTER + 1
+    assert (gathered.lost, gathered.lookups) == (REFUSED, [])
 
 
-def test_a_refused_connection_is_the_platform_at_once() -> None:
-    """Unless something was answered in the same round."""
-    refused = ConnectError("refused", endpoint="record")
-    assert Gathered(lost=refused).is_lost
-    assert not Gathered(lost=refused, answers=1).is_lost
+def test_any_number_of_unreadable_records_is_not_the_platform() -> None:
+    """While it shows that it answers look-ups."""
+    fails = only(REFUSED, but={"c"})
+    gathered = run(controlled(api := Api(fails=fails), "c").gather(None, followed(100)))
+    assert gathered.lost is None
+    assert set(told(gathered).values()) == {(False, True)}
+    assert len(api.asked) == 100 + 100 // LOST_AFTER
+
+
+def test_results_that_fail_are_their_records() -> None:
+    """The record was answered."""
+    gathered = run(gatherer(Api(fails=always(REFUSED, "result"))).gather(None, followed(2)))
+    assert told(gathered) == {"r0": (False, True), "r1": (False, True)}
+    assert gathered.lost is None
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        UNREACHABLE,
+        CredentialsError("403", endpoint="record"),
+        HttpError("HTTP 503", endpoint="record", status=503),
+        HttpError("HTTP 404", endpoint="record", status=404, of_platform=False),
+    ],
+)
+def test_what_is_no_records_fault_is_the_platforms(error: ApiError) -> None:
+    """It is lost at once, unless something was answered in the same round: then nothing was learnt."""
+    gathered = run(controlled(api := Api(fails=always(error, "record")), "c").gather(None, followed(3)))
+    assert gathered.lost is error
+    assert ("record", "c") not in api.asked
+    once = Api(fails=lambda _endpoint, id_: error if id_ == "r0" else None)
+    gathered = run(controlled(once, "c").gather(None, followed(2)))
+    assert gathered.lost is None
+    assert told(gathered) == {"r0": (False, False), "r1": (False, False)}
 
 
 def test_a_cancelled_round_brings_back_what_was_answered() -> None:

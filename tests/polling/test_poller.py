@@ -163,14 +163,15 @@ def test_one_record_that_always_fails_is_not_the_platform(endpoint: str, tmp_pat
 
 
 def test_many_look_ups_that_fail_in_a_row_are_the_platform(tmp_path: Path) -> None:
-    """The rest of the round is not asked: it is gone."""
+    """The records that its pages show can't be had either: the rest of the round is not asked."""
     with life(tmp_path, past=10) as its:
         for _ in range(100):
             its.ran()
         its.api.mood = only("record", PlatformFailure("database down", endpoint="record"))
         its.forget_requests()
         its.poll()
-        assert sum(asked.endpoint == "record" for asked in its.api.requests) == LOST_AFTER
+        asked = sum(asked.endpoint == "record" for asked in its.api.requests)
+        assert LOST_AFTER < asked < LOST_AFTER + 5
         assert (failures(its), its.daemon.poller.last_error) == (1, "database down")
         its.api.mood = lambda _asked: None
         its.poll(4)

@@ -52,14 +52,14 @@ def follow_all(its: Life) -> None:
     """Let the ledger follow all of them, as after a day on this platform."""
     state = its.daemon.ledger.state
     assert state.counting_start is not None
-    now = its.clock()
+    now = its.daemon.ledger.time()
     found = tuple(
         Tracked(id=record.id, found=now, due=now, stage=Stage.DOING, start=NOW - 7200, timeout=86_400.0)
         for record in its.world
         if record.id not in state.followed
     )
     its.daemon.ledger.commit(
-        Changes(tail=state.tail, counting_start=state.counting_start, found=found), now=now
+        Changes(tail=state.tail, counting_start=state.counting_start, found=found), now=its.clock()
     )
     its.daemon.restart()
 

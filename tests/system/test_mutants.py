@@ -99,20 +99,27 @@ MUTANTS = (
     Mutant(
         name="open records are forgotten when they leave the tail",
         file="tracking/tracker.py",
-        old="if not soon < item.due <= never)",
-        new="if not soon < item.due <= never and now < item.found + 60)",
+        old="        if item.due <= soon:\n",
+        new="        if item.due <= soon and now < item.found + 60:\n",
     ),
     Mutant(
         name="a record settles before its hosts",
-        file="tracking/tracker.py",
-        old="settled = is_complete(record, results) or _waited_enough(tracked, results, waited, rules)",
-        new="settled = True",
+        file="tracking/settling.py",
+        old="    return seen_twice and shows_all and is_late\n",
+        new="    return True\n",
     ),
     Mutant(
-        name="rows of a page are the results though the record ended later",
-        file="tracking/tracker.py",
-        old="    if ended is None or (ended.start, ended.end) != (record.start, record.end):",
-        new="    if ended is None:",
+        name="an older answer replaces a newer one",
+        file="tracking/settling.py",
+        old="    return known if is_older or lost_result else told\n",
+        new="    return told\n",
+    ),
+    Mutant(
+        name="whatever fails is the fault of a record",
+        file="polling/fetch.py",
+        old="        gathered.lost = failure\n",
+        new="        del failure\n",
+        tests=("tests/polling/test_fetch.py",),
     ),
     Mutant(
         name="the rest of a gap starves behind wider ones",
@@ -123,7 +130,7 @@ MUTANTS = (
     Mutant(
         name="the baseline counts",
         file="tracking/tracker.py",
-        old="    return record.end is None or not tracked.baseline_end < record.end <= clock.platform",
+        old="    return end is None or end <= tracked.baseline_end or is_future(end, clock.platform)",
         new="    return False",
     ),
     Mutant(

@@ -79,7 +79,7 @@ def test_a_record_without_a_result_is_unknown() -> None:
 
 def test_values_outside_the_documented_ones_are_counted_by_field() -> None:
     """Rule 6: of the record once a field, of hosts once a row."""
-    odd = HostResult(host_id="a", idc="x", status=HostStatus.UNKNOWN, unknown_status=True)
+    odd = HostResult(host_id="a", names=("a",), idc="x", status=HostStatus.UNKNOWN, unknown_status=True)
     counts = counted(done(unknown_fields=("result_status", "end_time")), rows(odd, odd))
     assert of_family(counts, "job_exporter_unknown_values_total") == {
         ("result_status",): 1,
@@ -90,16 +90,31 @@ def test_values_outside_the_documented_ones_are_counted_by_field() -> None:
 
 @pytest.mark.parametrize(
     ("start", "end", "seconds"),
-    [(NOW - 10, NOW, 10), (NOW, NOW, 0), (NOW, NOW - 1, None), (None, NOW, None), (NOW, None, None)],
-    ids=["both", "at once", "end before start", "no start", "no end"],
+    [
+        (NOW - 10, NOW, 10),
+        (NOW, NOW, 0),
+        (NOW, NOW + 304, 304),
+        (NOW, NOW - 1, None),
+        (None, NOW, None),
+        (NOW, None, None),
+        (NOW, NOW + 305, None),
+        (NOW, NOW + 3600, None),
+        (NOW, 253_402_300_799.0, None),
+        (NOW + 3600, NOW + 7200, None),
+    ],
+    ids=[
+        *("both", "at once", "a clock some minutes ahead", "end before start", "no start", "no end"),
+        *("end five minutes ahead", "an hour ahead", "in the year 9999", "start an hour ahead"),
+    ],
 )
 def test_a_duration_needs_both_times_in_order(
     start: float | None, end: float | None, seconds: float | None
 ) -> None:
-    """Rule 7: else none is observed, and that is counted as bad_times."""
+    """Rule 7: else none is observed, and bad_times counts; no sum takes a time from the future."""
     record = done(start=start, end=end)
     counts = counted(record, rows())
-    assert duration(record) == seconds
+    assert duration(record, platform_now=NOW + 4) == seconds
+    assert all(number < 400 for number in counts.values())
     observed = of_family(counts, "job_record_duration_seconds")
     bad = counts.get(series("job_exporter_records_incomplete_total", reason="bad_times"), 0)
     assert (bool(observed), bad) == ((True, 0) if seconds is not None else (False, 1))
@@ -115,6 +130,25 @@ def test_an_observation_falls_in_one_bucket(seconds: float, bucket: str) -> None
         ("success", bucket): 1,
         ("success", "sum"): seconds,
     }
+
+
+@pytest.mark.parametrize(
+    ("expected", "missing"),
+    [
+        ({"a", "b"}, set()),
+        ({"10.0.0.1", "10.0.0.2", "b"}, set()),
+        ({"10.0.0.1", "E2"}, set()),
+        ({"10.0.0.3", "E2"}, {"10.0.0.3"}),
+    ],
+    ids=["by id", "by each of its addresses", "by entity id", "another"],
+)
+def test_hosts_are_listed_by_any_of_their_names(expected: set[str], missing: set[str]) -> None:
+    """One with two addresses counts once."""
+    one = HostResult(host_id="a", names=("a", "10.0.0.1, 10.0.0.2", "E1"), idc="x", status=SUCCESS)
+    two = HostResult(host_id="b", names=("b", "E2"), idc="x", status=SUCCESS)
+    record = done(expected_hosts=frozenset(expected))
+    assert missing_hosts(record, rows(one, two)) == missing
+    assert len(hosts_of(record, rows(one, two))) == 2 + len(missing)
 
 
 def test_the_lag_is_told_by_the_platforms_clock() -> None:
@@ -263,15 +297,15 @@ def test_a_record_is_complete_when_every_host_has_told(
 def test_a_failure_tells_where_hosts_failed() -> None:
     """By IDC, how many of how many; a success is none."""
     record = done("bad", result_status=ResultStatus.TIMEOUT)
-    told = failure(record, rows(row("a"), row("b", FAIL), row("c", FAIL, "北京")))
+    told = failure(record, rows(row("a"), row("b", FAIL), row("c", FAIL, "北京")), platform_now=NOW)
     assert told is not None
     assert (told.id, told.result, told.finished, told.duration) == ("bad", "timeout", NOW, 10)
     assert told.idcs == (
         IdcFailure(idc="杭州", failed=1, hosts=2),
         IdcFailure(idc="北京", failed=1, hosts=1),
     )
-    assert failure(done(), rows()) is None
-    without = failure(done(result_status=None, execute_status=ExecuteStatus.DONE), None)
+    assert failure(done(), rows(), platform_now=NOW) is None
+    without = failure(done(result_status=None, execute_status=ExecuteStatus.DONE), None, platform_now=NOW)
     assert without is not None
     assert without.idcs == ()
 

@@ -1,5 +1,6 @@
 """What a round of a poll means: what was gathered, and the changes to commit."""
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -11,11 +12,12 @@ from exporter.discovery.pages import Order
 from exporter.discovery.tail import Tail, first_reading, is_first_reading, next_page
 from exporter.model import ExecuteStatus, Page, PageItem, Record, ResultStatus
 from exporter.tracking.decision import ADOPT_BYTES, DISCOVERED, Changes, PageRead, begin, decide
-from exporter.tracking.tracker import Clock, CountingStart, Lookup, Outcome, Rules, Tracked
+from exporter.tracking.tracker import Clock, CountingStart, Lookup, Outcome, Rules, Stage, Tracked
 from tests.harness.core import NOW, done, item, page, row, rows, series
 
 CLOCK = Clock(now=NOW, wall=NOW, platform=NOW + (100.0))
 RULES = Rules()
+HOSTS = frozenset("a")
 BEGAN = CountingStart(baseline_end=NOW, floor=NOW - 5000)
 
 
@@ -188,7 +190,7 @@ def test_looks_change_records_or_settle_them() -> None:
     followed = {name: tracked(name) for name in ("open", "done", "mute")}
     changes = decided(
         Lookup(id="open", record=Record(id="open", execute_status=ExecuteStatus.DOING)),
-        Lookup(id="done", record=done("done"), results=rows(row("a"))),
+        Lookup(id="done", record=done("done", expected_hosts=HOSTS), results=rows(row("a"))),
         Lookup(id="mute"),
         followed=followed,
     )
@@ -197,17 +199,65 @@ def test_looks_change_records_or_settle_them() -> None:
     assert (changes.tail, changes.counting_start) == (Tail(total=100, order=Order.ASC), BEGAN)
 
 
+def test_a_record_that_cannot_be_read_is_told_once() -> None:
+    """By the second failure in a row, with the reason."""
+    refused = Lookup(id="a", failure="HTTP 500")
+    once = decided(refused, followed={"a": tracked("a")})
+    twice = decided(refused, followed={item.id: item for item in once.changed})
+    again = decided(refused, followed={item.id: item for item in twice.changed})
+    assert [changes.unreadable for changes in (once, twice, again)] == [{}, {"a": "HTTP 500"}, {}]
+
+
+def test_one_that_can_be_read_again_brings_back_all() -> None:
+    """The others are due at once; but those that were just looked up are not."""
+    followed = {name: tracked(name, unread=2, due=NOW + 900) for name in ("a", "b", "c")}
+    running = Record(id="a", execute_status=ExecuteStatus.DOING)
+    changes = decided(Lookup(id="a", record=running), Lookup(id="b", failure="HTTP 500"), followed=followed)
+    assert {item.id: item.due for item in changes.changed} == {"a": NOW + 15, "b": NOW + 60, "c": NOW}
+
+
+OPEN = ExecuteStatus.DOING
+HOUR = 3600.0
+PLATFORM = CLOCK.platform
+
+
+@pytest.mark.parametrize(
+    ("before", "record", "hours"),
+    [
+        ({}, done("a", end=PLATFORM), None),
+        ({}, done("a", start=PLATFORM + 8 * HOUR, end=PLATFORM + 8 * HOUR), 8),
+        ({}, done("a", start=PLATFORM + 8 * HOUR, end=None, execute_status=OPEN), 8),
+        ({}, done("a", start=PLATFORM, end=None, execute_status=OPEN), None),
+        ({}, done("a", start=PLATFORM + 1200, end=PLATFORM + 1200), None),
+        ({}, done("a", end=253_402_300_799.0), None),
+        ({}, done("a", end=NOW - 8 * HOUR), -8),
+        ({"baseline_end": NOW}, done("a", end=NOW - 8 * HOUR), None),
+        ({"seen_open": PLATFORM}, done("a", end=PLATFORM - HOUR), -1),
+        ({"stage": Stage.DONE}, done("a", end=NOW - 8 * HOUR), None),
+    ],
+)
+def test_times_that_are_wrong_by_hours_are_told(
+    before: Mapping[str, Any], record: Record, hours: float | None
+) -> None:
+    """They lie in the future, before counting began though it came later, or before it was last seen open."""
+    changes = decided(Lookup(id="a", record=record), followed={"a": tracked("a", **before)})
+    assert changes.hours_off == ({} if hours is None else {"a": pytest.approx(hours, abs=0.1)})
+
+
 def test_the_last_end_of_each_result_is_kept() -> None:
-    """The greatest, of those counted; a record without an end tells none, without a result is unknown."""
+    """The greatest, of those counted; a record without an end tells none, nor does an end in the future."""
     ended = {
         "a": done("a", end=NOW - 5),
         "b": done("b", end=NOW),
         "c": done("c", end=NOW - 2),
-        "d": done("d", end=NOW - 3, result_status=None),
+        "d": done("d", end=NOW - 3, result_status=ResultStatus.UNKNOWN),
         "e": done("e", end=None, result_status=ResultStatus.FAIL),
+        "f": done("f", end=NOW + 3600, result_status=ResultStatus.FAIL),
     }
+    ended = {key: dataclasses.replace(record, expected_hosts=HOSTS) for key, record in ended.items()}
     lookups = (Lookup(id=key, record=record, results=rows(row("a"))) for key, record in ended.items())
     changes = decided(*lookups, followed={key: tracked(key) for key in ended})
+    assert len(changes.settlements) == len(ended)
     name = "job_record_last_finished_timestamp_seconds"
     assert changes.latest == {
         series(name, result_status="success"): NOW,
