@@ -12,6 +12,7 @@ from exporter.model import Series
 from exporter.tracking.counting import Folding, Increment
 
 LAG = "job_exporter_count_lag_seconds"  # how late the exporter was: here there was none
+LATE = "job_exporter_records_late_total"  # which records only its sweep found: here there was none
 DISCOVERED = "job_records_discovered_total"
 LabelSet = tuple[str, tuple[tuple[str, str], ...]]  # family, labels
 
@@ -29,7 +30,9 @@ class Point:
 def filled_families(config: MetricsConfig) -> tuple[Family, ...]:
     """The families that a backfill writes: the ledger's counters and histograms."""
     return tuple(
-        family for family in families(config) if family.origin is Origin.LEDGER and family.name != LAG
+        family
+        for family in families(config)
+        if family.origin is Origin.LEDGER and family.name not in {LAG, LATE}
     )
 
 

@@ -33,7 +33,7 @@ RECORD_LABELS = ("provider", "script_type")
 OF_EACH = ("job_exporter_build_info", "job_exporter_leader")  # gauges that each replica has its own of
 ENDPOINTS = ("page", "record", "result")
 FAILURE_REASONS = ("connect", "timeout", "http", "auth", "api", "decode", "too_large")
-INCOMPLETE_REASONS = ("missing_rows", "no_results", "bad_times", "vanished")
+INCOMPLETE_REASONS = ("missing_rows", "no_results", "bad_times", "vanished", "hidden", "late_baseline")
 UNKNOWN_FIELDS = ("execute_status", "result_status", "host_status", "start_time", "end_time")
 
 
@@ -107,6 +107,9 @@ def _job_families(config: MetricsConfig) -> tuple[Family, ...]:
     return (
         _gauge("job_records", "Records on the platform now, by where they are on their way.",
                execute, platform),
+        _gauge("job_records_hidden",
+               "Records that the platform counts and no page shows, because they have no host rows.",
+               origin=platform),
         _counter("job_records_discovered_total", "Records that were seen for the first time."),
         _counter("job_records_finished_total", "Records that finished, each counted once, by how they ended.",
                  {**result, **dict.fromkeys(config.record_labels, ())}),
@@ -153,12 +156,19 @@ def _self_families() -> tuple[Family, ...]:
                    endpoint, process, buckets=REQUEST_BUCKETS),
         _gauge("job_exporter_pending_results", "Finished records whose hosts are not settled yet.",
                origin=process),
+        _gauge("job_exporter_unreadable_records",
+               "Records and positions of pages that cannot be read now; they are tried again.",
+               origin=process),
         _gauge("job_exporter_catching_up",
                "1 while records that finished during a downtime are counted, else 0.", origin=process),
+        _counter("job_exporter_records_late_total", "Records that only the sweep found."),
+        _gauge("job_exporter_last_sweep_timestamp_seconds",
+               "When the last whole sweep ended, in seconds since the Unix epoch; 0 before the first.",
+               origin=process),
         _histogram("job_exporter_count_lag_seconds",
                    "Seconds from the end of a record to its being counted.", buckets=LAG_BUCKETS),
         _counter("job_exporter_records_incomplete_total",
-                 "Finished records counted without all of their hosts or times, by what was missing.",
+                 "Records counted without all of their hosts or times, or not counted at all, by reason.",
                  {"reason": INCOMPLETE_REASONS}),
         _counter("job_exporter_unknown_values_total",
                  "Values from the platform that are none of the documented ones, by field.",
@@ -285,8 +295,19 @@ class ProcessMetrics:
         else:
             self._add("job_exporter_poll_failures_total", 1)
 
-    def state(self, *, pending_results: int, catching_up: bool, ledger_records: int, leader: bool) -> None:
-        """Tell how the exporter stands after a poll."""
+    def state(
+        self,
+        *,
+        pending_results: int,
+        unreadable_records: int,
+        catching_up: bool,
+        ledger_records: int,
+        leader: bool,
+        last_sweep: float = 0.0,
+    ) -> None:
+        """Tell how the exporter stands after a poll; `last_sweep`: POSIX seconds, 0: none has ended."""
+        self._set("job_exporter_unreadable_records", unreadable_records)
+        self._set("job_exporter_last_sweep_timestamp_seconds", last_sweep)
         self._set("job_exporter_pending_results", pending_results)
         self._set("job_exporter_catching_up", catching_up)
         self._set("job_exporter_ledger_records", ledger_records)

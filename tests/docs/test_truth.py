@@ -19,7 +19,7 @@ from exporter.ledger.ledger import KEPT_SETTLED, Ledger
 from exporter.metrics.families import MetricsConfig
 from exporter.polling import poller, status
 from exporter.settings import Settings, SettingsError, catalog, load
-from exporter.tracking import tracker
+from exporter.tracking import settling, tracker
 from exporter.web.config import parse
 from tests.harness.documents import READMES, ROOT, document, shell_lines
 
@@ -165,7 +165,7 @@ def _joined(text: str) -> str:
 def test_limits_that_are_told_in_words_are_those_of_the_code() -> None:
     """A minute between looks and between polls, an hour for results and re-checks, two seconds to stop."""
     assert tracker.MAX_LOOKUP_INTERVAL == tracker.VANISHED_AFTER == status.MAX_BACKOFF == MINUTE
-    assert tracker.RESULTS_LIMIT == 60 * MINUTE
+    assert settling.RESULTS_LIMIT == tracker.UNREADABLE_WAIT == 60 * MINUTE
     assert Settings().poll.recheck_interval * IDLE_RECHECKS == 60 * MINUTE
     assert app.STOP_GRACE < 2.0
     assert int(DEFAULTS["api.page-size"]) == MAX_PAGE_SIZE

@@ -148,13 +148,23 @@ _METRICS: Mapping[str, str] = {
     "Seconds from sending a request to the job API to the end of its answer.": (
         "从向作业 API 发出请求到收完响应的秒数。"
     ),
+    "Records that the platform counts and no page shows, because they have no host rows.": (
+        "平台计入总数、但因没有主机行而不出现在任何分页里的记录数。"
+    ),
+    "Records and positions of pages that cannot be read now; they are tried again.": (
+        "目前读不到的记录和分页位置数；会再次尝试。"
+    ),
+    "Records that only the sweep found.": "只有巡查才发现的记录数。",
+    "When the last whole sweep ended, in seconds since the Unix epoch; 0 before the first.": (
+        "最近一次完整巡查结束的时间，Unix 纪元以来的秒数；第一次之前为 0。"
+    ),
     "Finished records whose hosts are not settled yet.": "已结束、但主机结果尚未结算的记录数。",
     "1 while records that finished during a downtime are counted, else 0.": (
         "正在补计停机期间结束的记录时为 1，否则为 0。"
     ),
     "Seconds from the end of a record to its being counted.": "从记录结束到被计入的秒数。",
-    "Finished records counted without all of their hosts or times, by what was missing.": (
-        "计入时缺少部分主机或时间的已结束记录数，按缺少的内容分。"
+    "Records counted without all of their hosts or times, or not counted at all, by reason.": (
+        "计入时缺少部分主机或时间、或者未能计入的记录数，按原因分。"
     ),
     "Values from the platform that are none of the documented ones, by field.": (
         "平台给出的、不在文档所列范围内的取值数，按字段分。"

@@ -24,6 +24,7 @@ from exporter.settings import MetricsSettings
 # The public interface, as the design states it: | name | type | labels |.
 TABLE = """
 | `job_records` | gauge | `execute_status`: init, doing, done |
+| `job_records_hidden` | gauge | |
 | `job_records_discovered_total` | counter | |
 | `job_records_finished_total` | counter | `result_status`: success, fail, timeout, cancelled, unknown; \
 `provider`, `script_type` |
@@ -48,10 +49,13 @@ unknown |
 timeout, http, auth, api, decode, too_large |
 | `job_exporter_api_request_duration_seconds` | histogram | `endpoint`: page, record, result |
 | `job_exporter_pending_results` | gauge | |
+| `job_exporter_unreadable_records` | gauge | |
 | `job_exporter_catching_up` | gauge | |
+| `job_exporter_records_late_total` | counter | |
+| `job_exporter_last_sweep_timestamp_seconds` | gauge | |
 | `job_exporter_count_lag_seconds` | histogram | |
 | `job_exporter_records_incomplete_total` | counter | `reason`: missing_rows, no_results, \
-bad_times, vanished |
+bad_times, vanished, hidden, late_baseline |
 | `job_exporter_unknown_values_total` | counter | `field`: execute_status, result_status, host_status, \
 start_time, end_time |
 | `job_exporter_label_overflow_total` | counter | `label`: idc, provider, script_type |
@@ -129,7 +133,7 @@ def test_initial_series_of_the_ledger() -> None:
     assert Series("job_exporter_records_incomplete_total", (("reason", "vanished"),)) in series
     assert Series("job_exporter_unknown_values_total", (("field", "end_time"),)) in series
     assert Series("job_exporter_label_overflow_total", (("label", "idc"),)) in series
-    assert len(series) == len(set(series)) == 1 + 5 + 1 + 1 + 4 + 5 + 3
+    assert len(series) == len(set(series)) == 1 + 5 + 1 + 1 + 1 + 6 + 5 + 3
     assert all(type(value) is str for one in series for _, value in one.labels)
 
 
@@ -245,11 +249,21 @@ def test_the_state_after_a_poll() -> None:
     """The poller tells how the exporter stands; a copy that was taken before does not change."""
     metrics = process()
     before = metrics.gauges()
-    metrics.state(pending_results=3, catching_up=True, ledger_records=42, leader=True)
+    metrics.state(
+        pending_results=3,
+        unreadable_records=2,
+        catching_up=True,
+        ledger_records=42,
+        leader=True,
+        last_sweep=7.0,
+    )
     after = metrics.gauges()
-    names = ("pending_results", "catching_up", "ledger_records", "leader")
-    assert [after[Series(f"job_exporter_{name}")] for name in names] == [3, 1, 42, 1]
-    assert [before[Series(f"job_exporter_{name}")] for name in names] == [0, 0, 0, 0]
+    names = (
+        *("pending_results", "unreadable_records", "catching_up"),
+        *("ledger_records", "leader", "last_sweep_timestamp_seconds"),
+    )
+    assert [after[Series(f"job_exporter_{name}")] for name in names] == [3, 2, 1, 42, 1, 7]
+    assert {before[Series(f"job_exporter_{name}")] for name in names} == {0}
 
 
 def test_the_default_buckets_are_those_of_the_settings() -> None:

@@ -59,7 +59,14 @@ def process() -> ProcessMetrics:
     metrics.request(endpoint="page", seconds=0.85, size=123_456, reason=None)
     metrics.request(endpoint="result", seconds=0.002, size=62, reason="api")
     metrics.poll_finished(ok=True, up=True, seconds=0.86, now=NOW - 5)
-    metrics.state(pending_results=1, catching_up=False, ledger_records=1234, leader=True)
+    metrics.state(
+        pending_results=1,
+        unreadable_records=2,
+        catching_up=False,
+        ledger_records=1234,
+        leader=True,
+        last_sweep=NOW - 600,
+    )
     return metrics
 
 
@@ -69,7 +76,8 @@ def snapshot() -> Snapshot:
     platform = {
         Series("job_records", (("execute_status", "init"),)): 0.0,
         Series("job_records", doing): 3.0,
-        Series("job_records", (("execute_status", "done"),)): 1_234_564.0,
+        Series("job_records", (("execute_status", "done"),)): 1_234_562.0,
+        Series("job_records_hidden"): 2.0,
         Series("job_records_overdue"): 1.0,
         Series("job_record_oldest_open_start_timestamp_seconds", doing): NOW - 7200,
         Series("job_record_last_finished_timestamp_seconds", failed): NOW - 300,
