@@ -1,6 +1,7 @@
 """What an audit found: as a table for people, as JSON for machines."""
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -215,7 +216,7 @@ def _platform_lines(record: Record | None, results: Results | None) -> Iterable[
     yield "platform", f"{record.execute_status}, {result_of(record)}" if done else str(record.execute_status)
     yield "  start", "none" if record.start is None else shown(record.start)
     if done:
-        seconds = duration(record)
+        seconds = duration(record, platform_now=math.inf)
         took = "" if seconds is None else f", after {seconds:g} s"
         yield "  end", "none" if record.end is None else f"{shown(record.end)}{took}"
     if results is not None:

@@ -7,13 +7,14 @@ compared, apart from what a second count could not give again:
 - labels: those that the counter had then, and `other` where a value had no room then.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 from exporter.model import ExecuteStatus, Record, Results, Series
 from exporter.settings.time_range import shown
-from exporter.tracking.counting import BOUNDED_LABELS, OTHER, Counting, Increment, fold, result_of
+from exporter.tracking.counting import BOUNDED_LABELS, OTHER, Counting, Increment, fold, known_end, result_of
 from exporter.tracking.known import Known, LedgerStatus
 from exporter.tracking.tracker import (
     MAX_LOOKUP_INTERVAL,
@@ -29,6 +30,9 @@ from exporter.tracking.tracker import (
 
 LAG = "job_exporter_count_lag_seconds"
 FINISHED = "job_records_finished_total"
+_INCOMPLETE = "job_exporter_records_incomplete_total"
+BAD_TIMES = Series(_INCOMPLETE, (("reason", "bad_times"),))
+LATE_BASELINE = Series(_INCOMPLETE, (("reason", "late_baseline"),))
 FEW_POLLS = 4  # until then a record may be on its way into the ledger
 
 
@@ -37,6 +41,7 @@ class Kind(StrEnum):
 
     SAME = "same"
     UNCOUNTED = "rightly not counted"
+    UNDATED = "not counted, and its times do not tell whether that is right"
     WAITING = "not due yet"
     MISSING = "missing"
     CHANGED = "changed after it was counted"
@@ -45,7 +50,7 @@ class Kind(StrEnum):
     UNANSWERED = "not answered"
 
 
-FINDINGS = frozenset({Kind.MISSING, Kind.CHANGED, Kind.GONE, Kind.NOWHERE, Kind.UNANSWERED})
+FINDINGS = frozenset({Kind.UNDATED, Kind.MISSING, Kind.CHANGED, Kind.GONE, Kind.NOWHERE, Kind.UNANSWERED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,8 +108,8 @@ def judge(known: Known | None, seen: Seen, terms: Terms) -> Verdict:
     match known.status if known else LedgerStatus.UNKNOWN:
         case LedgerStatus.COUNTED if known is not None:
             return _counted(known, seen)
-        case LedgerStatus.BASELINE:
-            return Verdict(kind=Kind.UNCOUNTED, why="it was finished when counting began (poll.history)")
+        case LedgerStatus.BASELINE if known is not None:
+            return _baseline(known, terms)
         case LedgerStatus.VANISHED:
             return _vanished(seen, terms)
         case LedgerStatus.OPEN | LedgerStatus.SETTLING if known is not None and known.tracked is not None:
@@ -113,11 +118,14 @@ def judge(known: Known | None, seen: Seen, terms: Terms) -> Verdict:
 
 
 def differences(
-    moved: Mapping[Series, float], record: Record, results: Results | None
+    moved: Mapping[Series, float], record: Record, results: Results | None, *, then: float = math.inf
 ) -> tuple[Difference, ...]:
-    """What a count of the record made now would move otherwise; in the order of the series."""
+    """What a count of the record made now would move otherwise; in the order of the series.
+
+    `then`: when it was counted; times after that were in the future.
+    """
     labels = next((series.labels for series in moved if series.family == FINISHED), ())
-    counting = Counting(now=0.0, platform_now=0.0, record_labels=tuple(name for name, _ in labels[1:]))
+    counting = Counting(now=0.0, platform_now=then, record_labels=tuple(name for name, _ in labels[1:]))
     had = _comparable(moved.items())
     now = _comparable(
         (part.series, part.value)
@@ -163,7 +171,11 @@ def _counted(known: Known, seen: Seen) -> Verdict:
     changed = [
         f"its {name} was {_said(had)}, and is {_said(now)}" for name, (had, now) in said.items() if had != now
     ]
-    other = differences(known.moved, record, seen.results) if known.moved is not None else ()
+    moved = known.moved
+    then = math.inf
+    if moved is not None and BAD_TIMES in moved and known.settled is not None:
+        then = known.settled
+    other = differences(moved, record, seen.results, then=then) if moved is not None else ()
     if other or changed:
         why = "; ".join(changed) or "a count made now would move other series"
         return Verdict(kind=Kind.CHANGED, why=why, differences=other)
@@ -176,6 +188,18 @@ def _counted(known: Known, seen: Seen) -> Verdict:
 def _said(value: str | float | None) -> str:
     """A result, or a time."""
     return shown(value) if isinstance(value, float) else value or "none"
+
+
+def _baseline(known: Known, terms: Terms) -> Verdict:
+    """Whether a record that was not counted had ended before counting began."""
+    began = terms.counting_start
+    if began is None or known.end is None or known.end > began.baseline_end:
+        why = "it was done when it was found, and no time tells whether that was before counting began"
+        return Verdict(kind=Kind.UNDATED, why=why)
+    why = "it had ended when counting began (poll.history)"
+    if known.moved and LATE_BASELINE in known.moved:
+        why += ", and was found after that: do its times have another zone (api.timezone)?"
+    return Verdict(kind=Kind.UNCOUNTED, why=why)
 
 
 def _vanished(seen: Seen, terms: Terms) -> Verdict:
@@ -211,6 +235,9 @@ def _unknown(seen: Seen, terms: Terms) -> Verdict:
 def _from_before(record: Record, began: CountingStart, terms: Terms) -> Verdict:
     """A record that is not in the ledger, and is as old as what was there when counting began."""
     done = record.execute_status is ExecuteStatus.DONE
+    if done and known_end(record, terms.clock.platform) is None:
+        why = "it is done, the ledger does not know it, and no time tells when it ended"
+        return Verdict(kind=Kind.UNDATED, why=why)
     if done and not _ended_between(record, began.baseline_end, terms.clock.platform):
         why = "it ended before counting began, or so long ago that its id is forgotten (state.retention)"
         return Verdict(kind=Kind.UNCOUNTED, why=why)

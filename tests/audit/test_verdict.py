@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.audit.verdict import FINDINGS, Difference, Kind, Seen, Terms, Verdict, differences, judge
+from exporter.audit.verdict import (
+    FINDINGS,
+    LATE_BASELINE,
+    Difference,
+    Kind,
+    Seen,
+    Terms,
+    Verdict,
+    differences,
+    judge,
+)
 from exporter.model import ExecuteStatus, HostStatus, Record, Results, ResultStatus, Series
 from exporter.settings.time_range import shown
 from exporter.tracking.counting import Buckets, Counting, fold_all
@@ -135,6 +145,15 @@ def test_what_an_older_version_counted_is_compared_by_result_and_times() -> None
     assert verdict(older, done(**{**OLD, "end": NOW}), GOOD).kind is Kind.CHANGED
 
 
+def test_an_end_that_was_in_the_future_when_it_was_counted_is_no_change() -> None:
+    """It has passed meanwhile: a count made now would observe a duration."""
+    record = done(start=NOW - 9_000, end=NOW - 1_000)
+    counting = Counting(now=NOW - 8_000, platform_now=NOW - 8_000)
+    moved = {one.series: one.value for one in counting.record(record, GOOD)}
+    known = counted(record, GOOD, moved=moved, settled=NOW - 8_000)
+    assert verdict(known, record, GOOD).kind is Kind.SAME
+
+
 # -- a count made now, beside what was moved
 
 statuses = st.sampled_from([*HostStatus, None])
@@ -206,7 +225,7 @@ def test_what_had_no_room_then_is_compared_as_other() -> None:
 LONG_AGO: dict[str, Any] = {"start": NOW - 70_000, "end": NOW - 65_000}
 NOT_COUNTED: dict[str, tuple[Known | None, Record | None, Results | None, Kind, str]] = {
     "baseline": (
-        Known(id="r", status=LedgerStatus.BASELINE, found=NOW),
+        Known(id="r", status=LedgerStatus.BASELINE, found=NOW, end=BEGAN.baseline_end),
         done(**OLD),
         GOOD,
         Kind.UNCOUNTED,
@@ -255,12 +274,40 @@ NOT_COUNTED: dict[str, tuple[Known | None, Record | None, Results | None, Kind, 
     ),
     "never visible": (None, done(**OLD), rows(), Kind.UNCOUNTED, "no host rows"),
     "from before": (None, done(**LONG_AGO), GOOD, Kind.UNCOUNTED, "before counting began"),
-    "from before, without an end": (
+    "from before, without an end": (None, done(start=NOW - 70_000, end=None), GOOD, Kind.UNDATED, "no time"),
+    "from before, ended in the future": (
         None,
-        done(start=NOW - 70_000, end=None),
+        done(start=NOW - 70_000, end=NOW + 9_000),
+        GOOD,
+        Kind.UNDATED,
+        "no time",
+    ),
+    "baseline without an end": (
+        Known(id="r", status=LedgerStatus.BASELINE, found=NOW),
+        done(start=None, end=None),
+        GOOD,
+        Kind.UNDATED,
+        "no time",
+    ),
+    "baseline that ended in the future": (
+        Known(id="r", status=LedgerStatus.BASELINE, found=NOW, end=NOW + 9_000),
+        done(end=NOW + 9_000),
+        GOOD,
+        Kind.UNDATED,
+        "no time",
+    ),
+    "baseline found late": (
+        Known(
+            id="r",
+            status=LedgerStatus.BASELINE,
+            found=NOW,
+            end=BEGAN.baseline_end,
+            moved={LATE_BASELINE: 1.0},
+        ),
+        done(**OLD),
         GOOD,
         Kind.UNCOUNTED,
-        "before counting began",
+        "api.timezone",
     ),
     "open when counting began": (
         None,
@@ -288,7 +335,7 @@ def test_why_a_record_was_not_counted(
     said = verdict(known, record, results)
     assert said.kind is kind
     assert why in said.why
-    assert said.is_finding == (kind in {Kind.MISSING, Kind.NOWHERE})
+    assert said.is_finding == (kind in {Kind.UNDATED, Kind.MISSING, Kind.NOWHERE})
 
 
 def test_what_a_page_shows_is_visible_though_it_has_no_rows() -> None:
