@@ -68,11 +68,11 @@ MUTANTS = (
                 "counted = set(self.state.followed) - set(ids)",
             ),
             (
-                "        statements.settle(connection, settlements, moved, now)\n",
+                "        statements.settle(connection, settlements, moved, wall=wall, time=time)\n",
                 (
                     "        there = set(statements.counted(connection, ids))\n"
                     "        new = [x for x in settlements if x.id not in there]\n"
-                    "        statements.settle(connection, new, moved[: len(new)], now)\n"
+                    "        statements.settle(connection, new, moved[: len(new)], wall=wall, time=time)\n"
                 ),
             ),
         ),
@@ -80,8 +80,9 @@ MUTANTS = (
     Mutant(
         name="increments outside the transaction",
         file="ledger/ledger.py",
-        old="        statements.settle(connection, settlements, moved, now)\n",
-        new="        statements.settle(connection, settlements, moved, now)\n        connection.commit()\n",
+        old="        statements.settle(connection, settlements, moved, wall=wall, time=time)\n",
+        new="        statements.settle(connection, settlements, moved, wall=wall, time=time)\n"
+        "        connection.commit()\n",
     ),
     Mutant(
         name="memory is replaced before the commit has ended",
