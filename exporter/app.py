@@ -263,6 +263,7 @@ def poll_config(settings: Settings) -> PollConfig:
             buckets=buckets(metrics),
         ),
         recheck_interval=poll.recheck_interval,
+        sweep=poll.sweep,
         adopt=poll.adopt,
         history=None if math.isinf(poll.history) else poll.history,
         duty=settings.api.duty,

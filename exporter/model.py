@@ -55,6 +55,7 @@ def backoff(failures: int, *, first: float, longest: float) -> float:
     return min(longest, first * 2.0 ** min(max(failures - 1, 0), 32))
 
 
+LONG_AGO = -1e15  # earlier than any time; infinity is not JSON
 UNKNOWN = "unknown"  # the label value for what the platform left empty
 
 

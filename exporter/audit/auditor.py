@@ -19,6 +19,7 @@ from exporter.discovery.pages import PROBE, PageRequest
 from exporter.discovery.scan import Walk, heavy, next_page, read, share, skipped
 from exporter.jobapi.client import PageCost
 from exporter.jobapi.errors import ApiError, DeadlineError, RecordNotFound, TooLargeError
+from exporter.jobapi.pacing import Pacer
 from exporter.jobapi.protocol import GONE, Platform
 from exporter.ledger.reader import Inspection
 from exporter.model import ExecuteStatus, Page, PageItem, Record
@@ -100,7 +101,7 @@ class Auditor:
         """`tell` hears how much of the pages is read (0 to 1), and how many records were judged."""
         self._api, self._ledger, self._config, self._tell = api, ledger, config, tell
         self._wall, self._monotonic, self._sleep = wall, monotonic, sleep
-        self._page_due = 0.0  # when the duty allows the next page; monotonic
+        self._pacer = Pacer(config.duty, monotonic=monotonic)
         self._failed = 0  # look-ups in a row
         self._judged = 0
 
@@ -136,8 +137,8 @@ class Auditor:
         total = await self._total()
         tail, _ = self._ledger.tail()
         oldest = oldest if tail.order is not None else -math.inf  # which way is down is not known: read all
-        walk = Walk(total=total, order=tail.order, at=total, weights=tail, done=not total)
-        tally.behind = sum(gap.missing for gap in tail.gaps)
+        walk = Walk(total=total, order=tail.order, at=total, weights=tail.weights, done=not total)
+        tally.behind = tail.missing
         judged: set[str] = set()  # of the page before: pages overlap
         while not walk.done:
             request = next_page(walk, limit=self._config.page_size)
@@ -206,7 +207,7 @@ class Auditor:
             clock=self._clock(),
             rules=self._config.rules,
             counting_start=counting_start,
-            behind=sum(gap.missing for gap in tail.gaps),
+            behind=tail.missing,
         )
         return [
             Audited(
@@ -248,20 +249,24 @@ class Auditor:
         """Ask for a page, each time once the duty allows it; too large and too slow are the caller's."""
         tries = 0
         while True:
-            wait = max(self._page_due - self._monotonic(), BLINK * tries)
+            wait = max(self._pacer.wait(), BLINK * tries)
             if wait > 0:
                 await self._sleep(wait)
             began = self._monotonic()
+            took: float | None = None
             try:
-                return await self._api.page(request.number, request.size)
+                answer = await self._api.page(request.number, request.size)
             except (DeadlineError, TooLargeError):
                 raise
             except ApiError as error:
                 tries += 1
                 if error.reason in GONE or tries >= TRIES:
                     raise AuditError(str(error)) from None
+            else:
+                took = answer[1].seconds
+                return answer
             finally:
-                self._page_due = began + (self._monotonic() - began) / self._config.duty
+                self._pacer.charge(self._monotonic() - began if took is None else took)
 
     def _clock(self) -> Clock:
         wall, platform = self._wall(), self._api.platform_now()

@@ -1,7 +1,7 @@
 """Platform → work file: pages from the window's end downwards, and a look at each record that they show.
 
-Pages keep to the duty: one that took t is followed by the next at the earliest t / duty after it began;
-look-ups by id go on meanwhile. A platform that goes away is waited for, `PATIENCE` at most.
+Pages keep to the duty; look-ups by id go on meanwhile. A platform that goes away is waited for, `PATIENCE`
+at most.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from exporter.discovery.pages import PROBE, Order, PageRequest, covered, page_at
 from exporter.discovery.scan import Walk, heavy, next_page, read, share, skipped
 from exporter.jobapi.client import PageCost
 from exporter.jobapi.errors import ApiError, CredentialsError, DeadlineError, RecordNotFound, TooLargeError
+from exporter.jobapi.pacing import Pacer
 from exporter.jobapi.protocol import GONE, Platform
 from exporter.model import ExecuteStatus, Page, PageItem, Record, Results
 from exporter.settings.time_range import Window
@@ -94,7 +95,7 @@ class Reader:
         self._owns, self._tell = owns, tell
         self._wall, self._monotonic, self._sleep = wall, monotonic, sleep
         self._oldest = window.begin - config.longest_run
-        self._page_due = 0.0  # when the duty allows the next page; monotonic
+        self._pacer = Pacer(config.duty, monotonic=monotonic)
         self._lost_since: float | None = None  # monotonic
         self._failures = 0  # in a row, since then
         self._missed = 0  # records of the page under way that could not be read
@@ -244,10 +245,11 @@ class Reader:
     async def _ask(self, request: PageRequest) -> tuple[Page, PageCost]:
         """Ask for a page once the duty allows it; too large and too slow are the caller's."""
         while True:
-            wait = self._page_due - self._monotonic()
+            wait = self._pacer.wait()
             if wait > 0:
                 await self._sleep(wait)
             began = self._monotonic()
+            took: float | None = None
             try:
                 answer = await self._api.page(request.number, request.size)
             except (DeadlineError, TooLargeError):
@@ -256,9 +258,10 @@ class Reader:
                 await self._wait_out(error)
             else:
                 self._lost_since, self._failures = None, 0
+                took = answer[1].seconds
                 return answer
             finally:
-                self._page_due = began + (self._monotonic() - began) / self._config.duty
+                self._pacer.charge(self._monotonic() - began if took is None else took)
 
     async def _tried(self, ask: Callable[[], Awaitable[T]]) -> T | None:
         """Look up until it is answered; None if it is this record that can't be read."""

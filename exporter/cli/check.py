@@ -11,7 +11,7 @@ from rich.text import Text
 
 from exporter.cli import findings
 from exporter.cli.findings import Finding, Verdict
-from exporter.discovery.tail import PAGE_BYTES
+from exporter.discovery.weights import PAGE_BYTES
 from exporter.jobapi.client import JobApi, NullObserver, PageCost
 from exporter.jobapi.errors import ApiError, RecordNotFound
 from exporter.jobapi.transport import ApiConfig

@@ -3,6 +3,8 @@
 Positions are counted from the oldest record (0) to the newest (total - 1), whatever the order of pages.
 """
 
+from bisect import bisect_left
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -16,38 +18,67 @@ class Order(StrEnum):
     DESC = "newest first"
 
 
+class Purpose(StrEnum):
+    """Why a page is asked for."""
+
+    GAP = "a gap"
+    ENDS = "the order of pages"
+    NARROW = "the unreadable position of a page that failed"
+    RETRY = "an unreadable position"
+    SWEEP = "the sweep"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageRequest:
     """A page to ask for."""
 
     number: int
     size: int
+    purpose: Purpose = Purpose.GAP
 
 
-PROBE = PageRequest(number=1, size=1)  # the cheapest question that tells the total
+PROBE = PageRequest(number=1, size=1)  # the cheapest request that tells the total
 
 
-def page_at(lo: int, at: int, *, total: int, limit: int, order: Order | None) -> PageRequest:
+def page_at(
+    lo: int, at: int, *, total: int, limit: int, order: Order | None, avoid: Collection[int] = ()
+) -> PageRequest:
     """The page that covers most of positions lo to at, downwards from at, with the least beside them.
 
-    Records that are shown beside them are read, sent and decoded: they count double. But a wide page may be
-    dear though it lies mostly beyond the end: so the room that it leaves empty counts, too.
+    Records shown beside them are read, sent and decoded: they count double. A wide page may be expensive even
+    if it lies mostly beyond the end: the empty room counts, too. No page covers a position of `avoid`;
+    position at - 1 must be none of these.
     """
     descending = order is Order.DESC
     first, last = (total - at, total - lo) if descending else (lo, at)
+    avoided = sorted(total - 1 - position if descending else position for position in avoid)
     best, best_score = PageRequest(number=1, size=1), (-1, 0)
     for size in range(1, limit + 1):
         number = (first if descending else last - 1) // size
         begin, end = number * size, min((number + 1) * size, total)
         useful = min(end, last) - max(begin, first)
         score = (useful, 2 * (begin - end) - size)
-        if score > best_score:
+        if score > best_score and bisect_left(avoided, begin) == bisect_left(avoided, end):
             best, best_score = PageRequest(number=number + 1, size=size), score
     return best
 
 
-def covered(page: Page, total: int, order: Order | None) -> tuple[int, int]:
+def covered(page: Page | PageRequest, total: int, order: Order | None) -> tuple[int, int]:
     """The positions that a page covers, given the total that came with it."""
     begin = min((page.number - 1) * page.size, total)
     end = min(page.number * page.size, total)
     return (total - end, total - begin) if order is Order.DESC else (begin, end)
+
+
+def top_below(at: int, lo: int, avoid: Collection[int]) -> int:
+    """`at`, moved down over avoided positions just below it, at most to `lo`."""
+    while at > lo and at - 1 in avoid:
+        at -= 1
+    return at
+
+
+def extended(lo: int, hi: int, avoid: Collection[int]) -> tuple[int, int]:
+    """The positions of a page and the avoided ones right above and below it."""
+    while hi in avoid:
+        hi += 1
+    return top_below(lo, 0, avoid), hi

@@ -16,6 +16,8 @@ class Platform(Protocol):
         """Platform's clock, POSIX seconds, whatever happens to ours; None: not known yet."""
         ...
 
-    async def page(self, number: int, size: int) -> tuple[Page, PageCost]: ...  # noqa: D102
+    async def page(  # noqa: D102
+        self, number: int, size: int, *, patient: bool = True, retry: bool = True
+    ) -> tuple[Page, PageCost]: ...
     async def record(self, record_id: str) -> Record: ...  # noqa: D102
     async def results(self, record_id: str) -> Results: ...  # noqa: D102

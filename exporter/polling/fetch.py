@@ -17,9 +17,10 @@ import structlog
 
 from exporter.discovery.pages import PageRequest
 from exporter.jobapi.client import PageCost
-from exporter.jobapi.errors import ApiError, PlatformFailure, RecordNotFound, TooLargeError
+from exporter.jobapi.errors import ApiError, PlatformFailure, RecordNotFound
 from exporter.jobapi.protocol import Platform
 from exporter.model import Page, Record, Results
+from exporter.polling.paging import Pages
 from exporter.tracking.tracker import Clock, Lookup, Tracked, wants_results
 
 LOST_AFTER = 20  # look-ups that fail in a row: a control tells whether it is worth asking for the rest
@@ -36,7 +37,6 @@ class Gathered:
 
     page: tuple[Page, PageCost] | None = None
     page_error: ApiError | None = None
-    too_heavy: PageRequest | None = None  # a page that was too large, or did not come in time
     lookups: list[Lookup] = field(default_factory=list)
     lost: ApiError | None = None  # why records can't be asked for at all; None: they can
     answers: int = 0  # look-ups that brought a record
@@ -46,19 +46,15 @@ class Gathered:
 
 
 class Gatherer:
-    """Asks one platform, and says when the duty allows the next page of the tail."""
+    """Asks one platform."""
 
-    def __init__(
-        self, api: Platform, *, duty: float, clock: Callable[[], Clock], monotonic: Callable[[], float]
-    ) -> None:
-        """`duty`: the share of the wall time that tail pages may take."""
-        self._api, self._duty, self._clock, self._monotonic = api, duty, clock, monotonic
+    def __init__(self, api: Platform, *, pages: Pages, clock: Callable[[], Clock]) -> None:
+        self._api, self._pages, self._clock = api, pages, clock
         self._tasks: set[asyncio.Task[Any]] = set()  # what `cancel` cancels
         self._shown: dict[
             bool, tuple[str, ...]
         ] = {}  # records on the last probe (True), and on the last page
         self._answered = ""  # the record of the last good look-up
-        self.page_due = 0.0  # when the duty allows the next tail page; monotonic
 
     def cancel(self) -> None:
         """Wait for no more answers."""
@@ -112,24 +108,11 @@ class Gatherer:
         return not cancelled
 
     async def _read_page(self, request: PageRequest, gathered: Gathered) -> None:
-        began = self._monotonic()
         try:
-            gathered.page = await self._api.page(request.number, request.size)
+            gathered.page = await self._pages.ask(request)
             self.shown(gathered.page[0])
         except ApiError as error:
-            if error.reason in {"timeout", "too_large"}:
-                gathered.too_heavy = request
-            if not isinstance(error, TooLargeError):
-                gathered.page_error = error
-            elif request.size > 1:
-                log.info("a page is too large: half of it is asked", records=request.size)
-            else:
-                # Nothing smaller can be asked: the position counts as empty, and is looked at again.
-                log.warning("the page of a single record is too large", position=request.number)
-                empty = Page(number=request.number, size=1, total=None, items=())
-                gathered.page = (empty, PageCost(seconds=0.0, size=0))
-        finally:
-            self.page_due = began + (self._monotonic() - began) / self._duty
+            gathered.page_error = error
 
     async def _look_up_each(self, items: Iterator[Tracked], gathered: Gathered) -> None:
         """Look up one record after the other, while the platform answers."""

@@ -9,30 +9,34 @@ memory knows of the tail moves on only after the commit did.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 import structlog
 
-from exporter.discovery import tail as tails
-from exporter.discovery.gaps import MAX_PAGE_SIZE
-from exporter.discovery.pages import PROBE, PageRequest
-from exporter.discovery.tail import Tail
+from exporter.discovery.pages import PageRequest
+from exporter.discovery.reading import next_page
+from exporter.discovery.sweeping import begin_sweep, is_late_reading
+from exporter.discovery.tail import Tail, backlog, probed
+from exporter.discovery.weights import MAX_PAGE_SIZE, weighed
 from exporter.jobapi.errors import ApiError
 from exporter.jobapi.protocol import Platform
 from exporter.ledger.errors import LedgerError, LostLeadershipError
 from exporter.ledger.ledger import Ledger
 from exporter.metrics.families import ProcessMetrics
-from exporter.model import Page, Snapshot
+from exporter.model import Snapshot
 from exporter.polling.fetch import Gathered, Gatherer
+from exporter.polling.paging import Pages
 from exporter.polling.status import Status
 from exporter.settings.time_range import shown
-from exporter.tracking.decision import Changes, PageRead, begin, decide
-from exporter.tracking.tracker import Clock, Outcome, Rules, Tracked, due
+from exporter.tracking.decision import Changes, decide
+from exporter.tracking.finding import PageRead, Start, begin, go_on
+from exporter.tracking.tracker import Clock, CountingStart, Outcome, Rules, Tracked, due
 
 ROUND = 400  # look-ups a round: a second or two between commits, and little to ask again after a crash
 PRUNE_INTERVAL = 3600.0  # seconds between two prunings of the ledger
 ODD_TIMES = 3  # records whose times can't be true: more than one that somebody wrote by hand
+SWEPT_AGAIN = 7200.0  # seconds that a sweep may still go on after its window was laid down
 MUCH = 2 * MAX_PAGE_SIZE  # records missing at once that no ordinary poll brings: catching up
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -44,6 +48,7 @@ class PollConfig:
 
     rules: Rules = field(default_factory=Rules)
     recheck_interval: float = 300.0
+    sweep: float = 86400.0  # the sweep reads records that started up to so long ago; 0: no sweep
     adopt: int = 200  # records of the first reading
     history: float | None = 0.0  # count what ended up to so long ago; None: all there is; 0: nothing
     duty: float = 0.1  # share of the wall time that tail pages may take
@@ -68,7 +73,10 @@ class Poller:
     ) -> None:
         self._api, self._ledger, self._config = api, ledger, config
         self._wall, self._monotonic, self._sleep = wall, monotonic, sleep
-        self._gatherer = Gatherer(api, duty=config.duty, clock=self._clock, monotonic=monotonic)
+        self._pages = Pages(
+            api, duty=config.duty, interval=config.rules.interval, clock=self._clock, monotonic=monotonic
+        )
+        self._gatherer = Gatherer(api, pages=self._pages, clock=self._clock)
         self._status = Status(
             ledger=ledger,
             process=process,
@@ -159,6 +167,7 @@ class Poller:
     async def _rounds(self, began: float) -> bool:
         """Ask for the total, then go round until nothing is due, or the interval is over (True)."""
         await self._remember()
+        self._pages.begin()
         await self._until_pages(began)
         if self._stopping:
             return False
@@ -169,7 +178,7 @@ class Poller:
             if self._monotonic() >= began + self._config.rules.interval:
                 break
         # What the duty leaves for the next poll is no downtime.
-        self._status.caught_up |= not tails.backlog(self._tail, self._ledger.time())
+        self._status.caught_up |= not backlog(self._tail, self._ledger.time())
         await self._prune()
         return not self._stopping and bool(self._due(limit=1))
 
@@ -179,31 +188,60 @@ class Poller:
         So the total is told just before the page that follows, which then shows what came in the pause too.
         """
         end = began + self._config.rules.interval
-        while not self._stopping and self._monotonic() < self._gatherer.page_due < end:
+        while not self._stopping and 0 < (wait := self._pages.wait()) < end - self._monotonic():
             lookups = self._due(limit=ROUND)
             if len(lookups) == ROUND:  # the pause passes while these are made, and the total need not wait
                 return
             if lookups:
                 await self._worked(None, lookups)
             else:
-                await self._gatherer.waited(self._sleep(self._gatherer.page_due - self._monotonic()))
+                await self._gatherer.waited(self._sleep(wait))
 
     async def _probe(self) -> None:
         """Ask how many records there are."""
-        page, cost = await self._gatherer.waited(self._api.page(PROBE.number, PROBE.size))
+        tail, page, cost = await self._gatherer.waited(self._pages.probe(self._tail))
         self._status.reached = True
         self._gatherer.shown(page)
         # The first record is always the same one: its lightness says nothing of those on the tail.
-        tail = self._tail if self._tail.widest else tails.weighed(self._tail, len(page.items), cost.size)
-        if self._ledger.state.counting_start is None:
-            await self._begin(tail, page)
+        if not tail.weights.widest:
+            tail = replace(tail, weights=weighed(tail.weights, len(page.items), cost.size))
+        clock, start = self._clock(), self._start()
+        counting_start = self._ledger.state.counting_start
+        if counting_start is None:
+            tail, counting_start = begin(tail, page, clock=clock, start=start)
+            log.info("first start: reading the newest records", records=page.total)
+            await self._commit(Changes(tail=tail, counting_start=counting_start))
         else:
-            clock, recheck = self._clock(), self._config.recheck_interval
-            self._tail = tails.probed(
-                tail, page, now=clock.now, platform_now=clock.platform, recheck_interval=recheck
+            tail = probed(
+                tail,
+                page,
+                now=clock.now,
+                platform_now=clock.platform,
+                recheck_interval=start.recheck_interval,
             )
-        if tails.backlog(self._tail, self._ledger.time()) > MUCH:
+            tail, after = go_on(tail, counting_start, clock=clock, start=start)
+            if after != counting_start:
+                await self._commit(Changes(tail=tail, counting_start=after))
+            self._tail = self._sweeping(tail, after, clock)
+        if backlog(self._tail, self._ledger.time()) > MUCH:
             self._status.caught_up = False
+
+    def _start(self) -> Start:
+        config = self._config
+        return Start(
+            adopt=config.adopt,
+            history=config.history,
+            recheck_interval=config.recheck_interval,
+            sweep=config.sweep,
+        )
+
+    def _sweeping(self, tail: Tail, counting_start: CountingStart, clock: Clock) -> Tail:
+        """Begin a sweep where one is due."""
+        if not self._config.sweep or counting_start.floor is None:
+            return replace(tail, sweep=None)
+        is_first = counting_start.registered is None
+        newest = min(clock.platform, counting_start.baseline_end) if is_first else clock.platform
+        return begin_sweep(tail, now=clock.now, oldest=newest - self._config.sweep, is_first=is_first)
 
     async def _remember(self) -> None:
         """Go on from what the ledger holds, where memory may not: a commit failed, another replica led."""
@@ -213,30 +251,19 @@ class Poller:
         if self._loads != self._ledger.loads:
             self._loads, self._tail = self._ledger.loads, self._ledger.state.tail
 
-    async def _begin(self, tail: Tail, page: Page) -> None:
-        """Lay down where counting begins, before anything is read."""
-        config = self._config
-        changes = begin(
-            tail,
-            page,
-            clock=self._clock(),
-            adopt=config.adopt,
-            history=config.history,
-            recheck_interval=config.recheck_interval,
-        )
-        log.info("first start: reading the newest records", records=page.total)
-        await self._commit(changes)
-
     async def _round(self, began: float) -> bool:
         """One round; False when there is nothing to do until the next poll."""
-        request = tails.next_page(self._tail, now=self._ledger.time(), limit=self._config.page_size)
+        limit, end = self._config.page_size, began + self._config.rules.interval
+        request = next_page(self._tail, now=self._ledger.time(), limit=limit)
         lookups = self._due(limit=ROUND)
-        wait = self._gatherer.page_due - self._monotonic()
+        wait = self._pages.wait()
         if request is not None and wait > 0:
-            if lookups or self._monotonic() + wait >= began + self._config.rules.interval:
+            if lookups or self._monotonic() + wait >= end:
                 request = None  # look-ups go on meanwhile; the page is the next poll's
             else:
                 await self._gatherer.waited(self._sleep(wait))
+        if request is None:
+            request = self._pages.sweep_page(self._tail, limit=limit)
         if request is None and not lookups:
             return False
         await self._worked(request, lookups)
@@ -245,12 +272,14 @@ class Poller:
     async def _worked(self, request: PageRequest | None, lookups: Iterable[Tracked]) -> None:
         """Ask for a page and for records, and commit what they mean."""
         gathered = await self._gatherer.gather(request, lookups)
-        if gathered.too_heavy is not None:
-            self._tail = tails.too_heavy(self._tail, gathered.too_heavy)
+        error = gathered.page_error
+        if request is not None and error is not None:
+            failed = self._pages.failed(self._tail, request, error)
+            self._tail, error = await self._gatherer.waited(failed)
         # In a thread: a full round takes as long as some scrapes.
-        await self._commit(await asyncio.to_thread(self._decided, gathered))
-        if gathered.page_error is not None:
-            raise gathered.page_error
+        await self._commit(await asyncio.to_thread(self._decided, gathered, request))
+        if error is not None:
+            raise error
         if gathered.lost is not None:
             raise gathered.lost
 
@@ -258,15 +287,15 @@ class Poller:
         followed = self._ledger.state.followed.values()
         return due(followed, now=self._ledger.time(), rules=self._config.rules, limit=limit)
 
-    def _decided(self, gathered: Gathered) -> Changes:
+    def _decided(self, gathered: Gathered, request: PageRequest | None) -> Changes:
         """What the round means."""
         state, read = self._ledger.state, None
         if state.counting_start is None:
             raise LedgerError("the ledger does not say where counting began")
-        if gathered.page is not None:
+        if gathered.page is not None and request is not None:
             page, cost = gathered.page
             known = self._ledger.known([item.id for item in page.items])
-            read = PageRead(page=page, known=frozenset(known), size=cost.size)
+            read = PageRead(page=page, known=frozenset(known), size=cost.size, purpose=request.purpose)
         return decide(
             self._tail,
             state.counting_start,
@@ -275,6 +304,7 @@ class Poller:
             lookups=gathered.lookups,
             clock=self._clock(),
             rules=self._config.rules,
+            sweeps=self._config.sweep > 0,
         )
 
     async def _commit(self, changes: Changes) -> None:
@@ -292,7 +322,11 @@ class Poller:
                 bytes=changes.counting_start.read,
             )
         if changes.given_up:
-            log.warning("records without host rows given up: no page shows them", records=changes.given_up)
+            log.warning(
+                "positions that show no record: they count as hidden, and the sweep looks again",
+                positions=changes.given_up,
+                records=changes.tail.total,
+            )
         for id_, why in changes.unreadable.items():
             log.warning(
                 "record cannot be read: it is tried again after growing pauses", record=id_, error=why
@@ -318,9 +352,16 @@ class Poller:
     async def _prune(self) -> None:
         if self._monotonic() < self._prune_due:
             return
+        counting_start = self._ledger.state.counting_start
+        if counting_start is None or counting_start.registered is None or not self._status.caught_up:
+            return
+        if is_late_reading(self._tail, self._ledger.time()):
+            return
         self._prune_due = self._monotonic() + PRUNE_INTERVAL
         clock = self._clock()  # whichever is ahead may be wrong: what is kept too long does no harm
-        before = min(clock.wall, clock.platform) - self._config.retention
+        # What a sweep reads must still be known.
+        kept = max(self._config.retention, self._config.sweep + SWEPT_AGAIN)
+        before = min(clock.wall, clock.platform) - kept
         async with self._writing:
             gone = await asyncio.to_thread(self._ledger.prune, before=before)
         if gone:

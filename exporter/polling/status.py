@@ -116,14 +116,17 @@ class Status:
         state = self._ledger.state
         self._process.state(
             pending_results=pending_results(state),
-            unreadable_records=unreadable_records(state),
+            unreadable_records=unreadable_records(state) + len(tail.unreadable),
+            last_sweep=tail.swept or 0.0,
             catching_up=not self.caught_up,
             ledger_records=state.records,
             leader=self._ledger.leads,
         )
         if not self.reached:
             return {}
-        return platform_gauges(state, tail, clock=self._clock(), skew=self._skew(), rules=self._rules)
+        return platform_gauges(
+            state, tail, clock=self._clock(), skew=self._skew(), rules=self._rules, hidden=tail.invisible
+        )
 
     def _heard(self) -> Mapping[Series, float]:
         """The same, as the replica that polls has told it; and where to go on if that one ends."""

@@ -95,10 +95,14 @@ class Clock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CountingStart:
-    """Where counting began; the platform's clock. Pruning the ledger moves both up."""
+    """Where counting began; the platform's clock. Pruning the ledger moves its times up."""
 
     baseline_end: float  # a doubtful record that ended by then is the baseline
-    floor: float | None  # what started later is surely new; None: the first reading is going on
+    floor: float | None  # start down to which the first reading has read all; None: it is going on
+    # Start down to which all that was there is registered: what started later, and is found, is new.
+    # None: the first sweep is going on; LONG_AGO: the whole platform.
+    registered: float | None = None
+    seemed_empty: bool = False  # the first answer said so, and later ones did not
     lowest: float | None = None  # earliest start that the first reading met so far
     read: int = 0  # bytes of the pages of the first reading
     first_baseline_end: float | None = None  # before any pruning moved it; None: none did
@@ -116,6 +120,7 @@ class CountingStart:
             self,
             baseline_end=max(self.baseline_end, ended),
             floor=max(self.floor, started),
+            registered=None if self.registered is None else max(self.registered, started),
             first_baseline_end=self.began,
         )
 
@@ -129,6 +134,7 @@ class Tracked(Struct, frozen=True, kw_only=True, gc=False):
     stage: Stage = Stage.FOUND
     baseline_end: float | None = None  # of a doubtful record; None: it will be counted
     late: bool = False  # found when all that was there before had been registered
+    new_without_end: bool = False  # of a doubtful one: it is new if it tells no end
     start: float | None = None
     timeout: float | None = None
     not_found: int = 0  # answers "not found" in a row
@@ -188,6 +194,7 @@ def follow(
         start=item.start,
         baseline_end=counting_start.baseline_end if doubtful else None,
         late=late,
+        new_without_end=counting_start.seemed_empty,
     )
     # A page of whole records spares the look-up.
     return _seen(tracked, item.record, clock, rules) if item.record and not doubtful else tracked
@@ -322,7 +329,9 @@ def _is_baseline(tracked: Tracked, record: Record, clock: Clock) -> bool:
     if tracked.baseline_end is None or record.execute_status is not ExecuteStatus.DONE:
         return False
     end = record.end
-    return end is None or end <= tracked.baseline_end or is_future(end, clock.platform)
+    if end is None:
+        return not tracked.new_without_end
+    return end <= tracked.baseline_end or is_future(end, clock.platform)
 
 
 def _done(

@@ -244,9 +244,11 @@ def test_a_busy_platform_is_read_to_its_end(order: WorldOrder, tmp_path: Path) -
             last = clock.now
 
     class Tariffed(BusyApi):
-        async def page(self, number: int, size: int) -> tuple[Page, PageCost]:
+        async def page(
+            self, number: int, size: int, *, patient: bool = True, retry: bool = True
+        ) -> tuple[Page, PageCost]:
             self.page_seconds = 0.01 if size == 1 else 0.5
-            return await super().page(number, size)
+            return await super().page(number, size, patient=patient, retry=retry)
 
     read(tmp_path, Tariffed(world, clock=clock, happens=grow), window)
     assert last_tally(samples(written(tmp_path, window))) == truth
@@ -385,8 +387,10 @@ def test_a_record_that_is_too_large_to_be_shown_is_passed_and_told(tmp_path: Pat
             world.finish(ids[-1], "success", NOW - 10)
 
         class Heavy(BusyApi):
-            async def page(self, number: int, size: int) -> tuple[Page, PageCost]:
-                page, cost = await super().page(number, size)
+            async def page(
+                self, number: int, size: int, *, patient: bool = True, retry: bool = True
+            ) -> tuple[Page, PageCost]:
+                page, cost = await super().page(number, size, patient=patient, retry=retry)
                 if any(item.id == ids[7] for item in page.items):  # noqa: B023
                     raise TooLargeError("big", endpoint="page")
                 return page, cost

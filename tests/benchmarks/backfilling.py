@@ -47,7 +47,9 @@ class LongPlatform:
     def platform_now(self) -> None:
         """As `JobApi.platform_now`: not known."""
 
-    async def page(self, number: int, size: int) -> tuple[Page, PageCost]:
+    async def page(
+        self, number: int, size: int, *, patient: bool = True, retry: bool = True
+    ) -> tuple[Page, PageCost]:
         """As `JobApi.page`: host rows, so that each record is looked at."""
         lo, hi = covered(
             Page(number=number, size=size, total=self._records, items=()), self._records, Order.ASC

@@ -98,7 +98,9 @@ class SimulatedPlatform:
         """As `JobApi.platform_now`."""
         return self.clock.now
 
-    async def page(self, number: int, size: int) -> tuple[Page, PageCost]:
+    async def page(
+        self, number: int, size: int, *, patient: bool = True, retry: bool = True
+    ) -> tuple[Page, PageCost]:
         """As `JobApi.page`."""
         self.tail_pages += (number, size) != (1, 1)
         tariffed = tariff.page_seconds(number, size, len(self.world))

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from exporter.discovery.gaps import (
+    DEEPEST,
     FIRST_STEP,
     HOLD,
     MAX_STEP,
@@ -35,9 +36,15 @@ def gap(lo: int, hi: int, *, missing: int = 0, **changes: Any) -> Gap:
 
 
 def view(lo: int, hi: int, *items: PageItem, known: tuple[str, ...] = (), empty_positions: int = 0) -> View:
+    fresh = {item.id for item in items} - set(known)
     return View(
-        lo=lo, hi=hi, page=page(1, hi - lo, 1000, *items), known=known, empty_positions=empty_positions
+        lo=lo, hi=hi, page=page(1, hi - lo, 1000, *items), fresh=fresh, empty_positions=empty_positions
     )
+
+
+def began(*starts: float | None) -> list[PageItem]:
+    """Records that began then."""
+    return [item(f"r{number}", start) for number, start in enumerate(starts)]
 
 
 def ended(given: Gap, **changes: Any) -> Gap | None:
@@ -56,17 +63,11 @@ def test_a_new_gap_is_to_be_read_at_once_from_its_top() -> None:
     assert (fresh.at, fresh.missing, is_due(fresh, NOW)) == (100, 9, True)
 
 
-@pytest.mark.parametrize(
-    ("due_in", "is_due_now"), [(-1.0, True), (0.0, True), (1.0, False), (RELOOK_LIMIT, False)]
-)
+@pytest.mark.parametrize(("due_in", "is_due_now"), [(-1.0, True), (0.0, True), (1.0, False)])
 def test_a_gap_waits_until_it_is_due(due_in: float, is_due_now: bool) -> None:
-    """A look that was put off is not made early."""
+    """A look that was put off is not made early; one that a page brought nothing waits for the next poll."""
     assert is_due(gap(0, 1, due=NOW + due_in), NOW) is is_due_now
-
-
-def test_a_gap_does_not_wait_out_a_clock_that_jumped_back() -> None:
-    """What is due later than any look is ever put off is due now: our clock was set back."""
-    assert is_due(gap(0, 1, due=NOW + RELOOK_LIMIT + 1), NOW)
+    assert not is_due(gap(0, 1, is_stalled=True), NOW)
 
 
 def grown(lo: int, hi: int, **changes: Any) -> Gap:
@@ -104,48 +105,45 @@ def test_other_gaps_stay_apart(below: Gap) -> None:
 
 
 def test_records_explain_what_is_missing() -> None:
-    """Each fresh record makes one less missing, the newest first, and is not counted for another gap."""
-    left = [NOW, NOW - 1, NOW - 2]
-    assert explained(gap(90, 100, missing=2), left, view(80, 110)) == 2
-    assert left == [NOW - 2]
+    """Each new record makes one less missing, the newest first, and is not counted for another gap."""
+    left = began(NOW, NOW - 1, NOW - 2)
+    assert explained(gap(90, 100, missing=2), left, view(80, 110)) == began(NOW, NOW - 1)
+    assert [item.start for item in left] == [NOW - 2]
 
 
 def test_a_record_explains_no_more_than_there_is_room_for() -> None:
     """A page that overlaps a gap by one position can hold one of its records, and beside it none."""
-    left = [NOW, NOW - 1]
-    assert explained(gap(90, 100, missing=2), left, view(70, 87)) == 0
-    assert explained(gap(90, 100, missing=2), left, view(70, 91)) == 1
+    left = began(NOW, NOW - 1)
+    assert explained(gap(90, 100, missing=2), left, view(70, 87)) == []
+    assert len(explained(gap(90, 100, missing=2), left, view(70, 91))) == 1
 
 
 def test_what_was_read_before_explains_nothing() -> None:
     """At the anchor of a gap of growth nothing is missing: there is no room for a record."""
-    left = [NOW, NOW - 1]
-    assert explained(gap(90, 92, missing=1, anchor=1), left, view(80, 91)) == 0
-    assert explained(gap(90, 92, missing=1, anchor=1), left, view(80, 92)) == 1
+    left = began(NOW, NOW - 1)
+    assert explained(gap(90, 92, missing=1, anchor=1), left, view(80, 91)) == []
+    assert len(explained(gap(90, 92, missing=1, anchor=1), left, view(80, 92))) == 1
 
 
 def test_a_record_that_began_later_is_none_of_the_missing() -> None:
     """It came with a deletion that hid growth: the older missing one is still looked for."""
-    left = [NOW + 60, NOW - 60]
-    assert explained(gap(90, 100, missing=2, until=NOW), left, view(80, 110)) == 1
-    assert left == [NOW + 60]
+    left = began(NOW + 60, NOW - 60)
+    assert len(explained(gap(90, 100, missing=2, until=NOW), left, view(80, 110))) == 1
+    assert [item.start for item in left] == [NOW + 60]
 
 
 def test_what_no_gap_on_a_page_missed_explains_the_nearest_other() -> None:
-    """A tie landed below where its growth was taken to be: nothing is looked for that was found."""
+    """A tie landed below where its growth was taken to be: nothing is looked for that was found.
+
+    So it is for a gap that was read to its bottom, if the record had begun by then.
+    """
     near, far = grown(94, 100, after=NOW), grown(200, 210, after=NOW)
-    looked_at, first_reading = grown(80, 90, after=NOW, until=NOW), gap(20, 90, missing=9)
-    left = [NOW, NOW, NOW, NOW - TIE, NOW - TIE, NOW - TIE, NOW - TIE, NOW - TIE - 1]
-    after = explained_elsewhere([far, near, looked_at, first_reading], left, view(60, 70))
-    assert [gap.missing for gap in after] == [9 - 2, 0, 9, 9]
-    assert left == [NOW - TIE - 1]
-
-
-def test_time_in_which_nobody_looked_is_no_part_of_the_hold() -> None:
-    """After a downtime an empty position is looked at as long as it would have been without it."""
-    before = gap(90, 92, missing=1, since=NOW - 3600, passes=1, due=NOW - 3590, low_known=True)
-    assert kept(ended(before)).since == NOW - 10
-    assert ended(replace(before, due=NOW)) is None
+    read_before, first_reading = grown(84, 87, after=NOW, until=NOW), gap(20, 90, missing=9)
+    left = began(NOW + 1, NOW, NOW, NOW, NOW - TIE, NOW - TIE, NOW - TIE, NOW - TIE, NOW - TIE - 1, NOW + 1)
+    after, found = explained_elsewhere([far, near, read_before, first_reading], left, view(60, 70))
+    assert [gap.missing for gap in after] == [9 - 2, 0, 0, 9]
+    assert [item.start for item in left] == [NOW - TIE - 1]
+    assert len(found) == 2 + 5 + 2
 
 
 def test_a_page_from_above_moves_the_reading_down() -> None:
@@ -161,7 +159,7 @@ def test_a_page_elsewhere_leaves_a_gap_alone() -> None:
     """Neither one below what is to be read next, nor one above it."""
     before = gap(90, 100)
     for elsewhere in (view(70, 99), view(100, 120)):
-        assert not touches(before, elsewhere)
+        assert not touches(before, elsewhere.lo, elsewhere.hi)
         assert passed(before, elsewhere) == before
 
 
@@ -234,6 +232,21 @@ def test_a_gap_deepens_while_records_are_missing() -> None:
 def test_a_gap_deepens_while_its_lowest_record_is_new() -> None:
     """A deletion hid growth: the total told too little, so new records may lie further down."""
     assert kept(ended(gap(900, 1000, low=(NOW, "a"), low_known=False))).lo < 900
+
+
+def test_a_gap_that_finds_nothing_new_goes_no_deeper_than_the_bound() -> None:
+    """What lies further down the sweep finds; something new begins the count anew."""
+    barren = gap(9000, 9001, missing=1, low_known=True, barren=DEEPEST)
+    assert kept(ended(barren)).passes == 1
+    deeper = kept(ended(replace(barren, is_productive=True, since=NOW - 10)))
+    assert (deeper.lo, deeper.since, deeper.barren) == (9000 - FIRST_STEP, None, FIRST_STEP)
+
+
+def test_looks_at_heavy_records_come_less_often() -> None:
+    """The platform is not asked for the same megabytes again and again."""
+    empty = gap(500, 540, missing=1, empty_positions=1, low_known=True)
+    assert kept(ended(empty, record_bytes=100_000.0)).due == pytest.approx(NOW + 44.0)
+    assert kept(ended(empty, record_bytes=100.0)).due == NOW + 1
 
 
 def test_a_gap_goes_no_deeper_than_the_oldest_record() -> None:

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from exporter.discovery.pages import Order, PageRequest
 from exporter.discovery.scan import Walk, heavy, next_page, read, share, skipped
-from exporter.discovery.tail import Tail
+from exporter.discovery.weights import Weights
 from exporter.model import Page, PageItem
 from exporter.simulator.record import RecordSpec
 from exporter.simulator.world import Order as WorldOrder
@@ -25,7 +25,7 @@ def world(records: int, order: WorldOrder = "asc") -> World:
 
 
 def begun(of: World, **changes: object) -> Walk:
-    weights = Tail(widest=50, record_bytes=100.0)
+    weights = Weights(widest=50, record_bytes=100.0)
     return Walk(total=len(of), order=ORDERS[of.order], at=len(of), weights=weights, **changes)  # type: ignore[arg-type]
 
 

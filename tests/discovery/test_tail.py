@@ -8,26 +8,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.discovery.gaps import HOLD, MAX_PAGE_SIZE, open_gap
-from exporter.discovery.pages import Order, PageRequest
+from exporter.discovery.gaps import HOLD, NEWEST, open_gap
+from exporter.discovery.order import Ends, First
+from exporter.discovery.pages import Order, PageRequest, Purpose
+from exporter.discovery.reading import ADD_UP, PATIENCE, Reading, next_page, read
 from exporter.discovery.tail import (
-    ADD_UP,
-    IDLE_RECHECKS,
-    PAGE_BYTES,
-    PATIENCE,
-    Reading,
     Tail,
     backlog,
     end_first_reading,
     first_reading,
     is_first_reading,
-    next_page,
-    page_limit,
     probed,
-    read,
-    too_heavy,
-    weighed,
 )
+from exporter.discovery.weights import MAX_PAGE_SIZE, PAGE_BYTES, Weights, page_limit, too_heavy, weighed
 from exporter.model import Page, PageItem
 from exporter.simulator.fleet import Host
 from exporter.simulator.record import RecordSpec
@@ -36,6 +29,8 @@ from tests.harness.core import HOSTS, NOW, item, page
 
 RECHECK = 300.0
 HOST: tuple[Host, ...] = HOSTS[:1]
+WIDE = Weights(widest=MAX_PAGE_SIZE)
+ASC = Ends(order=Order.ASC)
 
 
 class Reader:
@@ -44,7 +39,7 @@ class Reader:
     def __init__(self, world: World) -> None:
         self.world, self.now = world, NOW
         self.known = {record.id for record in world}
-        self.tail = Tail(widest=MAX_PAGE_SIZE)
+        self.tail = Tail(weights=WIDE)
         self.asked: list[PageRequest] = []
         self.given_up = 0
         self.probe()
@@ -65,11 +60,11 @@ class Reader:
         while (request := next_page(self.tail, now=self.now)) is not None:
             self.asked.append(request)
             assert len(self.asked) < 500
-            self.take(self.page(request))
+            self.take(self.page(request), request.purpose)
 
-    def take(self, answer: Page) -> Reading:
-        reading = read(self.tail, answer, self.known, now=self.now, platform_now=self.now)
-        self.known |= {fresh.id for fresh in reading.fresh}
+    def take(self, answer: Page, purpose: Purpose = Purpose.GAP) -> Reading:
+        reading = read(self.tail, answer, self.known, now=self.now, platform_now=self.now, purpose=purpose)
+        self.known |= {fresh.item.id for fresh in reading.fresh}
         self.tail, self.given_up = reading.tail, self.given_up + reading.given_up
         return reading
 
@@ -104,27 +99,27 @@ def add(to: World, *, start: float = NOW, count: int = 1, **spec: Any) -> list[s
 # -- how large a page may be
 
 
-def test_a_page_holds_at_most_50_records() -> None:
+def test_a_page_holds_at_most_500_records() -> None:
     """Light records too: a large page once killed a platform."""
-    assert page_limit(Tail(widest=1000, record_bytes=1.0)) == MAX_PAGE_SIZE == 50
-    assert page_limit(Tail(widest=1000), limit=10) == 10
+    assert page_limit(Weights(widest=1000, record_bytes=1.0)) == MAX_PAGE_SIZE == 500
+    assert page_limit(Weights(widest=1000), limit=10) == 10
 
 
 def test_records_nobody_has_seen_may_be_heavy() -> None:
     """The first page is of one record, and each at most four times as large as what came well."""
-    assert page_limit(Tail()) == 1
-    assert page_limit(Tail(widest=3)) == 12
+    assert page_limit(Weights()) == 1
+    assert page_limit(Weights(widest=3)) == 12
 
 
 def test_pages_of_heavy_records_stay_under_4_mb() -> None:
     """Pages shrink with what records weigh, down to one record."""
-    assert page_limit(Tail(widest=50, record_bytes=1_000_000.0)) == 4
-    assert page_limit(Tail(widest=50, record_bytes=50_000_000.0)) == 1
+    assert page_limit(Weights(widest=50, record_bytes=1_000_000.0)) == 4
+    assert page_limit(Weights(widest=50, record_bytes=50_000_000.0)) == 1
 
 
 def test_a_heavier_page_counts_at_once_a_lighter_one_slowly() -> None:
     """Too large a page is the danger."""
-    tail = weighed(Tail(record_bytes=1000.0), 10, 100_000)
+    tail = weighed(Weights(record_bytes=1000.0), 10, 100_000)
     assert (tail.record_bytes, tail.widest) == (10_000.0, 10)
     assert weighed(tail, 10, 1000).record_bytes == 5_000.0
     assert weighed(tail, 0, 63) == tail
@@ -132,15 +127,15 @@ def test_a_heavier_page_counts_at_once_a_lighter_one_slowly() -> None:
 
 def test_a_page_that_was_too_large_is_halved() -> None:
     """It came, but a platform takes seven times its size in memory."""
-    assert weighed(Tail(widest=50), 50, PAGE_BYTES + 1).widest == 25
+    assert weighed(Weights(widest=50), 50, PAGE_BYTES + 1).widest == 25
 
 
 @given(size=st.integers(1, 50), limit=st.integers(1, 50))
 def test_a_page_that_was_refused_is_asked_in_halves(size: int, limit: int) -> None:
     """Again and again, until it is a single record."""
-    tail, asked = Tail(widest=50), [size]
+    tail, asked = Weights(widest=50), [size]
     while asked[-1] > 1:
-        tail = too_heavy(tail, PageRequest(number=1, size=asked[-1]))
+        tail = too_heavy(tail, asked[-1])
         asked.append(min(asked[-1] - 1, page_limit(tail, limit)))
     assert all(later <= max(1, earlier // 2) for earlier, later in pairwise(asked))
 
@@ -244,11 +239,12 @@ def test_growth_while_a_gap_is_half_read_opens_another() -> None:
     reader = Reader(world())
     add(reader.world, count=120)
     reader.probe()
-    reader.take(reader.page(next_page(reader.tail, now=reader.now) or PageRequest(number=0, size=0)))
+    request = next_page(reader.tail, now=reader.now, limit=50) or PageRequest(number=0, size=0)
+    reader.take(reader.page(request))
     add(reader.world, start=NOW + 1)
     reader.probe()
     assert len(reader.tail.gaps) == 2
-    assert next_page(reader.tail, now=reader.now) == PageRequest(number=6, size=46)
+    assert next_page(reader.tail, now=reader.now, limit=50) == PageRequest(number=6, size=46)
     reader.run()
     assert not reader.unseen
 
@@ -295,17 +291,17 @@ def test_a_small_gap_does_not_wait_for_ever() -> None:
     """Larger gaps go first, because their pages show more; but none waits longer than two polls for them."""
     small = open_gap(100, 102, missing=1, now=NOW)
     large = open_gap(150, 200, missing=50, now=NOW + PATIENCE - 1)
-    tail = Tail(total=200, order=Order.ASC, widest=50, gaps=(small, large))
-    assert next_page(tail, now=NOW + PATIENCE) == PageRequest(number=4, size=50)
-    assert next_page(tail, now=NOW + PATIENCE + 1) == PageRequest(number=51, size=2)
+    tail = Tail(total=200, told=200, ends=ASC, weights=Weights(widest=50), gaps=(small, large))
+    assert next_page(tail, now=NOW + PATIENCE, limit=50) == PageRequest(number=4, size=50)
+    assert next_page(tail, now=NOW + PATIENCE + 1, limit=50) == PageRequest(number=51, size=2)
 
 
 def test_of_gaps_that_wait_too_long_the_oldest_comes_first() -> None:
     """Where more arrives than pages may show, the rest of a gap would wait behind wider ones for ever."""
     rest = open_gap(100, 102, missing=1, now=NOW)
     wide = open_gap(150, 200, missing=50, now=NOW + 1)
-    tail = Tail(total=200, order=Order.ASC, widest=50, gaps=(rest, wide))
-    assert next_page(tail, now=NOW + 1000) == PageRequest(number=51, size=2)
+    tail = Tail(total=200, told=200, ends=ASC, weights=Weights(widest=50), gaps=(rest, wide))
+    assert next_page(tail, now=NOW + 1000, limit=50) == PageRequest(number=51, size=2)
 
 
 def test_growth_that_pages_tell_adds_up() -> None:
@@ -408,21 +404,123 @@ def test_a_deletion_that_hides_growth_elsewhere_is_found_by_the_recheck() -> Non
 
 def test_a_deletion_moves_what_is_still_to_be_read() -> None:
     """Open gaps reach down by as much, and never beyond what is there."""
-    tail = Tail(total=100, order=Order.ASC, gaps=first_reading(100, now=NOW))
-    after = probed(tail, page(1, 1, 40, item("a")), now=NOW, platform_now=NOW, recheck_interval=RECHECK)
+    tail = Tail(total=100, ends=ASC, gaps=first_reading(100, now=NOW), recheck_due=NOW + 999)
+    after = told(tail, [40] * 5)
     assert all(0 <= gap.lo <= gap.at <= gap.hi <= 40 for gap in after.gaps)
     assert after.gaps[0].floor == 0
-    nothing = probed(tail, page(1, 1, 0), now=NOW, platform_now=NOW, recheck_interval=RECHECK)
-    assert (nothing.gaps, next_page(nothing, now=NOW)) == ((), None)
+    nothing = told(tail, [0] * 5)
+    assert (nothing.gaps, next_page(nothing, now=NOW + 60)) == ((), None)
 
 
 def test_a_platform_that_was_emptied_is_read_anew() -> None:
-    """Everything is gone, then there are new records: they are found."""
+    """Everything is gone, then there are new records: they are found once that is confirmed."""
     reader = Reader(world())
     reader.world.delete_oldest(200)
     reader.poll()
     add(reader.world, count=7)
+    for _ in range(5):
+        reader.poll()
+    assert not reader.unseen
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+@pytest.mark.parametrize("come", [30, 1500])
+def test_deletions_that_hide_growth_hide_none_of_it(order: str, come: int) -> None:
+    """As many go as come: a reading goes on while it finds what is new."""
+    reader = Reader(world(2000, order=order))
+    reader.world.delete_oldest(come)
+    add(reader.world, count=come)
+    for _ in range(3):
+        reader.poll()
+    assert not reader.unseen
+    assert len(reader.asked) < 15
+
+
+def test_a_blinking_record_hides_no_other() -> None:
+    """3 come and 2 are deleted; the newest but one shows nothing for a moment; then 1 comes and 1 goes."""
+    reader = Reader(world())
+    ids = add(reader.world, count=3)
+    reader.world.delete([record.id for record in reader.world][10:12])
+    reader.world.blink(sorted(ids)[1])
     reader.poll()
+    add(reader.world, start=NOW + 1)
+    reader.world.delete([record.id for record in reader.world][10:11])
+    reader.world.unblink(sorted(ids)[1])
+    for _ in range(25):
+        reader.poll()
+    assert not reader.unseen
+
+
+# -- totals that can't be trusted
+
+
+def told(tail: Tail, totals: list[int], *, first: str = "a", start: float = NOW - 99_000) -> Tail:
+    """Probe, 15 s apart, and be told these totals."""
+    tail = replace(tail, ends=replace(tail.ends, first=tail.ends.first or First(id="a", start=NOW - 99_000)))
+    for number, total in enumerate(totals):
+        at = NOW + 15 * number
+        answer = page(1, 1, total, *([item(first, start)] if total else []))
+        tail = probed(tail, answer, now=at, platform_now=at, recheck_interval=RECHECK)
+    return tail
+
+
+CALM = Tail(total=2000, told=2000, ends=ASC, recheck_due=NOW + 999)
+
+
+@pytest.mark.parametrize("lie", [0, 40, 1999])
+def test_one_answer_of_fewer_records_changes_nothing(lie: int) -> None:
+    """Then the truth again: no gap, no page, no re-check."""
+    after = told(CALM, [lie, lie, lie, 2000])
+    assert (after.total, after.gaps, after.fewer) == (2000, (), None)
+
+
+def test_fewer_records_are_accepted_after_a_minute() -> None:
+    """The largest total of that minute: growth went on meanwhile; then the tail is checked at once."""
+    assert told(CALM, [1500, 1501, 1503, 1502]).total == 2000
+    after = told(CALM, [1500, 1501, 1503, 1502, 1502])
+    assert after.total == 1503
+    assert [gap.is_check for gap in told(CALM, [1500] * 6).gaps] == [True]
+
+
+def test_an_oldest_record_that_went_too_tells_of_a_deletion() -> None:
+    """Two kinds of evidence: it is accepted at once, unless much is gone."""
+    assert told(CALM, [1990], first="b", start=NOW - 98_000).total == 1990
+    assert told(CALM, [1700], first="b", start=NOW - 98_000).total == 2000
+    assert told(CALM, [0]).total == 2000
+
+
+def test_an_older_copy_brings_no_growth() -> None:
+    """Behind a balancer one copy still shows the records that were deleted."""
+    after = told(CALM, [1990], first="b", start=NOW - 98_000)
+    again = told(after, [2000], first="a")
+    assert (again.total, [gap.missing for gap in again.gaps if gap.missing]) == (1990, [])
+
+
+def test_a_page_that_brings_nothing_is_not_asked_again_in_the_same_poll() -> None:
+    """A copy that lags does not show what another one told of; the next probe asks again."""
+    reader = Reader(world())
+    stale = {size: reader.page(PageRequest(number=1, size=size)) for size in (1,)}[1]
+    add(reader.world)
+    reader.probe()
+    request = next_page(reader.tail, now=reader.now)
+    assert request is not None
+    old = replace(reader.page(request), items=(), total=stale.total)
+    reader.take(old)
+    assert next_page(reader.tail, now=reader.now) is None
+    reader.poll()
+    assert not reader.unseen
+
+
+def test_what_one_gap_finds_another_does_not_wait_for() -> None:
+    """33 landed below a gap that was read before, among 50 others: no more is missing than is not read."""
+    reader = Reader(world(1000))
+    add(reader.world, start=NOW - 4000, count=33)  # between older records
+    reader.probe()
+    add(reader.world, start=NOW + 1, count=50)
+    reader.probe()
+    for _ in range(3):
+        reader.poll()
+        assert reader.tail.missing == len(reader.unseen)
     assert not reader.unseen
 
 
@@ -439,52 +537,17 @@ def test_a_recheck_is_one_page(records: int) -> None:
     assert not reader.unseen
 
 
-def test_the_recheck_comes_less_often_while_nothing_changes() -> None:
-    """From five minutes to an hour, then each hour: it costs next to nothing."""
+def test_the_recheck_comes_regularly() -> None:
+    """One small page each interval."""
     reader = Reader(world())
     at = []
-    for _ in range(4 * 3600 // 15):
+    for _ in range(3600 // 15):
         reader.poll()
         if reader.asked:
             at.append(reader.now)
+            assert reader.positions <= NEWEST
             reader.asked.clear()
-    waits = [later - earlier for earlier, later in pairwise(at)]
-    assert waits == sorted(waits)
-    assert waits[0] <= 2 * RECHECK
-    assert waits[-1] == IDLE_RECHECKS * RECHECK
-
-
-def test_the_recheck_comes_soon_when_something_changes() -> None:
-    """After an idle night, growth brings the next re-check within an interval."""
-    reader = Reader(world())
-    for _ in range(1000):
-        reader.poll()
-    add(reader.world)
-    reader.poll()
-    reader.world.delete([record.id for record in reader.world][50:53])
-    add(reader.world, count=3)
-    for _ in range(22):
-        reader.poll()
-    assert not reader.unseen
-
-
-def test_a_recheck_that_finds_something_is_followed_by_others() -> None:
-    """What it found was hidden: the next one does not wait longer."""
-    reader = Reader(world())
-    reader.world.delete([record.id for record in reader.world][50:60])
-    add(reader.world, count=10)
-    for _ in range(22):
-        reader.poll()
-    assert not reader.unseen
-    assert reader.tail.recheck_wait <= 2 * RECHECK
-
-
-def test_a_recheck_does_not_wait_out_a_clock_that_jumped_back() -> None:
-    """Our clock was an hour and more ahead when the next one was planned."""
-    reader = Reader(world())
-    reader.now = NOW - 2 * 3600
-    reader.poll()
-    assert reader.asked
+    assert {later - earlier for earlier, later in pairwise(at)} == {RECHECK}
 
 
 # -- the order of pages
@@ -528,15 +591,47 @@ def test_many_records_of_one_second_are_read_in_the_end(order: str) -> None:
     assert not reader.unseen
 
 
-def test_a_platform_that_turns_its_order_round_is_noticed() -> None:
-    """The page that should be the newest begins before the first: the order is found anew."""
-    reader = Reader(world())
-    reader.world.order = "desc"
-    add(reader.world, count=3)
-    for _ in range(40):
+@pytest.mark.parametrize("old", [600, 4000])
+@pytest.mark.parametrize(("order", "after"), [("asc", "desc"), ("desc", "asc")])
+def test_an_order_that_turns_is_noticed(order: str, after: str, old: int) -> None:
+    """In both directions, within a few polls, without reading all that is old."""
+    reader = Reader(world(old, order=order))
+    for _ in range(3):
+        add(reader.world, start=reader.now)
+        reader.poll()
+    assert not reader.unseen
+    reader.asked.clear()
+    reader.world.order = after  # type: ignore[assignment]
+    for _ in range(12):
+        add(reader.world, start=reader.now)
+        reader.poll()
+    assert reader.tail.order is (Order.ASC if after == "asc" else Order.DESC)
+    assert not reader.unseen
+    assert reader.positions <= 12 * 2 + 2 * NEWEST
+    assert reader.tail.missing == 0
+
+
+def test_a_newest_record_that_is_deleted_turns_no_order() -> None:
+    """Its place at the front shows an older one: both ends are compared, and all goes on."""
+    reader = Reader(world(order="desc"))
+    reader.world.delete([next(iter(reversed([record.id for record in reader.world])))])
+    for _ in range(8):
+        add(reader.world, start=reader.now - 300)
         reader.poll()
     assert reader.tail.order is Order.DESC
     assert not reader.unseen
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+def test_growth_tells_the_order_where_no_times_do(order: str) -> None:
+    """A first record that changes with growth, twice, is the newest; one that stays is the oldest."""
+    tail, records = Tail(weights=WIDE, recheck_due=NOW + 9999), [f"{number:03}" for number in range(300)]
+    for _ in range(4):
+        shown = records if order == "asc" else records[::-1]
+        answer = page(1, 1, len(records), item(shown[0], None))
+        tail = probed(tail, answer, now=NOW, platform_now=NOW, recheck_interval=RECHECK)
+        records.append(f"{len(records):03}")
+    assert tail.order is (Order.ASC if order == "asc" else Order.DESC)
 
 
 def test_a_first_record_without_a_start_is_the_oldest() -> None:
@@ -544,7 +639,7 @@ def test_a_first_record_without_a_start_is_the_oldest() -> None:
     made = world(5)
     add(made, no_start=True)
     reader = Reader(made)
-    assert reader.tail.first_start is None
+    assert reader.tail.ends.first == First(id=reader.tail.ends.first.id, start=None)
     assert reader.tail.order is Order.ASC
 
 
@@ -560,7 +655,13 @@ def test_a_first_reading_reads_the_newest() -> None:
 
 
 def first_tail(total: int = 1000) -> Tail:
-    return Tail(total=total, order=Order.ASC, widest=50, gaps=first_reading(total, now=NOW, newest=200))
+    return Tail(
+        total=total,
+        told=total,
+        ends=ASC,
+        weights=Weights(widest=50),
+        gaps=first_reading(total, now=NOW, newest=200),
+    )
 
 
 def test_a_first_reading_ends_when_its_floor_is_reached() -> None:
@@ -585,12 +686,11 @@ def test_a_first_reading_can_be_ended_early() -> None:
     tail = first_tail()
     assert is_first_reading(tail)
     items = tuple(item(str(number)) for number in range(25))
-    tail = read(
-        replace(tail, order=Order.ASC), page(40, 25, 1000, *items), set(), now=NOW, platform_now=NOW
-    ).tail
-    ended = end_first_reading(replace(tail, gaps=(*tail.gaps, replace(tail.gaps[0], floor=None))))
-    assert (ended.gaps[0].lo, ended.gaps[0].floor, ended.gaps[0].missing) == (975, 975, 0)
-    assert ended.gaps[1].lo == 950
+    tail = read(tail, page(40, 25, 1000, *items), set(), now=NOW, platform_now=NOW).tail
+    other = replace(tail.gaps[0], floor=None)
+    ended = end_first_reading(replace(tail, gaps=(*tail.gaps, other)))
+    assert ended.gaps == (other,)
+    assert not is_first_reading(ended)
 
 
 @pytest.mark.parametrize("order", ["asc", "desc"])
@@ -598,7 +698,7 @@ def test_a_first_reading_counts_each_position_once(order: str) -> None:
     """The other end, read to find the order, lies below: it is counted when the reading comes by."""
     made = world(100, order=order)
     reader = Reader(World())
-    reader.world, reader.tail = made, Tail(widest=50)
+    reader.world, reader.tail = made, Tail(weights=Weights(widest=50))
     reader.probe()
     reader.tail = replace(reader.tail, gaps=first_reading(100, now=NOW, newest=200))
     reader.run()

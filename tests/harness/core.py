@@ -122,11 +122,14 @@ class MoodyApi(WorldApi):
             raise error
         return super()._answer(endpoint, **query)
 
-    async def page(self, number: int, size: int) -> tuple[Page, PageCost]:
-        answer = await super().page(number, size)
-        if self.clock is not None and (number, size) != (1, 1):
-            self.clock.now += self.tail_page_seconds
-        return answer
+    async def page(
+        self, number: int, size: int, *, patient: bool = True, retry: bool = True
+    ) -> tuple[Page, PageCost]:
+        page, cost = await super().page(number, size, patient=patient, retry=retry)
+        if self.clock is None or size == 1:
+            return page, cost
+        self.clock.now += self.tail_page_seconds
+        return page, PageCost(seconds=cost.seconds + self.tail_page_seconds, size=cost.size)
 
     @property
     def tail_pages(self) -> list[Asked]:

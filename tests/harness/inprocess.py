@@ -96,7 +96,9 @@ class WorldApi:
         self.page_records += answer.records
         return answer.body, len(answer.body)
 
-    async def page(self, number: int, size: int) -> tuple[Page, PageCost]:
+    async def page(
+        self, number: int, size: int, *, patient: bool = True, retry: bool = True
+    ) -> tuple[Page, PageCost]:
         body, length = self._answer("page", pageNo=str(number), pageSize=str(size))
         if self.clock is not None:
             self.clock.now += self.page_seconds

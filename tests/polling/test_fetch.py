@@ -22,6 +22,7 @@ from exporter.jobapi.errors import (
 )
 from exporter.model import Page, Record, Results
 from exporter.polling.fetch import LOST_AFTER, Gathered, Gatherer
+from exporter.polling.paging import Pages
 from exporter.tracking.tracker import Clock, Stage, Tracked
 from tests.harness.core import NOW, done, item, page, row, rows
 
@@ -49,7 +50,9 @@ class Api:
         if (error := self.fails(endpoint, record_id)) is not None:
             raise error
 
-    async def page(self, number: int, size: int) -> tuple[Page, PageCost]:
+    async def page(
+        self, number: int, size: int, *, patient: bool = True, retry: bool = True
+    ) -> tuple[Page, PageCost]:
         self.now += self.page_seconds
         await self._meet("page")
         return page(number, size, 60, item("r")), PageCost(seconds=self.page_seconds, size=100)
@@ -64,9 +67,11 @@ class Api:
 
 
 def gatherer(api: Api) -> Gatherer:
-    return Gatherer(
-        api, duty=0.1, clock=lambda: Clock(now=NOW, wall=NOW, platform=NOW), monotonic=lambda: api.now
-    )
+    def clock() -> Clock:
+        return Clock(now=NOW, wall=NOW, platform=NOW)
+
+    pages = Pages(api, duty=0.1, interval=15.0, clock=clock, monotonic=lambda: api.now)
+    return Gatherer(api, pages=pages, clock=clock)
 
 
 def followed(count: int = 1, **changes: Any) -> list[Tracked]:
@@ -91,7 +96,7 @@ def test_a_page_and_looks_are_asked_together() -> None:
         "r0": (done("r0"), COMPLETE),
         "r1": (done("r1"), COMPLETE),
     }
-    assert (gathered.lost, gathered.too_heavy) == (None, None)
+    assert gathered.lost is None
 
 
 def test_what_a_page_has_just_told_is_not_asked_again() -> None:
@@ -116,37 +121,12 @@ def test_the_page_is_asked_for_first() -> None:
     assert api.asked[0] == ("page", "")
 
 
-@pytest.mark.parametrize(
-    ("error", "is_heavy", "fails"),
-    [
-        (TooLargeError("64 MiB", endpoint="page"), True, False),
-        (DeadlineError("10 s", endpoint="page"), True, True),
-        (HttpError("HTTP 500", endpoint="page", status=500), False, True),
-    ],
-)
-def test_a_page_that_fails_costs_no_look(error: ApiError, is_heavy: bool, fails: bool) -> None:
-    """What was too large, or too slow, is to be asked in halves; the first of these is no failure."""
+def test_a_page_that_fails_costs_no_look() -> None:
+    """The failure is brought back with what was answered."""
+    error = HttpError("HTTP 500", endpoint="page", status=500)
     gathered = run(gatherer(Api(fails=always(error, "page"))).gather(REQUEST, followed()))
-    assert gathered.page is None
-    assert gathered.too_heavy == (REQUEST if is_heavy else None)
-    assert gathered.page_error is (error if fails else None)
+    assert (gathered.page, gathered.page_error) == (None, error)
     assert len(gathered.lookups) == 1
-
-
-def test_a_single_record_that_is_too_large_counts_as_an_empty_position() -> None:
-    """Nothing smaller can be asked: it is looked at again as others are that show nothing."""
-    api = Api(fails=always(TooLargeError("64 MiB", endpoint="page"), "page"))
-    gathered = run(gatherer(api).gather(PageRequest(number=7, size=1), []))
-    assert gathered.page is not None
-    assert gathered.page[0] == page(7, 1, None)
-
-
-def test_a_page_is_followed_by_a_pause() -> None:
-    """It took 2 s: with a duty of a tenth the next one is due 20 s after it began, also when it failed."""
-    for fails in (Api.fails, always(HttpError("HTTP 500", endpoint="page", status=500), "page")):
-        asked = gatherer(Api(now=100.0, page_seconds=2.0, fails=fails))
-        run(asked.gather(REQUEST, []))
-        assert asked.page_due == pytest.approx(120.0)
 
 
 REFUSED = HttpError("HTTP 500", endpoint="record", status=500, of_platform=True)

@@ -10,7 +10,7 @@ from exporter.jobapi.errors import DeadlineError, TooLargeError
 from exporter.simulator.documented import DocumentedDialect
 from exporter.simulator.observed import ObservedDialect
 from exporter.simulator.world import Order
-from exporter.tracking.decision import ADOPT_BYTES
+from exporter.tracking.finding import ADOPT_BYTES
 from tests.harness.core import Asked, Life, life
 
 ORDERS = pytest.mark.parametrize("order", ["asc", "desc"])
@@ -32,7 +32,7 @@ def count_of(its: Life, endpoint: str) -> int:
 @ORDERS
 def test_idle_costs_one_request_a_poll(order: Order, tmp_path: Path) -> None:
     """Nothing open, nothing new: the total is asked for, and no tail page, but for the re-check."""
-    with life(tmp_path, order=order, past=100, recheck_interval=1e6) as its:
+    with life(tmp_path, order=order, past=100, recheck_interval=1e6, sweep=0.0) as its:
         its.forget_requests()
         its.poll(100)
         assert len(its.api.requests) == 100
@@ -40,18 +40,19 @@ def test_idle_costs_one_request_a_poll(order: Order, tmp_path: Path) -> None:
 
 
 def test_rechecks_of_an_idle_platform_are_rare(tmp_path: Path) -> None:
-    """A tail page in five minutes at first, then one an hour: in six hours ten."""
+    """The newest 50 each five minutes, and all of the day each hour."""
     with life(tmp_path, past=100) as its:
         its.forget_requests()
         its.poll(6 * 240)
-        assert 6 <= len(its.api.tail_pages) <= 11
+        assert 70 <= len(its.api.tail_pages) <= 72 + 7
+        assert positions(its) <= 72 * 50 + 7 * 100
 
 
 @ORDERS
 @pytest.mark.parametrize("count", [1, 2, 7, 30, 49, 120])
 def test_new_records_cost_little_more_than_themselves(count: int, order: Order, tmp_path: Path) -> None:
     """Positions read, less than a page beside them; a look each and one for the results."""
-    with life(tmp_path, order=order, past=300) as its:
+    with life(tmp_path, order=order, past=300, sweep=0.0) as its:
         its.forget_requests()
         for _ in range(count):
             its.ran()
@@ -63,7 +64,7 @@ def test_new_records_cost_little_more_than_themselves(count: int, order: Order, 
 
 def test_a_steady_stream_costs_at_most_two_positions_a_record(tmp_path: Path) -> None:
     """Four new records a poll for half an hour: pages, look-ups and results stay within the aims."""
-    with life(tmp_path, past=300) as its:
+    with life(tmp_path, past=300, sweep=0.0) as its:
         its.forget_requests()
         before = its.api.page_records
         running: list[str] = []
@@ -77,14 +78,14 @@ def test_a_steady_stream_costs_at_most_two_positions_a_record(tmp_path: Path) ->
         its.poll(3)
         assert its.finished == 480
         probes = count_of(its, "page") - len(its.api.tail_pages)
-        assert its.api.page_records - before - probes <= 2 * 480
+        assert its.api.page_records - before - probes <= 2 * 480 + 6 * 50  # the re-check
         assert count_of(its, "record") <= 3 * 480
         assert count_of(its, "result") <= 1.2 * 480
 
 
 def test_a_long_running_record_costs_a_look_a_minute(tmp_path: Path) -> None:
     """And no page, however long it takes."""
-    with life(tmp_path, past=10, recheck_interval=1e6) as its:
+    with life(tmp_path, past=10, recheck_interval=1e6, sweep=0.0) as its:
         record = its.add(timeout=100_000)
         its.poll(60)
         its.forget_requests()
@@ -94,10 +95,9 @@ def test_a_long_running_record_costs_a_look_a_minute(tmp_path: Path) -> None:
 
 
 def test_the_first_reading_goes_no_further_than_to_adopt(tmp_path: Path) -> None:
-    """The newest 200 of a thousand records, in pages of at most 50, after the ends were compared."""
-    with life(tmp_path, past=1000) as its:
+    """The newest 200 of a thousand records, after the ends were compared."""
+    with life(tmp_path, past=1000, sweep=0.0) as its:
         assert positions(its) <= 200 + 60
-        assert max(asked.size for asked in its.api.tail_pages) <= 50
 
 
 def test_the_first_reading_stops_where_records_are_heavy(tmp_path: Path) -> None:
@@ -113,35 +113,34 @@ def test_the_first_reading_stops_where_records_are_heavy(tmp_path: Path) -> None
         assert its.daemon.settled() == {new}
 
 
-def test_a_page_of_3_s_is_followed_by_the_next_after_30_s(tmp_path: Path) -> None:
-    """A tenth of the wall time (`api.duty`) while catching up, and look-ups go on meanwhile."""
-    with life(tmp_path, past=100) as its:
+def test_pages_take_a_tenth_of_the_time(tmp_path: Path) -> None:
+    """After what had added up (`api.duty`); look-ups go on meanwhile."""
+    with life(tmp_path, past=100, page_size=20) as its:
         running = its.add(timeout=9000)
         its.poll()
-        for _ in range(400):
+        for _ in range(600):
             its.ran()
         its.api.tail_page_seconds = 3.0
         its.forget_requests()
-        while its.finished < 400:
+        began = its.clock.now
+        while its.finished < 600:
             its.poll()
-        began = [asked.at for asked in its.api.tail_pages]
-        assert len(began) >= 8
-        assert all(later - earlier >= 30 for earlier, later in pairwise(began))
-        assert all(later - earlier <= 60 for earlier, later in pairwise(began))
+        pages = [asked.at for asked in its.api.tail_pages]
+        assert len(pages) >= 30
+        assert all(3.0 * number <= 33 + 0.11 * (at - began) for number, at in enumerate(pages))
+        assert all(later - earlier <= 60 for earlier, later in pairwise(pages))
         assert len(its.api.lookups(running)) >= 10
 
 
-def test_a_fast_page_is_waited_for_within_the_poll(tmp_path: Path) -> None:
-    """One that took 0.1 s is followed by the next a second later, not by the next poll."""
-    with life(tmp_path, past=100) as its:
+def test_fast_pages_follow_each_other_within_the_poll(tmp_path: Path) -> None:
+    """Pages of 0.1 s wait for nothing."""
+    with life(tmp_path, past=100, page_size=50) as its:
         for _ in range(150):
             its.ran()
         its.api.tail_page_seconds = 0.1
         its.forget_requests()
         its.poll()
-        began = [asked.at for asked in its.api.tail_pages]
-        assert len(began) >= 3
-        assert all(0.99 < later - earlier < 15 for earlier, later in pairwise(began))
+        assert len(its.api.tail_pages) >= 3
         its.poll(2)
         assert its.finished == 150
 
@@ -162,19 +161,21 @@ def test_a_finished_record_costs_two_look_ups(tmp_path: Path) -> None:
 
 def test_the_total_is_told_just_before_a_page_that_had_to_wait(tmp_path: Path) -> None:
     """The page after the duty's pause shows what came in the pause too; look-ups need not wait for it."""
-    with life(tmp_path, past=100) as its:
-        its.api.tail_page_seconds = 2.0
+    with life(tmp_path, past=100, sweep=0.0) as its:
         running = its.add(timeout=9000)
         its.poll()
-        first = its.api.tail_pages[-1].at
+        pacer = its.daemon.poller._pages._pacer
+        pacer.charge(pacer._credit + 2.0)  # what has added up, and 2 s more
+        due = its.clock.now + its.daemon.poller._pages.wait()
+        its.api.tail_page_seconds = 2.0
         its.ran()
         its.forget_requests()
         began = its.clock.now + 15
         its.poll()
         asked = [request for request in its.api.requests if request.endpoint == "page"]
         assert [request.is_probe for request in asked] == [True, False]
-        assert {request.at for request in asked} == {first + 20}
-        assert its.api.lookups(running)[0] == began < first + 20
+        assert all(request.at == pytest.approx(due) for request in asked)
+        assert its.api.lookups(running)[0] == began < due
         assert its.finished == 1
 
 
@@ -211,8 +212,8 @@ def test_a_record_too_large_for_any_page_is_passed_over(tmp_path: Path) -> None:
         with capture_logs() as lines:
             its.poll(60)
         assert its.daemon.settled() == around
-        said = [line for line in lines if line["event"] == "the page of a single record is too large"]
-        assert {line["position"] for line in said} == {position + 1}
+        said = [line for line in lines if "can't be read" in line["event"]]
+        assert {line["request"] for line in said} == {f"pageNo={position + 1}&pageSize=1"}
         for _ in range(60):  # from here on no re-check meets it
             around.add(its.ran())
         its.poll(100)

@@ -145,7 +145,9 @@ class BerlinApi(MoodyApi):
 
     zone: tzinfo = BERLIN
 
-    async def page(self, number: int, size: int) -> tuple[Page, PageCost]:
+    async def page(
+        self, number: int, size: int, *, patient: bool = True, retry: bool = True
+    ) -> tuple[Page, PageCost]:
         body, length = self._answer("page", pageNo=str(number), pageSize=str(size))
         page = decoder.decode_page(body, number=number, size=size, zone=self.zone)
         return page, PageCost(seconds=0.0, size=length)

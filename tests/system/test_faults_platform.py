@@ -286,7 +286,9 @@ class OverHttp:
     def platform_now(self) -> float | None:
         return self.client.platform_now()
 
-    async def page(self, number: int, size: int) -> tuple[Page, PageCost]:
+    async def page(
+        self, number: int, size: int, *, patient: bool = True, retry: bool = True
+    ) -> tuple[Page, PageCost]:
         return await self.client.page(number, size)
 
     async def record(self, record_id: str) -> Record:

@@ -30,6 +30,13 @@ FLEET = make_fleet({"杭州": 3, "北京": 2, 'id"\nc': 1})
 HOSTS = tuple(host for hosts in FLEET.values() for host in hosts)
 STATUSES = ("success", "fail", "TIMEOUT", "cancel", "error", "odd")
 DISCOVERED = Series("job_records_discovered_total")
+# These go by what pages show: no record moves them.
+BY_PAGES = (
+    DISCOVERED,
+    Series("job_exporter_records_late_total"),
+    Series("job_exporter_records_incomplete_total", (("reason", "hidden"),)),
+)
+SWEEP = 3600.0  # seconds from one sweep to the next
 CALM_POLLS = 90  # longer than an empty position is looked at again, and a missing record is asked for
 
 
@@ -227,10 +234,13 @@ class Platform(RuleBasedStateMachine):
         counted, true = self.daemon.tally(), truth_of(self.world, settled)
         assert counted == true, f"{counted}\n{true}"
         counters = self.daemon.ledger.state.counters
-        moved = {**self.daemon.moved(), DISCOVERED: counters[DISCOVERED].value}  # this one goes by finding
+        moved = self.daemon.moved() | {series: counters[series].value for series in BY_PAGES}
         assert moved.keys() <= counters.keys()
         for series, sample in counters.items():
             assert moved.get(series, 0.0) == pytest.approx(sample.value), series
+        self.clock.now += SWEEP  # positions without a record are counted by the sweep
+        self.daemon.poll(times=4)
+        assert self.daemon.gauge("job_records_hidden") == 0
         assert self.daemon.gauge("job_exporter_pending_results") == 0
         assert self.daemon.gauge("job_exporter_catching_up") == 0
         total = sum(

@@ -7,30 +7,20 @@ from typing import Any
 
 import pytest
 
-from exporter.discovery.gaps import MAX_PAGE_SIZE
+from exporter.discovery.order import Ends, First
 from exporter.discovery.pages import Order
-from exporter.discovery.tail import Tail, first_reading, is_first_reading, next_page
-from exporter.model import ExecuteStatus, Page, PageItem, Record, ResultStatus
-from exporter.tracking.decision import ADOPT_BYTES, DISCOVERED, Changes, PageRead, begin, decide
+from exporter.discovery.tail import Tail, first_reading
+from exporter.model import ExecuteStatus, Page, Record, ResultStatus
+from exporter.tracking.decision import DISCOVERED, Changes, decide
+from exporter.tracking.finding import PageRead
 from exporter.tracking.tracker import Clock, CountingStart, Lookup, Outcome, Rules, Stage, Tracked
 from tests.harness.core import NOW, done, item, page, row, rows, series
 
 CLOCK = Clock(now=NOW, wall=NOW, platform=NOW + (100.0))
 RULES = Rules()
 HOSTS = frozenset("a")
-BEGAN = CountingStart(baseline_end=NOW, floor=NOW - 5000)
-
-
-def begun(total: int | None, history: float | None = 0.0, adopt: int = 200) -> Changes:
-    items = (item("first"),) if total else ()
-    return begin(
-        Tail(),
-        page(1, 1, total, *items),
-        clock=CLOCK,
-        adopt=adopt,
-        history=history,
-        recheck_interval=300.0,
-    )
+BEGAN = CountingStart(baseline_end=NOW, floor=NOW - 5000, registered=NOW - 5000)
+TAIL = Tail(total=100, told=100, ends=Ends(order=Order.ASC))
 
 
 def decided(
@@ -44,7 +34,7 @@ def decided(
 ) -> Changes:
     read = None if answer is None else PageRead(page=answer, known=frozenset(known), size=size)
     return decide(
-        tail or Tail(total=100, order=Order.ASC),
+        tail or TAIL,
         counting_start,
         followed or {},
         read=read,
@@ -56,110 +46,6 @@ def decided(
 
 def tracked(record_id: str, **changes: Any) -> Tracked:
     return Tracked(id=record_id, **{"found": NOW, "due": NOW, **changes})
-
-
-# -- the beginning
-
-
-def test_without_history_what_ended_by_now_is_the_baseline() -> None:
-    """Rule 2: by the platform's clock; the newest records are read for what is open."""
-    changes = begun(1000)
-    assert changes.counting_start == CountingStart(baseline_end=NOW + 100, floor=None)
-    assert (changes.tail.gaps[0].floor, changes.tail.gaps[0].floor_start) == (800, None)
-    assert changes.tail.recheck_due == NOW + 300
-    assert is_first_reading(changes.tail)
-
-
-def test_fewer_are_adopted_where_the_setting_says_so() -> None:
-    """`poll.adopt` positions, from the newest."""
-    assert begun(1000, adopt=20).tail.gaps[0].floor == 980
-
-
-def test_with_all_of_history_every_record_counts() -> None:
-    """Nothing is doubtful, and everything is read."""
-    changes = begun(1000, history=None)
-    assert changes.counting_start == CountingStart(baseline_end=0.0, floor=0.0)
-    assert changes.tail.gaps[0].floor == 0
-
-
-def test_with_a_duration_what_ended_within_it_counts() -> None:
-    """It is read down to what began before, whatever the number."""
-    changes = begun(1000, history=3600.0)
-    assert changes.counting_start == CountingStart(baseline_end=NOW - 3500, floor=None)
-    assert (changes.tail.gaps[0].floor, changes.tail.gaps[0].floor_start) == (0, NOW - 3500)
-
-
-@pytest.mark.parametrize("total", [0, None])
-def test_on_an_empty_platform_every_record_is_new(total: int | None) -> None:
-    """There is nothing to read, and nothing that could be the baseline."""
-    changes = begun(total)
-    assert (changes.tail.gaps, changes.counting_start.floor) == ((), 0.0)
-
-
-# -- the first reading
-
-
-def first_tail(total: int = 1000, *, newest: int = 100, since: float | None = None) -> Tail:
-    gaps = first_reading(total, now=NOW, newest=newest, since=since)
-    return Tail(total=total, order=Order.ASC, widest=50, gaps=gaps)
-
-
-def full(number: int, *, start: float, size: int = MAX_PAGE_SIZE) -> Page:
-    items = (PageItem(id=f"{number}-{index}", start=start + index) for index in range(size))
-    return page(number, size, 1000, *items)
-
-
-def test_the_first_reading_lays_down_the_floor_when_it_ends() -> None:
-    """What starts later than the oldest record it read is surely new."""
-    counting_start = CountingStart(baseline_end=NOW, floor=None)
-    half = decided(tail=first_tail(), counting_start=counting_start, answer=full(20, start=NOW - 1000))
-    assert not half.adopted
-    assert half.counting_start == CountingStart(baseline_end=NOW, floor=None, lowest=NOW - 1000, read=1000)
-    assert len(half.found) == 50
-    assert half.increments == ()  # none of them is surely new
-    whole = decided(tail=half.tail, counting_start=half.counting_start, answer=full(19, start=NOW - 2000))
-    assert whole.adopted
-    assert whole.counting_start == CountingStart(
-        baseline_end=NOW, floor=NOW - 2000, lowest=NOW - 2000, read=2000
-    )
-
-
-def test_where_the_first_reading_meets_no_start_the_floor_is_the_horizon() -> None:
-    """Nothing tells how old its records are."""
-    counting_start = CountingStart(baseline_end=NOW, floor=None)
-    changes = decided(tail=first_tail(newest=50), counting_start=counting_start, answer=page(20, 50, 1000))
-    assert changes.adopted
-    assert changes.counting_start.floor == NOW
-
-
-def test_heavy_pages_end_the_adoption_early() -> None:
-    """It goes no further down than 32 MB take, but for the one record that tells that it has ended."""
-    counting_start = CountingStart(baseline_end=NOW, floor=None)
-    heavy = decided(
-        tail=first_tail(), counting_start=counting_start, answer=full(20, start=NOW - 9), size=ADOPT_BYTES + 1
-    )
-    request = next_page(heavy.tail, now=NOW)
-    if request is not None:
-        assert request.size == 1
-        last = page(request.number, 1, 1000, item("last", NOW - 10))
-        heavy = decided(tail=heavy.tail, counting_start=heavy.counting_start, answer=last)
-    assert heavy.adopted
-    assert next_page(heavy.tail, now=NOW) is None
-    assert heavy.counting_start.floor is not None
-    assert heavy.counting_start.floor >= NOW - 10
-
-
-def test_wanted_history_is_read_however_heavy() -> None:
-    """It is to be counted: all of it, or down to its time."""
-    heavy = {"answer": full(20, start=NOW - 9), "size": ADOPT_BYTES + 1}
-    every = decided(tail=first_tail(), counting_start=CountingStart(baseline_end=0.0, floor=0.0), **heavy)  # type: ignore[arg-type]
-    since = decided(
-        tail=first_tail(since=NOW - 3600),
-        counting_start=CountingStart(baseline_end=NOW - 3600, floor=None),
-        **heavy,  # type: ignore[arg-type]
-    )
-    assert not every.adopted
-    assert not since.adopted
 
 
 # -- rounds
@@ -196,7 +82,7 @@ def test_looks_change_records_or_settle_them() -> None:
     )
     assert {after.id for after in changes.changed} == {"open", "mute"}
     assert [settled.id for settled in changes.settlements] == ["done"]
-    assert (changes.tail, changes.counting_start) == (Tail(total=100, order=Order.ASC), BEGAN)
+    assert (changes.tail, changes.counting_start) == (TAIL, BEGAN)
 
 
 def test_a_record_that_cannot_be_read_is_told_once() -> None:
@@ -273,7 +159,7 @@ def test_the_baseline_does_not_tell_a_last_end() -> None:
 
 def test_a_page_that_tells_the_order_says_so_once() -> None:
     """For a line in the log."""
-    unsure = Tail(total=100, first_id="first", first_start=NOW - 100)
+    unsure = Tail(total=100, told=100, ends=Ends(first=First(id="first", start=NOW - 100)))
     told = decided(tail=unsure, answer=page(100, 1, 100, item("a")))
     assert told.order is Order.ASC
     assert decided(tail=told.tail, answer=page(100, 1, 100, item("a"))).order is None
@@ -282,10 +168,10 @@ def test_a_page_that_tells_the_order_says_so_once() -> None:
 def test_what_is_given_up_is_told_but_not_of_the_first_reading() -> None:
     """Old positions without rows are no news."""
     gap = replace(first_reading(100, now=NOW)[0], floor=None, since=NOW - 10_000, missing=3, passes=1)
-    assert decided(tail=Tail(total=100, order=Order.ASC, gaps=(gap,)), answer=page(2, 50, 100)).given_up == 3
+    assert decided(tail=replace(TAIL, gaps=(gap,)), answer=page(2, 50, 100)).given_up == 3
     first = decided(
-        tail=first_tail(newest=50),
+        tail=replace(TAIL, gaps=first_reading(100, now=NOW, newest=50)),
         counting_start=CountingStart(baseline_end=NOW, floor=None),
-        answer=page(20, 50, 1000),
+        answer=page(2, 50, 100),
     )
     assert first.given_up == 0

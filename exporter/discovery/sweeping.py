@@ -1,0 +1,35 @@
+"""When a sweep begins, which page is its next, and whether other readings are going on. PURE."""
+
+from dataclasses import replace
+
+from exporter.discovery import sweep
+from exporter.discovery.gaps import FIRST_STEP
+from exporter.discovery.pages import PageRequest, top_below
+from exporter.discovery.tail import Tail, backlog, is_first_reading
+from exporter.discovery.weights import MAX_PAGE_SIZE
+
+
+def begin_sweep(tail: Tail, *, now: float, oldest: float, is_first: bool) -> Tail:
+    """Begin a sweep where one is due."""
+    if tail.sweep is not None or tail.sweep_due > now or is_first_reading(tail) or not tail.total:
+        return tail
+    begun = sweep.begun(tail.total, tail.order, now=now, oldest=oldest, is_first=is_first)
+    return replace(tail, sweep=begun, sweep_due=now + sweep.INTERVAL)
+
+
+def sweep_page(tail: Tail, *, limit: int = MAX_PAGE_SIZE) -> PageRequest | None:
+    """The page on which the sweep goes on; None: there is no sweep, or nothing can be read now."""
+    total = min(tail.total or 0, tail.told or 0)
+    if tail.sweep is None or not total or tail.turned is not None or tail.narrowing is not None:
+        return None
+    if not top_below(min(tail.sweep.walk.at, total), 0, tail.avoided):
+        return None
+    return sweep.next_page(
+        tail.sweep, tail.weights, total=total, order=tail.order, limit=limit, avoid=tail.avoided
+    )
+
+
+def is_late_reading(tail: Tail, now: float) -> bool:
+    """Whether records of long ago may be being read: growth of a downtime, or what a deletion hid."""
+    deep = any(gap.is_check and gap.step > FIRST_STEP for gap in tail.gaps)
+    return deep or backlog(tail, now) > MAX_PAGE_SIZE

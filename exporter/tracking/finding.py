@@ -1,0 +1,215 @@
+"""What a page means for counting: which records are new, which were there before counting began. PURE.
+
+Rule 2. A record that growth tells to be new is counted, whatever its times say. Any other may have been there
+before, unless the first sweep has registered what was: then it is new if it started within its reach.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from exporter.discovery import evidence, reading
+from exporter.discovery.gaps import Gap
+from exporter.discovery.pages import Purpose
+from exporter.discovery.reading import Fresh, Reading
+from exporter.discovery.tail import Tail, end_first_reading, first_reading, is_first_reading, probed
+from exporter.discovery.weights import weighed
+from exporter.model import LONG_AGO, ExecuteStatus, Page, PageItem, Record, Series
+from exporter.tracking.counting import Increment
+from exporter.tracking.tracker import Clock, CountingStart, Outcome, Rules, Settlement, Tracked, follow
+
+ADOPT_BYTES = 32_000_000  # the first reading goes no further down than this takes
+LONG_RUN = 6 * 3600.0  # seconds: a record that ended in the history began so long before it, at most
+LATE = Increment(series=Series("job_exporter_records_late_total"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageRead:
+    """A page, which of its records the ledger knows, its size in bytes, and why it was asked for."""
+
+    page: Page
+    known: frozenset[str]
+    size: int
+    purpose: Purpose = Purpose.GAP
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What a page changes."""
+
+    tail: Tail
+    counting_start: CountingStart
+    followed: tuple[Tracked, ...] = ()  # records seen for the first time
+    settlements: tuple[Settlement, ...] = ()  # records seen for the first time that are the baseline
+    increments: tuple[Increment, ...] = ()
+    given_up: int = 0  # records that no page shows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """How to begin: how many records to adopt, and how far back to count (see `PollConfig`); seconds."""
+
+    adopt: int
+    history: float | None
+    recheck_interval: float
+    sweep: float = 0.0  # the window of the sweep; 0: none
+
+
+def begin(tail: Tail, page: Page, *, clock: Clock, start: Start) -> tuple[Tail, CountingStart]:
+    """First start: all that is finished now is the baseline, unless history is wanted.
+
+    An empty platform is confirmed over a minute.
+    """
+    total = page.total or 0
+    baseline_end = 0.0 if start.history is None else clock.platform - start.history
+    tail = probed(
+        tail,
+        page,
+        now=clock.now,
+        platform_now=clock.platform,
+        recheck_interval=start.recheck_interval,
+    )
+    tail = replace(tail, recheck_due=clock.now + start.recheck_interval)
+    counting_start = CountingStart(baseline_end=baseline_end, floor=None)
+    if start.history is None:  # every record is to be counted
+        counting_start = replace(counting_start, floor=0.0, registered=LONG_AGO)
+    if not total:
+        return replace(tail, gaps=(), empty=evidence.gathered(None, total=0, now=clock.now)), counting_start
+    return replace(tail, gaps=_first_gaps(total, counting_start, clock, start)), counting_start
+
+
+def go_on(
+    tail: Tail, counting_start: CountingStart, *, clock: Clock, start: Start
+) -> tuple[Tail, CountingStart]:
+    """After a probe: confirm that the platform is empty, or read what it has after all."""
+    if tail.empty is not None:
+        empty = evidence.gathered(tail.empty, total=0, now=clock.now)
+        if tail.told:
+            gaps = _first_gaps(tail.told, counting_start, clock, start)
+            tail = replace(tail, gaps=gaps, empty=None)
+            counting_start = replace(counting_start, seemed_empty=True)
+        elif empty.is_confirmed(clock.now):
+            tail = replace(tail, empty=None)
+            counting_start = replace(counting_start, floor=counting_start.baseline_end, registered=LONG_AGO)
+        else:
+            tail = replace(tail, empty=empty)
+    return tail, _ended(tail, counting_start, sweeps=start.sweep > 0)
+
+
+def _ended(tail: Tail, counting_start: CountingStart, *, sweeps: bool) -> CountingStart:
+    """Lay down how far a first reading has come, once it has ended."""
+    if counting_start.floor is not None or tail.empty is not None or is_first_reading(tail):
+        return counting_start
+    lowest = counting_start.lowest
+    floor = counting_start.baseline_end if lowest is None else lowest
+    return replace(counting_start, floor=floor, registered=None if sweeps else floor)
+
+
+def _first_gaps(total: int, counting_start: CountingStart, clock: Clock, start: Start) -> tuple[Gap, ...]:
+    return first_reading(
+        total,
+        now=clock.now,
+        newest=start.adopt if start.history == 0 else None,
+        since=counting_start.baseline_end - LONG_RUN if start.history else None,
+    )
+
+
+def page_read(
+    tail: Tail, counting_start: CountingStart, read: PageRead, *, clock: Clock, rules: Rules, sweeps: bool
+) -> Found:
+    """Take in a page: the records on it that are new, and how far a first reading or sweep came."""
+    was_first = is_first_reading(tail)
+    floor = counting_start.floor
+    unregistered = None
+    if counting_start.registered is None:
+        unregistered = float("inf") if floor is None else floor
+    tail = replace(tail, weights=weighed(tail.weights, len(read.page.items), read.size))
+    result = reading.read(
+        tail,
+        read.page,
+        read.known,
+        now=clock.now,
+        platform_now=clock.platform,
+        purpose=read.purpose,
+        unregistered=unregistered,
+    )
+    tail = result.tail
+    followed, settlements = _sorted_out(result.fresh, counting_start, clock, rules)
+    if was_first:
+        read_bytes = counting_start.read + read.size
+        counting_start = replace(counting_start, lowest=result.first_low, read=read_bytes)
+        # Only where history counts nothing may it end early: there it is for adopting what is open.
+        if read_bytes > ADOPT_BYTES and counting_start.baseline_end and not _counts_history(tail):
+            tail = end_first_reading(tail)
+    counting_start = _ended(tail, counting_start, sweeps=sweeps)
+    late = sum(one.is_late for one in result.fresh)
+    if result.ended is not None:
+        tail = replace(tail, swept=clock.wall)
+        if counting_start.registered is None:
+            counting_start = replace(counting_start, registered=result.ended.registered)
+    return Found(
+        tail=tail,
+        counting_start=counting_start,
+        followed=followed,
+        settlements=settlements,
+        increments=(LATE,) * late + _given_up(result),
+        given_up=result.given_up,
+    )
+
+
+def _given_up(result: Reading) -> tuple[Increment, ...]:
+    if not result.given_up:
+        return ()
+    series = Series("job_exporter_records_incomplete_total", (("reason", "hidden"),))
+    return (Increment(series=series, value=float(result.given_up)),)
+
+
+def _sorted_out(
+    fresh: Iterable[Fresh], counting_start: CountingStart, clock: Clock, rules: Rules
+) -> tuple[tuple[Tracked, ...], tuple[Settlement, ...]]:
+    """Follow what a page showed for the first time; what had ended before counting began is the baseline."""
+    followed: list[Tracked] = []
+    settlements: list[Settlement] = []
+    for one in fresh:
+        doubtful = is_doubtful(one, counting_start)
+        record = _ended_record(one.item)
+        if doubtful and record is not None and (record.end or 0.0) <= counting_start.baseline_end:
+            settlements.append(
+                Settlement(id=one.item.id, outcome=Outcome.BASELINE, found=clock.now, record=record)
+            )
+            continue
+        late = counting_start.registered is not None
+        followed.append(
+            follow(
+                one.item,
+                doubtful=doubtful,
+                late=late,
+                counting_start=counting_start,
+                clock=clock,
+                rules=rules,
+            )
+        )
+    return tuple(followed), tuple(settlements)
+
+
+def is_doubtful(one: Fresh, counting_start: CountingStart) -> bool:
+    """Whether a record may have been there before the first reading."""
+    if one.is_grown or one.is_early:
+        return one.is_early
+    registered, start = counting_start.registered, one.item.start
+    if registered is None:
+        return True
+    return registered > LONG_AGO and (start is None or start <= registered)
+
+
+def _ended_record(item: PageItem) -> Record | None:
+    """What a page tells of a record that has ended; None: it does not tell an end."""
+    if item.record is not None:
+        is_done = item.record.execute_status is ExecuteStatus.DONE and item.record.end is not None
+        return item.record if is_done else None
+    if item.ended is None:
+        return None
+    return Record(id=item.id, execute_status=ExecuteStatus.DONE, start=item.start, end=item.ended)
+
+
+def _counts_history(tail: Tail) -> bool:
+    return any(gap.floor_start is not None for gap in tail.gaps)

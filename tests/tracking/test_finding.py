@@ -1,0 +1,231 @@
+"""What a page means for counting: where it begins, which records are new, and which were there before."""
+
+from dataclasses import replace
+
+import pytest
+
+from exporter.discovery.order import Ends
+from exporter.discovery.pages import Order, Purpose
+from exporter.discovery.reading import Fresh, next_page
+from exporter.discovery.sweep import begun as sweep_begun
+from exporter.discovery.tail import Tail, first_reading, is_first_reading, probed
+from exporter.discovery.weights import Weights
+from exporter.model import LONG_AGO, Page, PageItem
+from exporter.tracking.decision import Changes, decide
+from exporter.tracking.finding import ADOPT_BYTES, LONG_RUN, PageRead, Start, begin, go_on, is_doubtful
+from exporter.tracking.tracker import Clock, CountingStart, Outcome, Rules
+from tests.harness.core import NOW, done, item, page
+
+CLOCK = Clock(now=NOW, wall=NOW, platform=NOW + (100.0))
+START = Start(adopt=200, history=0.0, recheck_interval=300.0, sweep=86400.0)
+
+
+def begun(total: int, history: float | None = 0.0, adopt: int = 200) -> Changes:
+    items = (item("first"),) if total else ()
+    start = replace(START, adopt=adopt, history=history)
+    tail, counting_start = begin(Tail(), page(1, 1, total, *items), clock=CLOCK, start=start)
+    return Changes(tail=tail, counting_start=counting_start)
+
+
+def decided(
+    *,
+    tail: Tail,
+    counting_start: CountingStart,
+    answer: Page,
+    size: int = 1000,
+    purpose: Purpose = Purpose.GAP,
+    sweeps: bool = False,
+) -> Changes:
+    read = PageRead(page=answer, known=frozenset(), size=size, purpose=purpose)
+    return decide(tail, counting_start, {}, read=read, lookups=(), clock=CLOCK, rules=Rules(), sweeps=sweeps)
+
+
+# -- the beginning
+
+
+def test_without_history_what_ended_by_now_is_the_baseline() -> None:
+    """Rule 2: by the platform's clock; the newest records are read for what is open."""
+    changes = begun(1000)
+    assert changes.counting_start == CountingStart(baseline_end=NOW + 100, floor=None)
+    assert (changes.tail.gaps[0].floor, changes.tail.gaps[0].floor_start) == (800, None)
+    assert changes.tail.recheck_due == NOW + 300
+    assert is_first_reading(changes.tail)
+
+
+def test_fewer_are_adopted_where_the_setting_says_so() -> None:
+    """`poll.adopt` positions, from the newest."""
+    assert begun(1000, adopt=20).tail.gaps[0].floor == 980
+
+
+def test_with_all_of_history_every_record_counts() -> None:
+    """Nothing is doubtful, and everything is read."""
+    changes = begun(1000, history=None)
+    assert changes.counting_start == CountingStart(baseline_end=0.0, floor=0.0, registered=LONG_AGO)
+    assert changes.tail.gaps[0].floor == 0
+
+
+def test_with_a_duration_what_ended_within_it_counts() -> None:
+    """It is read down to what began before, whatever the number."""
+    changes = begun(1000, history=3600.0)
+    assert changes.counting_start == CountingStart(baseline_end=NOW - 3500, floor=None)
+    assert (changes.tail.gaps[0].floor, changes.tail.gaps[0].floor_start) == (0, NOW - 3500 - LONG_RUN)
+
+
+def probed_again(changes: Changes, totals: list[int]) -> tuple[Tail, CountingStart]:
+    """Probe 15 s apart."""
+    tail, counting_start = changes.tail, changes.counting_start
+    for number, total in enumerate(totals, 1):
+        clock = replace(CLOCK, now=NOW + 15 * number, platform=NOW + 100 + 15 * number)
+        answer = page(1, 1, total, *([item("first")] if total else []))
+        tail = probed(tail, answer, now=clock.now, platform_now=clock.platform, recheck_interval=300.0)
+        tail, counting_start = go_on(tail, counting_start, clock=clock, start=START)
+    return tail, counting_start
+
+
+def test_an_empty_platform_is_confirmed_over_a_minute() -> None:
+    """Then every record is new: nothing was there that could be the baseline."""
+    assert begun(0).counting_start.floor is None
+    assert probed_again(begun(0), [0, 0, 0])[1].floor is None
+    tail, counting_start = probed_again(begun(0), [0, 0, 0, 0])
+    assert (counting_start.floor, counting_start.registered) == (NOW + 100, LONG_AGO)
+    assert (tail.gaps, tail.empty) == ((), None)
+
+
+def test_a_first_answer_of_an_empty_platform_may_be_false() -> None:
+    """The records of the second one are the first reading's: not growth."""
+    tail, counting_start = probed_again(begun(0), [2000])
+    assert is_first_reading(tail)
+    assert [gap.is_early for gap in tail.gaps] == [True]
+    assert (counting_start.floor, counting_start.baseline_end) == (None, NOW + 100)
+
+
+# -- the first reading
+
+
+def first_tail(total: int = 1000, *, newest: int = 100, since: float | None = None) -> Tail:
+    gaps = first_reading(total, now=NOW, newest=newest, since=since)
+    return Tail(total=total, told=total, ends=Ends(order=Order.ASC), weights=Weights(widest=50), gaps=gaps)
+
+
+def full(number: int, *, start: float, size: int = 50) -> Page:
+    items = (PageItem(id=f"{number}-{index}", start=start + index) for index in range(size))
+    return page(number, size, 1000, *items)
+
+
+def test_the_first_reading_lays_down_the_floor_when_it_ends() -> None:
+    """What starts later than the oldest record it read is surely new."""
+    counting_start = CountingStart(baseline_end=NOW, floor=None)
+    half = decided(tail=first_tail(), counting_start=counting_start, answer=full(20, start=NOW - 1000))
+    assert not half.adopted
+    assert half.counting_start == CountingStart(baseline_end=NOW, floor=None, lowest=NOW - 1000, read=1000)
+    assert len(half.found) == 50
+    assert half.increments == ()  # none of them is surely new
+    whole = decided(tail=half.tail, counting_start=half.counting_start, answer=full(19, start=NOW - 2000))
+    assert whole.adopted
+    assert whole.counting_start == CountingStart(
+        baseline_end=NOW, floor=NOW - 2000, lowest=NOW - 2000, read=2000, registered=NOW - 2000
+    )
+
+
+def test_where_the_first_reading_meets_no_start_the_floor_is_the_horizon() -> None:
+    """Nothing tells how old its records are."""
+    counting_start = CountingStart(baseline_end=NOW, floor=None)
+    changes = decided(tail=first_tail(newest=50), counting_start=counting_start, answer=page(20, 50, 1000))
+    assert changes.adopted
+    assert changes.counting_start.floor == NOW
+
+
+def test_heavy_pages_end_the_adoption_early() -> None:
+    """It goes no further down than 32 MB take."""
+    counting_start = CountingStart(baseline_end=NOW, floor=None)
+    heavy = decided(
+        tail=first_tail(), counting_start=counting_start, answer=full(20, start=NOW - 9), size=ADOPT_BYTES + 1
+    )
+    assert heavy.adopted
+    assert next_page(heavy.tail, now=NOW) is None
+    assert heavy.counting_start.floor is not None
+    assert heavy.counting_start.floor >= NOW - 10
+
+
+def test_wanted_history_is_read_however_heavy() -> None:
+    """It is to be counted: all of it, or down to its time."""
+    heavy = {"answer": full(20, start=NOW - 9), "size": ADOPT_BYTES + 1}
+    every = decided(tail=first_tail(), counting_start=CountingStart(baseline_end=0.0, floor=0.0), **heavy)  # type: ignore[arg-type]
+    since = decided(
+        tail=first_tail(since=NOW - 3600),
+        counting_start=CountingStart(baseline_end=NOW - 3600, floor=None),
+        **heavy,  # type: ignore[arg-type]
+    )
+    assert not every.adopted
+    assert not since.adopted
+
+
+# -- what is doubtful
+
+
+REGISTERED = CountingStart(baseline_end=NOW, floor=NOW - 100, registered=NOW - 5000)
+
+
+@pytest.mark.parametrize(
+    ("fresh", "registered", "doubtful"),
+    [
+        (Fresh(item=item("a", None), is_grown=True), None, False),
+        (Fresh(item=item("a", NOW)), None, True),
+        (Fresh(item=item("a", NOW - 4999)), NOW - 5000, False),
+        (Fresh(item=item("a", NOW - 5000)), NOW - 5000, True),
+        (Fresh(item=item("a", None)), NOW - 5000, True),
+        (Fresh(item=item("a", None)), LONG_AGO, False),
+        (Fresh(item=item("a", NOW), is_early=True), LONG_AGO, True),
+    ],
+    ids=[
+        "growth",
+        "the first sweep goes on",
+        "within reach",
+        "before",
+        "no start",
+        "whole platform",
+        "early",
+    ],
+)
+def test_only_what_may_have_been_there_before_is_doubtful(
+    fresh: Fresh, registered: float | None, doubtful: bool
+) -> None:
+    """A record of growth never is, whatever its times say or leave out."""
+    assert is_doubtful(fresh, replace(REGISTERED, registered=registered)) is doubtful
+
+
+def swept(*, is_first: bool, total: int = 100) -> Tail:
+    sweep = sweep_begun(total, Order.ASC, now=NOW, oldest=NOW - 86400, is_first=is_first)
+    return Tail(total=total, told=total, ends=Ends(order=Order.ASC), weights=Weights(widest=50), sweep=sweep)
+
+
+def test_the_first_sweep_registers_what_had_ended_before() -> None:
+    """Without a look-up; anything else that it meets is followed, and may be the baseline."""
+    old = replace(item("old", NOW - 99), record=done("old", end=NOW - 1))
+    young = replace(item("young", NOW - 99), record=done("young", end=NOW + 1))
+    counting_start = CountingStart(baseline_end=NOW, floor=NOW - 10)
+    changes = decided(
+        tail=swept(is_first=True),
+        counting_start=counting_start,
+        answer=page(1, 100, 100, old, young, item("open", NOW - 50)),
+        purpose=Purpose.SWEEP,
+        sweeps=True,
+    )
+    assert [(one.id, one.outcome) for one in changes.settlements] == [("old", Outcome.BASELINE)]
+    assert {one.id: one.baseline_end for one in changes.found} == {"young": NOW, "open": NOW}
+    assert changes.counting_start.registered == LONG_AGO
+    assert changes.increments == ()
+
+
+def test_a_later_sweep_counts_what_it_finds() -> None:
+    """But not what began before its window: that may have been forgotten."""
+    changes = decided(
+        tail=swept(is_first=False),
+        counting_start=replace(REGISTERED, registered=NOW - 100_000),
+        answer=page(1, 100, 100, item("late", NOW - 50), item("forgotten", NOW - 86401)),
+        purpose=Purpose.SWEEP,
+        sweeps=True,
+    )
+    assert [one.id for one in changes.found] == ["late"]
+    assert "job_exporter_records_late_total" in {one.series.family for one in changes.increments}
+    assert changes.tail.hidden == 98
