@@ -11,9 +11,10 @@ import pytest
 import yaml
 
 from exporter import app
-from exporter.discovery.gaps import HOLD, MAX_PAGE_SIZE
+from exporter.discovery.gaps import DEEPEST, HOLD
 from exporter.discovery.pages import PROBE
-from exporter.discovery.tail import IDLE_RECHECKS, PAGE_BYTES
+from exporter.discovery.sweep import INTERVAL
+from exporter.discovery.weights import MAX_PAGE_SIZE, PAGE_BYTES
 from exporter.ledger.errors import LedgerError
 from exporter.ledger.ledger import KEPT_SETTLED, Ledger
 from exporter.metrics.families import MetricsConfig
@@ -166,7 +167,7 @@ def test_limits_that_are_told_in_words_are_those_of_the_code() -> None:
     """A minute between looks and between polls, an hour for results and re-checks, two seconds to stop."""
     assert tracker.MAX_LOOKUP_INTERVAL == tracker.VANISHED_AFTER == status.MAX_BACKOFF == MINUTE
     assert settling.RESULTS_LIMIT == tracker.UNREADABLE_WAIT == 60 * MINUTE
-    assert Settings().poll.recheck_interval * IDLE_RECHECKS == 60 * MINUTE
+    assert INTERVAL == 60 * MINUTE
     assert app.STOP_GRACE < 2.0
     assert int(DEFAULTS["api.page-size"]) == MAX_PAGE_SIZE
 
@@ -175,6 +176,7 @@ def test_the_architecture_counts_right() -> None:
     """The numbers in the part on how the hard part works are the code's."""
     text = _joined(document("ARCHITECTURE.md").text)
     assert f"for {HOLD / MINUTE:g} minutes" in text
+    assert f"and {DEEPEST} positions without" in text
     assert f"Each {Settings().poll.recheck_interval / MINUTE:g} minutes" in text
     assert f"or {Settings().poll.settle_grace:g} seconds later" in text
     assert f"until {Settings().metrics.zero_hold:g} seconds later" in text
