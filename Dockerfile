@@ -44,7 +44,7 @@ RUN pip install --require-hashes --only-binary :all: -r requirements-build.lock
 COPY LICENSE README.md pyproject.toml ./
 COPY deploy/prometheus ./deploy/prometheus
 COPY deploy/systemd ./deploy/systemd
-COPY deploy/runbook.md ./deploy/
+COPY docs/alerts.md ./docs/
 COPY grafana/dashboards ./grafana/dashboards
 COPY grafana/provisioning ./grafana/provisioning
 COPY exporter ./exporter

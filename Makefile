@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test lint bench soak look tools venv lock clean help
+.PHONY: run test lint docs bench soak look tools venv lock clean help
 
 run: .venv/run.stamp  ## simulator and exporter together, on SQLite; Ctrl-C ends it
 	@$(BIN)/job-exporter demo
@@ -15,6 +15,10 @@ lint: venv  ## style, types, layers
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: venv  ## write the tables of the documents and of the Helm chart anew
+	$(BIN)/python -m tests.docs.tables
+	$(BIN)/python deploy/helm/generate.py
 
 bench: venv  ## figures of cost and speed, as ratios measured in one run
 	$(BIN)/python -m tests.benchmarks $(ARGS)

@@ -5,7 +5,7 @@ nothing of ours. The parts, each importing only those before it:
 
 parsers  text → value (durations, sizes, addresses, URLs); PURE but for a look at files that are named
 groups   the settings themselves: names, types, defaults with their reasons, rules between them
-catalog  the same as a table, for `--help`, the README and the tests
+catalog  the same as a table, for `--help`, the documents and the tests
 reading  flags over environment over file; every error as one line that says where it came from
 
 Constructed directly, `Settings(...)` reads nothing but its arguments.

@@ -1,4 +1,4 @@
-"""The settings as a table: what `--help`, the README and the tests are made from."""
+"""The settings as a table: what `--help`, the documents and the tests are made from."""
 
 import itertools
 import textwrap

@@ -34,7 +34,7 @@ def test_the_files_are_those_of_the_checkout(tmp_path: Path, capsys: Captured) -
         "systemd": ROOT / "deploy" / "systemd",
     }
     expected = {f"{name}/{file}": data for name, path in parts.items() for file, data in files(path).items()}
-    assert written == expected | {"runbook.md": (ROOT / "deploy" / "runbook.md").read_bytes()}
+    assert written == expected | {"runbook.md": (ROOT / "docs" / "alerts.md").read_bytes()}
     told = capsys.readouterr().out
     assert [
         name for name in (*parts, "runbook.md") if f"{tmp_path / 'new' / 'folder' / name}" not in told

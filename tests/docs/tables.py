@@ -1,4 +1,4 @@
-"""The tables of the documents, written from the code: `python -m tests.docs.tables`, or `--check`.
+"""The tables of the documents, written from the code: `make docs`, or `python -m tests.docs.tables --check`.
 
 A table stands between `<!-- begin: NAME -->` and `<!-- end: NAME -->`; whatever is between them is replaced.
 """
@@ -15,75 +15,57 @@ import yaml
 
 from exporter.metrics.families import FAMILIES, Family
 from exporter.settings import catalog
-from tests.docs import zh
 
 ROOT = Path(__file__).resolve().parents[2]
-ALERTS = ROOT / "deploy" / "prometheus" / "rules" / "alerts.yml"
+RULES = ROOT / "deploy" / "prometheus" / "rules"
 BLOCK = re.compile(r"(?<=<!-- begin: )(\w+)( -->\n).*?(?=<!-- end: \1 -->)", re.DOTALL)
-
-# How a text of the code reads in the language of a document.
-Tongue = Callable[[str], str]
+DOCUMENTS = ("docs/configuration.md", "docs/metrics.md", "docs/alerts.md", "ARCHITECTURE.md")
 
 
-def english(text: str) -> str:
-    """Give the text as it is."""
-    return text
-
-
-DOCUMENTS: Mapping[str, Tongue] = {
-    "README.md": english,
-    "README.zh-CN.md": zh.translated,
-    "ARCHITECTURE.md": english,
-}
-
-
-def settings(tongue: Tongue) -> str:
+def settings() -> str:
     """Every setting: its name, variable, default and meaning."""
     rows = (
-        (
-            f"`{info.name}`",
-            f"`{info.env}`",
-            f"`{info.default}`" if info.default else "",
-            tongue(info.description),
-        )
+        (f"`{info.name}`", f"`{info.env}`", f"`{info.default}`" if info.default else "", info.description)
         for info in catalog()
     )
-    return _table([tongue(head) for head in ("Setting", "Variable", "Default", "Meaning")], rows)
+    return _table(("Setting", "Variable", "Default", "Meaning"), rows)
 
 
-def metrics(tongue: Tongue) -> str:
+def metrics() -> str:
     """Every metric family: its name, type, labels with the values they can have, and meaning."""
-    rows = ((f"`{family.name}`", family.type, _labels(family), tongue(family.help)) for family in FAMILIES)
-    return _table([tongue(head) for head in ("Metric", "Type", "Labels", "Meaning")], rows)
+    rows = ((f"`{family.name}`", family.type, _labels(family), family.help) for family in FAMILIES)
+    return _table(("Metric", "Type", "Labels", "Meaning"), rows)
 
 
-def alerts(tongue: Tongue) -> str:
-    """Every alert: its name with a link to the runbook, severity, and what it says."""
+def alerts() -> str:
+    """Every alert: its name with a link to its section of the runbook, severity, and summary."""
     rows = (
         (
-            f"[{rule['alert']}](deploy/runbook.md#{rule['alert'].lower()})",
+            f"[{rule['alert']}](#{rule['alert'].lower()})",
             rule["labels"]["severity"],
-            tongue(rule["annotations"]["summary"].replace("{{ $labels.idc }}", "an IDC")),
+            rule["annotations"]["summary"].replace("{{ $labels.idc }}", "an IDC"),
         )
-        for rule in alert_rules()
+        for rule in rules()
+        if "alert" in rule
     )
-    return _table([tongue(head) for head in ("Alert", "Severity", "Says")], rows)
+    return _table(("Alert", "Severity", "Summary"), rows)
 
 
-def layers(_tongue: Tongue) -> str:
+def layers() -> str:
     """The layers that import-linter checks, the highest first; each imports only from below."""
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     rows = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
     return "\n".join(["```text", *(row.replace("exporter.", "") for row in rows), "```", ""])
 
 
-def alert_rules() -> Iterable[dict[str, Any]]:
-    """The alerts, as they stand in their file."""
-    for group in yaml.safe_load(ALERTS.read_text())["groups"]:
-        yield from group["rules"]
+def rules() -> Iterable[dict[str, Any]]:
+    """The alerts and recorded series, in the order of their files."""
+    for path in sorted(RULES.glob("*.yml")):
+        for group in yaml.safe_load(path.read_text(encoding="utf-8"))["groups"]:
+            yield from group["rules"]
 
 
-TABLES: Mapping[str, Callable[[Tongue], str]] = {
+TABLES: Mapping[str, Callable[[], str]] = {
     "settings": settings,
     "metrics": metrics,
     "alerts": alerts,
@@ -91,33 +73,25 @@ TABLES: Mapping[str, Callable[[Tongue], str]] = {
 }
 
 
-def current(text: str, tongue: Tongue) -> str:
-    """Give a document as it is to be, its tables written anew. Raises KeyError: no such table."""
-    return BLOCK.sub(lambda match: match[1] + match[2] + TABLES[match[1]](tongue), text)
+def current(text: str) -> str:
+    """Give a document with its tables written anew. Raises KeyError: no such table."""
+    return BLOCK.sub(lambda match: match[1] + match[2] + TABLES[match[1]](), text)
 
 
-def main(argv: list[str], *, root: Path = ROOT, documents: Mapping[str, Tongue] = DOCUMENTS) -> int:
-    """Write the tables; with `--check` only tell which documents are not current (status 1).
-
-    A text without a translation is told, and nothing is written (status 2).
-    """
+def main(argv: list[str], *, root: Path = ROOT, documents: Iterable[str] = DOCUMENTS) -> int:
+    """Write the tables; with `--check` only name the documents that are not current (status 1)."""
     parser = argparse.ArgumentParser(prog="python -m tests.docs.tables", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing")
     check = parser.parse_args(argv).check
-    had = {name: (root / name).read_text(encoding="utf-8") for name in documents}
-    try:
-        stale = {
-            name: text
-            for name, tongue in documents.items()
-            if (text := current(had[name], tongue)) != had[name]
-        }
-    except LookupError as error:
-        sys.stdout.write(f"{error.args[0]}\n")
-        return 2
-    for name, text in stale.items():
-        sys.stdout.write(f"{name}: {'not current' if check else 'written'}\n")
+    stale = 0
+    for path in (root / name for name in documents):
+        text = path.read_text(encoding="utf-8")
+        if (new := current(text)) == text:
+            continue
+        stale += 1
+        sys.stdout.write(f"{path.relative_to(root)}: {'not current' if check else 'written'}\n")
         if not check:
-            (root / name).write_text(text, encoding="utf-8")
+            path.write_text(new, encoding="utf-8")
     return int(check and bool(stale))
 
 

@@ -86,5 +86,5 @@ def test_the_shipped_rules_run(tmp_path: Path) -> None:
     ):
         fired = hook.wait(lambda notice: notice.status == "firing", within=20)
     assert (fired.name, fired.receiver) == ("JobExporterDown", "pager")
-    assert fired.annotations["runbook_url"] == "deploy/runbook.md#jobexporterdown"
+    assert fired.annotations["runbook_url"] == "docs/alerts.md#jobexporterdown"
     assert {notice.name for notice in hook.notices} == {"JobExporterDown"}

@@ -17,7 +17,7 @@ from tests.rules.tools import MAJORS, ROOT, program
 PROMETHEUS = ROOT / "deploy" / "prometheus"
 RULE_FILES = sorted((PROMETHEUS / "rules").glob("*.yml"))
 CASES = sorted((ROOT / "tests" / "rules").glob("*.yml"))
-RUNBOOK = (ROOT / "deploy" / "runbook.md").read_text(encoding="utf-8")
+RUNBOOK = (ROOT / "docs" / "alerts.md").read_text(encoding="utf-8")
 GROUPS = [group for path in RULE_FILES for group in yaml.safe_load(path.read_text())["groups"]]
 RULES: list[dict[str, Any]] = [rule for group in GROUPS for rule in group["rules"]]
 ALERTS = {rule["alert"]: rule for rule in RULES if "alert" in rule}
