@@ -13,13 +13,12 @@ import pytest
 
 from tests.dashboards.queries import VARIABLES, Target, ask, exactly, exemplars, label_values, targets
 from tests.dashboards.server import running
-from tests.harness.planned import PLANNED
 from tests.rules.shorten import shorten_rules
 from tests.rules.tools import ROOT
 
 pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("dashboards")]
 # Metrics that the exporter does not expose yet have no data.
-TARGETS = [target for target in targets() if not any(family.name in target.expr for family in PLANNED)]
+TARGETS = targets()
 # Nothing may fail or be odd in the demo.
 QUIET = {"Firing now", "Failures by reason", "Odd data", "Hosts that belong to no place"}
 # A minute of the demo holds few records.

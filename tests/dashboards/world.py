@@ -7,8 +7,7 @@ as replicas on one ledger do. So every figure that counts replicas once is the s
 from collections.abc import Iterator
 from itertools import product
 
-from exporter.metrics.families import Family, MetricType, number
-from tests.harness.planned import CATALOG
+from exporter.metrics.families import FAMILIES, Family, MetricType, number
 
 START = 1_767_225_600  # 2026-01-01 00:00 UTC: at the edge of a block of two hours
 END = START + 3600
@@ -38,7 +37,7 @@ Labels = dict[str, str]
 def openmetrics() -> str:
     """Return the world as OpenMetrics text with timestamps, for `promtool tsdb create-blocks-from`."""
     lines = ["# TYPE up gauge"]
-    for family in (None, *CATALOG):
+    for family in (None, *FAMILIES):
         if family:
             lines.append(f"# TYPE {family.name.removesuffix('_total')} {family.type}")
         for job, instance, pod in TARGETS:

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from exporter.metrics.families import MetricType
-from tests.harness.planned import CATALOG
+from exporter.metrics.families import FAMILIES, MetricType
 from tests.rules.shorten import shorten_config, shorten_duration, shorten_expression, shorten_rules
 from tests.rules.tools import MAJORS, ROOT, program
 
@@ -23,7 +22,7 @@ RULES: list[dict[str, Any]] = [rule for group in GROUPS for rule in group["rules
 ALERTS = {rule["alert"]: rule for rule in RULES if "alert" in rule}
 RECORDS = {rule["record"] for rule in RULES if "record" in rule}
 KINDS = {"fires", "quiet", "missing"}
-KNOWN = {family.name: family for family in CATALOG}
+KNOWN = {family.name: family for family in FAMILIES}
 NAME = re.compile(r"\b(?:up|ALERTS|job[a-z_]*(?::[a-zA-Z0-9_:]+)?|job_[a-z_]+)\b(?!\s*=)")
 WINDOW = re.compile(r"(\d+[smhd])")
 
