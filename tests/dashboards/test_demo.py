@@ -17,7 +17,6 @@ from tests.rules.shorten import shorten_rules
 from tests.rules.tools import ROOT
 
 pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("dashboards")]
-# Metrics that the exporter does not expose yet have no data.
 TARGETS = targets()
 # Nothing may fail or be odd in the demo.
 QUIET = {"Firing now", "Failures by reason", "Odd data", "Hosts that belong to no place"}

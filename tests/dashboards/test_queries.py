@@ -13,7 +13,7 @@ from tests.dashboards.queries import Target, annotations, label_queries, substit
 from tests.rules.tools import MAJORS, ROOT, program
 
 TARGETS = list(targets())
-FAMILIES = {family.name: family for family in FAMILIES}
+CATALOG = {family.name: family for family in FAMILIES}
 SCRAPE_LABELS = {"job", "instance"}
 RULES = [
     rule
@@ -34,8 +34,8 @@ each_target = pytest.mark.parametrize("target", TARGETS, ids=str)
 def family_of(selector: Selector) -> Family:
     """Find the family of a selector, whose series may be a part of a histogram."""
     base = re.sub(r"_(bucket|sum|count)$", "", selector.metric)
-    family = FAMILIES.get(selector.metric) or FAMILIES[base]
-    assert (family.type is MetricType.HISTOGRAM) == (selector.metric not in FAMILIES)
+    family = CATALOG.get(selector.metric) or CATALOG[base]
+    assert (family.type is MetricType.HISTOGRAM) == (selector.metric not in CATALOG)
     return family
 
 
@@ -164,7 +164,7 @@ def test_every_metric_of_the_catalog_is_on_a_dashboard() -> None:
     shown = {
         re.sub(r"_(bucket|sum|count)$", "", s.metric) for target in TARGETS for s in selectors(target.expr)
     }
-    assert shown >= set(FAMILIES)
+    assert shown >= set(CATALOG)
 
 
 def test_annotations_and_variables_use_what_is_there() -> None:
