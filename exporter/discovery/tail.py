@@ -188,6 +188,9 @@ def _shrunk(tail: Tail, total: int, now: float) -> Tail:
         unreadable=unreadable.shifted(tail.unreadable, gone, total),
         narrowing=None,
         recheck_due=min(tail.recheck_due, now),
+        ends=tail.ends
+        if total
+        else Ends(order=tail.order),  # what comes now is later than all that was there
     )
 
 
