@@ -58,7 +58,7 @@ class View:
     lo: int
     hi: int
     page: Page
-    fresh: Container[str]  # ids of what is new on it
+    fresh: Container[str]  # ids of what is new on it; not of what is unknown because it is old
     empty_positions: int
 
 
@@ -100,16 +100,20 @@ def is_due(gap: Gap, now: float) -> bool:
     return gap.due <= now and not gap.is_stalled
 
 
-def explained(gap: Gap, left: list[PageItem], view: View, *, is_registering: bool = False) -> list[PageItem]:
+def explained(gap: Gap, left: list[PageItem], view: View) -> list[PageItem]:
     """The new records of a page that a gap was missing; they leave `left` (newest first).
 
-    A record that began after the gap was known is none of them: it came with a deletion that hid growth.
-    While the first sweep registers old records, nor is one that began before the growth, if the gap was read.
+    A record that began after the gap was known is none of them: it came with a deletion that hid growth. Nor
+    is one that may be unknown because it is old, once a gap of growth was read.
     """
-    begin = gap.after - TIE if is_registering and gap.since and gap.after else float("-inf")
     room = min(view.hi, gap.hi) - max(view.lo, gap.lo + gap.anchor)
     end = float("inf") if gap.until is None else gap.until
-    fitting = [item for item in left if item.start is None or begin <= item.start <= end]
+    takes_old = gap.since is None or gap.is_early
+    fitting = [
+        item
+        for item in left
+        if (item.start is None or item.start <= end) and (takes_old or item.id in view.fresh)
+    ]
     found = fitting[: max(0, min(gap.missing, room))]
     for item in found:
         left.remove(item)

@@ -26,7 +26,7 @@ from exporter.discovery.pages import PageRequest, Purpose, covered, extended, pa
 from exporter.discovery.sweep import Sweep
 from exporter.discovery.tail import Tail, accounted, is_first_reading
 from exporter.discovery.weights import MAX_PAGE_SIZE, page_limit, refused
-from exporter.model import Page, PageItem
+from exporter.model import LONG_AGO, Page, PageItem
 
 ADD_UP = 1.0  # seconds that growth told by a page adds up; the next probe ends it
 PATIENCE = 30.0  # seconds that a gap may wait for larger ones: two polls
@@ -110,12 +110,12 @@ def read(
     platform_now: float,
     purpose: Purpose = Purpose.GAP,
     limit: int = MAX_PAGE_SIZE,
-    unregistered: float | None = None,
+    unregistered: float = LONG_AGO,
 ) -> Reading:
     """Take in a page of the tail; `known` holds the ids of its records that the ledger has.
 
-    `now` is ledger time, `platform_now` the platform's clock. While the first sweep goes on, records that
-    started before `unregistered` are unknown because nobody has registered them yet.
+    `now` is ledger time, `platform_now` the platform's clock. Records that started by `unregistered` may
+    be unknown because they are old: nobody has registered them, or they were forgotten.
     """
     total = page.total if page.total is not None else tail.told or 0
     wanted = _next_gap(tail, page_limit(tail.weights, limit), now, total, tail.avoided)
@@ -131,8 +131,9 @@ def read(
     if was_first and not any(touches(gap, lo, hi) for gap in tail.gaps):
         new = []  # an end, read to find the order: a first reading counts positions, and comes by
     empty_positions = max(0, on_page[1] - on_page[0] - len(page.items))
-    old = {item.id for item in new if unregistered is not None and (item.start or 0.0) < unregistered}
-    fresh_ids = frozenset(item.id for item in new if item.id not in old)
+    fresh_ids = frozenset(
+        item.id for item in new if unregistered <= LONG_AGO or (item.start or 0.0) > unregistered
+    )
     view = View(lo=lo, hi=hi, page=page, fresh=fresh_ids, empty_positions=empty_positions)
     bounds = Bounds(
         total=tail.total or 0, now=now, platform_now=platform_now, record_bytes=tail.weights.record_bytes
@@ -140,9 +141,7 @@ def read(
     left = sorted(new, key=lambda item: item.start or 0.0, reverse=True)
     grown = left[:was_missing]  # at a position that could not be read when it was counted
     del left[:was_missing]
-    gaps, empty, found, early = _explained(
-        tail, left, view, bounds, is_registering=unregistered is not None, is_sweep=purpose is Purpose.SWEEP
-    )
+    gaps, empty, found, early = _explained(tail, left, view, bounds, is_sweep=purpose is Purpose.SWEEP)
     after = [concluded(gap, bounds) if gap.at <= gap.lo else gap for gap in gaps]
     given_up = sum(gap.missing for gap, kept in zip(gaps, after, strict=True) if kept is None)
     kept_gaps = [gap for gap in (*after, empty) if gap is not None]
@@ -151,7 +150,7 @@ def read(
     given_up = 0 if was_first else given_up
     reading = Reading(
         tail=replace(tail, gaps=joined(kept_gaps), hidden=tail.hidden + given_up),
-        fresh=_fresh(new, grown=[*grown, *found], early=early),
+        fresh=_fresh(new, grown=[*grown, *(item for item in found if item.id in fresh_ids)], early=early),
         given_up=given_up,
         first_low=next((gap.low[0] for gap in gaps if gap.floor is not None and gap.low), None),
     )
@@ -215,7 +214,7 @@ def _readable(tail: Tail, lo: int, hi: int, *, now: float) -> tuple[Tail, int]:
 
 
 def _explained(
-    tail: Tail, left: list[PageItem], view: View, bounds: Bounds, *, is_registering: bool, is_sweep: bool
+    tail: Tail, left: list[PageItem], view: View, bounds: Bounds, *, is_sweep: bool
 ) -> tuple[list[Gap], Gap | None, list[PageItem], list[PageItem]]:
     """The gaps after a page, one for its empty positions; the records of growth; those that were early."""
     gaps: list[Gap] = []
@@ -224,7 +223,7 @@ def _explained(
     empty: Gap | None = None
     for had in reversed(tail.gaps):
         gap = widened(had, view)
-        found = explained(gap, left, view, is_registering=is_registering)
+        found = explained(gap, left, view)
         gap = replace(gap, missing=gap.missing - len(found))
         (early if gap.is_early else grown).extend(found)
         if empty is None and not is_sweep:

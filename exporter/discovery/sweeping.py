@@ -33,3 +33,9 @@ def is_late_reading(tail: Tail, now: float) -> bool:
     """Whether records of long ago may be being read: growth of a downtime, or what a deletion hid."""
     deep = any(gap.is_check and gap.step > FIRST_STEP for gap in tail.gaps)
     return deep or backlog(tail, now) > MAX_PAGE_SIZE
+
+
+def is_behind(tail: Tail, now: float) -> bool:
+    """Whether records may be there that finished long ago and were not read yet, as after a downtime."""
+    is_unsure = tail.fewer is not None or tail.turned is not None or tail.empty is not None
+    return is_unsure or backlog(tail, now) > 0 or any(gap.is_check for gap in tail.gaps)

@@ -124,7 +124,7 @@ def probe_moved(tail: Tail, probe: Probe) -> Tail:
 def _suspected(tail: Tail, first: First | None, total: int, now: float) -> Tail:
     """Rule 7: where the first record looks like the last one over a minute, both ends are compared anew."""
     if not order.may_have_turned(tail.ends, first, total):
-        return tail if first is None else replace(tail, turned=None)
+        return tail if first is None and total else replace(tail, turned=None)
     turned = evidence.gathered(tail.turned, total=total, now=now)
     if not turned.is_confirmed(now):
         return replace(tail, turned=turned)
@@ -188,6 +188,9 @@ def _shrunk(tail: Tail, total: int, now: float) -> Tail:
         unreadable=unreadable.shifted(tail.unreadable, gone, total),
         narrowing=None,
         recheck_due=min(tail.recheck_due, now),
+        ends=tail.ends
+        if total
+        else Ends(order=tail.order),  # what comes now is later than all that was there
     )
 
 

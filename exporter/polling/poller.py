@@ -16,7 +16,7 @@ import structlog
 
 from exporter.discovery.pages import PageRequest
 from exporter.discovery.reading import next_page
-from exporter.discovery.sweeping import begin_sweep, is_late_reading
+from exporter.discovery.sweeping import begin_sweep, is_behind, is_late_reading
 from exporter.discovery.tail import Tail, backlog, probed
 from exporter.discovery.weights import MAX_PAGE_SIZE, weighed
 from exporter.jobapi.errors import ApiError
@@ -178,7 +178,7 @@ class Poller:
             if self._monotonic() >= began + self._config.rules.interval:
                 break
         # What the duty leaves for the next poll is no downtime.
-        self._status.caught_up |= not backlog(self._tail, self._ledger.time())
+        self._status.caught_up |= not is_behind(self._tail, self._ledger.time())
         await self._prune()
         return not self._stopping and bool(self._due(limit=1))
 

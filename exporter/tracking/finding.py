@@ -118,10 +118,6 @@ def page_read(
 ) -> Found:
     """Take in a page: the records on it that are new, and how far a first reading or sweep came."""
     was_first = is_first_reading(tail)
-    floor = counting_start.floor
-    unregistered = None
-    if counting_start.registered is None:
-        unregistered = float("inf") if floor is None else floor
     tail = replace(tail, weights=weighed(tail.weights, len(read.page.items), read.size))
     result = reading.read(
         tail,
@@ -130,7 +126,7 @@ def page_read(
         now=clock.now,
         platform_now=clock.platform,
         purpose=read.purpose,
-        unregistered=unregistered,
+        unregistered=counting_start.unregistered,
     )
     tail = result.tail
     followed, settlements = _sorted_out(result.fresh, counting_start, clock, rules)

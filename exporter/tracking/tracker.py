@@ -112,6 +112,13 @@ class CountingStart:
         """What ended by then was never counted, whatever was pruned since."""
         return self.baseline_end if self.first_baseline_end is None else self.first_baseline_end
 
+    @property
+    def unregistered(self) -> float:
+        """A record that started by then may be unknown because it is old."""
+        if self.floor is None:
+            return float("inf")
+        return self.floor if self.registered is None else min(self.floor, self.registered)
+
     def pruned(self, *, ended: float, started: float) -> "CountingStart":
         """After the ledger forgot records: the latest end, and the latest start of these."""
         if self.floor is None:

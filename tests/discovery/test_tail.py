@@ -622,6 +622,17 @@ def test_a_newest_record_that_is_deleted_turns_no_order() -> None:
     assert not reader.unseen
 
 
+def test_an_empty_platform_has_no_order_that_could_have_turned() -> None:
+    """What looked like a turn was the last record that was left."""
+    reader = Reader(world(3, order="desc"))
+    reader.world.delete([[record.id for record in reader.world][-1]])
+    reader.poll()
+    assert reader.tail.turned is not None
+    reader.world.delete_oldest(2)
+    reader.poll()
+    assert reader.tail.turned is None
+
+
 @pytest.mark.parametrize("order", ["asc", "desc"])
 def test_growth_tells_the_order_where_no_times_do(order: str) -> None:
     """A first record that changes with growth, twice, is the newest; one that stays is the oldest."""

@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from exporter.jobapi.client import PageCost
 from exporter.model import LONG_AGO, Page
 from exporter.simulator.documented import DocumentedDialect
+from exporter.simulator.observed import ObservedDialect
 from exporter.simulator.record import RecordSpec
 from exporter.simulator.world import World
 from tests.harness.core import HOSTS, NOW, Life, MoodyApi, life
@@ -187,7 +188,11 @@ def test_a_downtime_in_which_as_many_go_as_come_loses_nothing(tmp_path: Path) ->
         ended = {its.ran(start=its.clock.now - 43_200 + 10 * number) for number in range(4000)}
         its.world.delete_oldest(4000)
         its.daemon.budget = 20_000
-        its.poll(80)
+        its.poll()
+        while its.daemon.gauge("job_exporter_catching_up"):
+            its.poll()
+            assert its.clock.now < NOW + 86_400 + 3600
+        its.poll(4)
         assert its.daemon.settled() == ended
 
 
@@ -227,3 +232,44 @@ def test_without_a_sweep_nothing_else_changes(tmp_path: Path) -> None:
         ended = {its.ran()}
         its.poll(4)
         assert its.daemon.settled() == ended
+
+
+# -- times that tell nothing
+
+
+def test_new_records_without_times_count(tmp_path: Path) -> None:
+    """They came after the first reading: growth says so."""
+    with life(tmp_path, prepare=old(50), dialect=DocumentedDialect(items="rows")) as its:
+        its.poll(6)
+        ended = set()
+        for _ in range(12):
+            record = its.add(no_start=True, null_end=True)
+            its.end(record)
+            ended.add(record)
+        its.poll(8)
+        assert its.daemon.settled() == ended
+
+
+def test_records_of_a_master_in_another_time_zone_count(tmp_path: Path) -> None:
+    """They look 8 hours old, and lie so far from the tail that only the sweep meets them."""
+    with life(tmp_path, prepare=old(2000)) as its:
+        its.poll(10)
+        start = its.clock.now - 8 * 3600
+        ended = {its.world.add(spec(start=start + number), its.clock.now) for number in range(8)}
+        for record in ended:
+            its.world.finish(record, "success", its.clock.now, end=start + 20)
+        its.poll(HOUR_OF_POLLS)
+        assert its.daemon.settled() == ended
+
+
+def test_heavy_records_beside_an_empty_position_are_read_seldom(tmp_path: Path) -> None:
+    """Each of them has 1 MB; one record without rows among them is looked for during half an hour."""
+    heavy = ObservedDialect(stdout_bytes=1_000_000)
+    with life(tmp_path, prepare=old(40), dialect=heavy, sweep=0.0) as its:
+        its.poll(4)
+        its.add(rows=False)
+        its.ran()
+        its.poll(2)
+        before = its.api.page_records
+        its.poll(31 * 4)
+        assert its.api.page_records - before < 31 * 4 + 120  # a probe a poll, and 120 MB

@@ -231,7 +231,7 @@ def test_trap_8_the_platform_was_set_up_anew(tmp_path: Path) -> None:
     """All is gone: new records are counted as before."""
     with life(tmp_path, past=150) as its:
         its.world.delete_oldest(150)
-        its.poll(6)  # a total that falls to 0 is confirmed over a minute
+        its.poll(6)  # confirmed over a minute
         assert its.daemon.gauge("job_records", execute_status="done") == 0
         new = {its.ran() for _ in range(3)}
         its.poll(3)
