@@ -4,10 +4,11 @@ import json
 
 from hypothesis import example, given
 from hypothesis import strategies as st
+from markupsafe import Markup
 
+from exporter.page.format import visible
 from exporter.page.handlers import failures_json
-from exporter.page.markup import Markup, el, join, text, visible
-from exporter.page.sections import LONGEST_NAME, name
+from exporter.page.render import LONGEST_NAME, environment
 from exporter.tracking.tallies import Tally
 from tests.harness.page import Keeping, Reader, ended, failed, html, snapshot
 
@@ -29,6 +30,7 @@ HOSTILE = (
     "-->" * 4_000,
     "{id}",
 )
+name = environment().get_template("macros.html").module.name  # type: ignore[attr-defined]
 NAMES = st.one_of(
     st.sampled_from(HOSTILE),
     st.text(st.characters(exclude_categories=()), max_size=80),
@@ -95,12 +97,8 @@ def test_any_name_goes_through_json(record: str, idc: str) -> None:
     assert (item["id"], item["idcs"][0]["idc"]) == (record, idc)
 
 
-def test_markup_is_escaped_once() -> None:
-    """What is HTML already stays, everything else is escaped; None is nothing."""
-    assert join("<", Markup("<b>"), None, 3) == "&lt;<b>3"
-    assert (
-        el("p", "a & b", class_="x", aria_label='"', title=None)
-        == '<p class="x" aria-label="&quot;">a &amp; b</p>'
-    )
-    assert el("meta", http_equiv="refresh") == '<meta http-equiv="refresh">'
-    assert text(Markup("<i>")) == "<i>"
+def test_every_template_escapes() -> None:
+    """A value is escaped once; text that is HTML already stays."""
+    template = environment().from_string('<p title="{{ value }}">{{ value }}{{ markup }}</p>')
+    made = template.render(value="<&\"'\x00", markup=Markup("<b>"))
+    assert made == '<p title="&lt;&amp;&#34;&#39;\ufffd">&lt;&amp;&#34;&#39;\ufffd<b></p>'
