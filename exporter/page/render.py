@@ -40,7 +40,7 @@ STATES: Mapping[Health, tuple[str, str]] = {
     Health.WORKING: ("Working", "Every record that finishes is counted once."),
     Health.CATCHING_UP: (
         "Catching up",
-        "Records that finished earlier are being read and counted. Until then the counters are too low.",
+        "Records that finished earlier are being counted. Until this is done, the counters are too low.",
     ),
     Health.STALE: ("No poll has ended for a while", "The numbers are those of the last good poll."),
     Health.FAILING: (

@@ -6,10 +6,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from markupsafe import Markup
 
+from exporter.discovery.tail import Tail
+from exporter.discovery.unreadable import Unreadable
 from exporter.page.format import visible
 from exporter.page.handlers import failures_json
 from exporter.page.render import LONGEST_NAME, environment
 from exporter.tracking.tallies import Tally
+from exporter.tracking.tracker import Tracked
 from tests.harness.page import Keeping, Reader, ended, failed, html, snapshot
 
 HOSTILE = (
@@ -36,26 +39,27 @@ NAMES = st.one_of(
     st.text(st.characters(exclude_categories=()), max_size=80),
     st.text("<>&\"'/=!-[] \t\n\u202e\u2028", max_size=40),
 )
-PLAIN = Reader(
-    html(
-        snapshot(hosts={"plain": {"success": 1, "fail": 1}}),
-        Keeping(
-            failures=[failed("plain", idc="plain")], recent=ended({5: Tally(hosts={"plain": {"fail": 1}})})
-        ),
-        error="plain",
+
+
+def page_of(idc: str, record: str, error: str) -> str:
+    """Make the page of a platform that gives these names."""
+    kept = Keeping(
+        failures=[failed(record, idc=idc)],
+        recent=ended({5: Tally(hosts={idc: {"fail": 1}})}),
+        tail=Tail(unreadable=(Unreadable(position=7, due=0.0, reason="e" + error),)),
+        followed={record: Tracked(id=record, found=0.0, due=0.0, unread=2)},
     )
-)
+    return html(snapshot(hosts={idc: {"success": 1, "fail": 1}}, unreadable=2), kept, error="e" + error)
+
+
+PLAIN = Reader(page_of("plain", "plain", "plain"))
 
 
 @given(idc=NAMES, record=NAMES, error=NAMES)
 @example(idc="</title><script>", record="</table>", error="</p>")
 def test_any_name_leaves_the_page_as_it_is(idc: str, record: str, error: str) -> None:
     """The elements are the very same as with plain names, in the same order, and all are closed."""
-    source = html(
-        snapshot(hosts={idc: {"success": 1, "fail": 1}}),
-        Keeping(failures=[failed(record, idc=idc)], recent=ended({5: Tally(hosts={idc: {"fail": 1}})})),
-        error="e" + error,
-    )
+    source = page_of(idc, record, error)
     told = Reader(source)
     tags = [element.tag for element in told.elements if element.tag != "a" or "rel" not in element.attributes]
     assert tags == [one.tag for one in PLAIN.elements if one.tag != "a" or "rel" not in one.attributes]
