@@ -33,10 +33,9 @@ from exporter.metrics.families import (
 )
 from exporter.metrics.publisher import Publisher
 from exporter.model import Snapshot
-from exporter.page.handlers import Landing
-from exporter.page.reference import reference
-from exporter.page.routes import routes
-from exporter.page.sections import Site
+from exporter.page.data import Site
+from exporter.page.handlers import Landing, routes
+from exporter.page.render import render_reference
 from exporter.polling.poller import PollConfig, Poller
 from exporter.polling.replica import Replica, lease_of
 from exporter.polling.schedule import Timer
@@ -69,7 +68,7 @@ class Exporter:
             scrape=self._scrape,
             ready=self._not_ready,
             landing=self._landing.page,
-            routes=routes(self._landing, reference(families(metrics), site)),
+            routes=routes(self._landing, render_reference(families(metrics), site)),
         )
         self._api = JobApi(api_config(settings, base_url), self._process)
         self._ledger = Ledger(
@@ -292,6 +291,7 @@ def site_of(settings: Settings, base_url: str) -> Site:
         telemetry_path=settings.web.telemetry_path,
         record_url=settings.web.record_url,
         interval=settings.poll.interval,
+        sweeps=settings.poll.sweep > 0,
     )
 
 

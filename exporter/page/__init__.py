@@ -1,6 +1,8 @@
-"""The page at `/`: is it working, what does the platform do, how did records end, what failed last.
+"""The status page at `/`.
 
-`data` reads what there is off the snapshot, `sections` and `plot` make HTML of it with `markup`, which
-escapes all that is not HTML already; `document` adds the policy under which nothing but the one style
-sheet may be used; `handlers` is what the web server asks.
+It says whether the exporter works, what the platform does, how records ended, and which failed last.
+
+`data` reads all of it from the snapshot and the ledger's state. `render` makes HTML of it with the Jinja2
+templates in `templates/`, which escape every value, and adds a Content-Security-Policy that allows the one
+style sheet and nothing else. `handlers` has what the web server calls.
 """

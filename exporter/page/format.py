@@ -1,11 +1,12 @@
-"""Numbers, durations and moments as a person reads them. PURE."""
+"""Numbers, durations, times and names as the page shows them. PURE."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from urllib.parse import quote
 
-from exporter.page.markup import Markup, el
+from markupsafe import Markup
 
-NONE = "–"  # an en dash stands for "not known" everywhere on the page)
+NONE = "–"  # an en dash stands for "not known" everywhere on the page
 _UNITS = ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min"), (60, "min", 1, "s"))
 
 
@@ -20,7 +21,7 @@ def count(value: float, one: str, many: str | None = None) -> str:
 
 
 def percent(part: float, whole: float) -> str:
-    """Write a share so that only none is 0 % and only all is 100 %; a dash of nothing."""
+    """Write a share. Only none is "0 %" and only all is "100 %"; a dash if `whole` is 0."""
     if not whole:
         return NONE
     share = 100 * part / whole
@@ -54,23 +55,65 @@ def listed(items: Iterable[str]) -> str:
     return f"{', '.join(others)} and {last}" if others else last
 
 
+def sentence(words: str) -> str:
+    """Write words as a sentence: a capital letter first, a full stop last."""
+    words = words[:1].upper() + words[1:]
+    return words if words.endswith((".", "?", "!")) else words + "."
+
+
+def short(value: float) -> str:
+    """Write a coordinate with at most two decimals."""
+    return f"{value:.2f}".rstrip("0").rstrip(".")
+
+
 def iso(moment: float | None) -> str | None:
-    """Write a POSIX time as RFC 3339, UTC, whole seconds; None for none or one beyond the calendar."""
+    """Write a POSIX time as RFC 3339, UTC, whole seconds; None if there is none or no calendar has it."""
     at = _datetime(moment)
     return f"{at:%Y-%m-%dT%H:%M:%SZ}" if at else None
 
 
-def clock(moment: float | None, *, now: float, precise: bool = True) -> Markup:
-    """Write a POSIX time as `<time>` in UTC: of the day, with the date where it is not today's."""
+def plain_clock(moment: float | None, *, now: float, precise: bool = True) -> str:
+    """Write a POSIX time in UTC: the time of day, with the date if it is not today's."""
     at, today = _datetime(moment), _datetime(now)
     if at is None or today is None:
-        return el("span", NONE, class_="none")
+        return NONE
     form = "%H:%M:%S" if precise else "%H:%M"
     if at.year != today.year:
         form = "%-d %b %Y " + form
     elif at.date() != today.date():
         form = "%-d %b " + form
-    return el("time", at.strftime(form), datetime=iso(moment), title=f"{at:%Y-%m-%d %H:%M:%S} UTC")
+    return at.strftime(form)
+
+
+def clock(moment: float | None, *, now: float, precise: bool = True) -> Markup:
+    """Write a POSIX time as a `<time>` element."""
+    at, words = _datetime(moment), plain_clock(moment, now=now, precise=precise)
+    if at is None or words == NONE:
+        return Markup('<span class="none">{}</span>').format(NONE)
+    title = f"{at:%Y-%m-%d %H:%M:%S} UTC"
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(iso(moment), title, words)
+
+
+def visible(value: str) -> str:
+    """Replace each character that shows nothing itself: controls, bidirectional marks, surrogates."""
+    if value.isascii() and value.isprintable():
+        return value
+    return "".join(
+        char if char.isprintable() else " " if char.isspace() else "\N{REPLACEMENT CHARACTER}"
+        for char in value
+    )
+
+
+def record_link(template: str, record_id: str) -> str | None:
+    """Give the link to a record; None without a template, and for an id that is only dots (a folder)."""
+    if not template or not record_id.strip("."):
+        return None
+    return template.replace("{id}", quoted(record_id))
+
+
+def quoted(record_id: str) -> str:
+    """Write an id so that it can stand in a URL."""
+    return quote(record_id, safe="", errors="replace")
 
 
 def _datetime(moment: float | None) -> datetime | None:

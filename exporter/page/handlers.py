@@ -1,24 +1,22 @@
-"""The page at `/` and its failures as JSON, from what is at hand: no request waits for poll or ledger."""
+"""What the web server calls for the page. No request waits for a poll or for the ledger."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from exporter.model import FailedRecord, Snapshot
-from exporter.page import sections
-from exporter.page.data import Health, Kept, PageData, gathered, newest_first
-from exporter.page.document import document, stylesheet
-from exporter.page.format import clock, iso
-from exporter.page.markup import el, join
-from exporter.page.sections import Site, record_link
-from exporter.web.server import Page
+from aiohttp import web
 
-# Only a page that will not stay as it is comes again by itself: one that is read must not jump.
-REFRESH: Mapping[Health, int] = {Health.STARTING: 5, Health.CATCHING_UP: 15}  # seconds
+from exporter.model import FailedRecord, Snapshot
+from exporter.page.data import Kept, Site, catches_up, gathered, newest_first
+from exporter.page.format import iso, record_link
+from exporter.page.progress import Backlog, Pace, backlog
+from exporter.page.render import render_page
+from exporter.web.server import Page, Route
 
 
 class Landing:
-    """Shows the last published snapshot; made at most once a second, however many ask."""
+    """Shows the last published snapshot. The page is rendered at most once a second, however many ask."""
 
     def __init__(
         self,
@@ -28,22 +26,37 @@ class Landing:
         error: Callable[[], str | None],
         clock: Callable[[], float],
     ) -> None:
-        """`kept` and `error` answer from memory: the ledger's state, and why the last poll was no good."""
+        """`kept` gives the ledger's state and `error` why the last poll failed; both answer from memory."""
         self._site, self._kept, self._error, self._clock = site, kept, error, clock
         self._snapshot = Snapshot()
+        self._pace = Pace()
         self._made: tuple[object, Page] | None = None
 
     def publish(self, snapshot: Snapshot) -> None:
         """Show `snapshot` from now on."""
         self._snapshot = snapshot
+        if left := self._backlog():
+            self._pace.saw(left.records, now=self._clock())
+        else:
+            self._pace.forget()
 
     def page(self) -> Page:
         """Give the page."""
         now, error = self._clock(), self._error()
         key = (int(now), error, self._snapshot.version)
         if self._made is None or self._made[0] != key:
-            data = gathered(self._snapshot, self._kept(), error=error, interval=self._site.interval, now=now)
-            self._made = key, page(data, self._site)
+            left = self._backlog()
+            if left and not left.at_most:
+                left = replace(left, seconds=self._pace.seconds(left.records))
+            data = gathered(
+                self._snapshot,
+                self._kept(),
+                error=error,
+                interval=self._site.interval,
+                now=now,
+                backlog=left,
+            )
+            self._made = key, render_page(data, self._site)
         return self._made[1]
 
     def failures(self) -> str:
@@ -51,32 +64,32 @@ class Landing:
         failures = newest_first(self._kept().failures, now=self._clock())
         return failures_json(failures, self._site.record_url)
 
+    def _backlog(self) -> Backlog | None:
+        if not catches_up(self._snapshot):
+            return None
+        kept = self._kept()
+        return backlog(kept.tail, kept.followed, now=kept.time)
 
-def page(data: PageData, site: Site) -> Page:
-    """Make the page of these facts."""
-    main = el(
-        "main",
-        sections.status(data),
-        sections.platform(data),
-        sections.results(data),
-        sections.idcs(data),
-        sections.failures(data, site),
-    )
-    made = el("footer", "All times are UTC. This page is of ", clock(data.now, now=data.now), ".")
-    return document(
-        title=f"{sections.STATES[data.health][0]} – job-exporter",
-        style=stylesheet(),
-        body=join(sections.header(site), main, made),
-        refresh=REFRESH.get(data.health),
-    )
+
+def routes(landing: Landing, reference: Page) -> Mapping[str, Route]:
+    """Give the handlers of `/api/failures` and `/reference`."""
+
+    async def failures(_request: web.BaseRequest) -> web.Response:
+        return web.Response(text=landing.failures(), content_type="application/json")
+
+    async def serve_reference(_request: web.BaseRequest) -> web.Response:
+        policy = {"Content-Security-Policy": reference.policy}
+        return web.Response(text=reference.html, content_type="text/html", headers=policy)
+
+    return {"/api/failures": failures, "/reference": serve_reference}
 
 
 def failures_json(failures: Sequence[FailedRecord], record_url: str) -> str:
-    """Write failures as `{"failures": […]}`, the newest first; names are stable, further ones may come.
+    """Write failures as `{"failures": […]}`, the newest first. Names are stable; more may be added.
 
     Each has `id`, `result` (fail, timeout, cancelled, unknown), `finished` (RFC 3339, UTC),
-    `duration_seconds`, `url` (by `web.record-url`) and `idcs`: `idc`, `failed` and `hosts`, numbers of
-    hosts that did not succeed and of all. What is not known is null; `idcs` is then empty.
+    `duration_seconds`, `url` (by `web.record-url`) and `idcs`. An item of `idcs` has `idc`, `failed` (hosts
+    that did not succeed) and `hosts` (all of them). What is not known is null, or an empty `idcs`.
     """
 
     def line(item: FailedRecord) -> dict[str, Any]:
@@ -89,5 +102,5 @@ def failures_json(failures: Sequence[FailedRecord], record_url: str) -> str:
             "idcs": [{"idc": one.idc, "failed": one.failed, "hosts": one.hosts} for one in item.idcs],
         }
 
-    # ASCII: a name may hold half a character, which no UTF-8 can carry.
+    # ASCII, because a name may hold half a surrogate pair, which UTF-8 can't carry.
     return json.dumps({"failures": [line(item) for item in failures]}, ensure_ascii=True) + "\n"

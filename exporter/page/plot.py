@@ -1,16 +1,14 @@
-"""The plot of results as inline SVG, and the same as a table. PURE.
+"""The arithmetic of the plot of results and of the bars of IDCs; `plot.html` draws them. PURE.
 
-Bars are stretched to the width of the page; words would be stretched with them, so the axes are HTML.
-What did not succeed lies at the bottom, where bars can be compared, and success on top of it: position
-tells them apart where colours do not.
+What did not succeed lies at the bottom, where bars can be compared, and success on top of it. So the position
+tells them apart where the colours do not.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from exporter.model import HostStatus, ResultStatus
-from exporter.page.format import clock, count, listed, number
-from exporter.page.markup import Markup, el
+from exporter.page.format import count, listed, number, plain_clock
 from exporter.tracking.tallies import WIDTH, Tally, results_of
 
 HEIGHT = 160.0  # units; the style sheet makes it as many pixels
@@ -44,8 +42,42 @@ class Segment:
     size: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bar:
+    """The records that ended in one stretch of the window."""
+
+    left: float  # of the stretch
+    title: str
+    parts: Sequence[Segment]  # from the bottom up
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plot:
+    """All that the drawing needs; lengths in units of the drawing."""
+
+    top: int  # records at the end of the axis
+    width: float
+    text: str
+    bars: Sequence[Bar]
+    ticks: Sequence[float]  # POSIX times, each hour
+    end: float  # POSIX time
+
+
+def plot(window: Window, *, now: float) -> Plot:
+    """Lay out what ended in each stretch of the window."""
+    top = nice(max((sum(tally.results.values()) for _, tally in window), default=0))
+    return Plot(
+        top=top,
+        width=STEP * len(window),
+        text=spoken(window),
+        bars=list(_bars(window, top, now)),
+        ticks=[start for start, _ in window[::TALLIES_A_TICK]],
+        end=window[-1][0] + WIDTH if window else now,
+    )
+
+
 def nice(greatest: int) -> int:
-    """The least end of an axis at or above `greatest` that halves into a round number."""
+    """Give the least end of an axis at or above `greatest` that halves into a round number."""
     power = 1
     while True:
         for step in (2, 4, 10):
@@ -59,7 +91,8 @@ def segments(
 ) -> list[Segment]:
     """Cut a bar of `length` for `whole` into parts as long as their counts, none shorter than `least`.
 
-    What the small ones take more than their share, the longest one gives. `length` holds all of `least`.
+    The longest part gives what the small ones take beyond their share. `length` must have room for each
+    part's `least`.
     """
     sizes = {
         status: max(least, length * counts[status] / whole) for status in order if counts.get(status, 0) > 0
@@ -74,55 +107,14 @@ def segments(
     return parts
 
 
-def plot(window: Window, *, now: float) -> Markup:
-    """Draw what ended in each stretch of the window, with axes; a bar tells its numbers when pointed at."""
-    greatest = max((sum(tally.results.values()) for _, tally in window), default=0)
-    top = nice(greatest)
-    width = STEP * len(window)
-    drawing = el(
-        "svg",
-        el("title", "Records by how they ended", id="plot-title"),
-        el("desc", spoken(window), id="plot-text"),
-        el("path", d=f"M0 0H{_short(width)}M0 {_short(HEIGHT / 2)}H{_short(width)}", class_="grid"),
-        *(_bar(place, start, tally, top, now) for place, (start, tally) in enumerate(window)),
-        viewBox=f"0 0 {_short(width)} {_short(HEIGHT)}",
-        preserveAspectRatio="none",
-        role="img",
-        aria_labelledby="plot-title plot-text",
-    )
-    scale = el(
-        "div", *(el("span", number(n)) for n in (top, top // 2, 0)), class_="scale", aria_hidden="true"
-    )
-    ticks = el("div", *_ticks(window, now), class_="ticks", aria_hidden="true")
-    return el("div", scale, el("div", drawing, class_="bars"), ticks, class_="plot")
-
-
-def share_bar(counts: Mapping[str, int]) -> Markup:
-    """Draw one bar of how hosts ended; the numbers stand beside it."""
+def share(counts: Mapping[str, int]) -> list[Segment]:
+    """Cut a bar of length 100 by how hosts ended."""
     whole = sum(counts.values())
-    parts = segments(counts, HOST_STACK, whole=whole, length=100.0) if whole else []
-    return el(
-        "svg",
-        *(
-            el(
-                "rect",
-                x=_short(part.at),
-                y=0,
-                width=_short(part.size),
-                height=10,
-                class_=f"fill {part.status}",
-            )
-            for part in parts
-        ),
-        viewBox="0 0 100 10",
-        preserveAspectRatio="none",
-        class_="share",
-        aria_hidden="true",
-    )
+    return segments(counts, HOST_STACK, whole=whole, length=100.0) if whole else []
 
 
 def spoken(window: Window) -> str:
-    """Tell the plot in a sentence."""
+    """Say in a sentence what the plot shows."""
     hours = len(window) * WIDTH / 3600
     results = results_of(tally for _, tally in window)
     if not results:
@@ -131,56 +123,17 @@ def spoken(window: Window) -> str:
     return f"In the last {hours:g} hours {count(sum(results.values()), 'record')} ended: {listed(parts)}."
 
 
-def table(window: Window, *, now: float) -> Markup:
-    """Give the plot as a table of hours, the newest first."""
-    head = el(
-        "tr", el("th", "From", scope="col"), *(el("th", status, scope="col") for status in reversed(STACK))
-    )
-    rows = []
+def hourly(window: Window) -> Iterator[tuple[float, Mapping[str, int]]]:
+    """Give the start and the results of each hour, the newest first."""
     for at in range(len(window) - TALLIES_A_TICK, -1, -TALLIES_A_TICK):
-        results = results_of(tally for _, tally in window[at : at + TALLIES_A_TICK])
-        cells = (el("td", number(results.get(status, 0))) for status in reversed(STACK))
-        rows.append(el("tr", el("th", clock(window[at][0], now=now, precise=False), scope="row"), *cells))
-    return el("table", el("thead", head), el("tbody", *rows), class_="numbers")
+        yield window[at][0], results_of(tally for _, tally in window[at : at + TALLIES_A_TICK])
 
 
-def _bar(place: int, start: float, tally: Tally, top: int, now: float) -> Markup | None:
-    parts = segments(tally.results, STACK, whole=top, length=HEIGHT)
-    if not parts:
-        return None
-    x = _short(place * STEP + (STEP - BAR) / 2)
-    told = listed(f"{number(tally.results[part.status])} {part.status}" for part in reversed(parts))
-    when = f"{_plain(start, now)} to {_plain(start + WIDTH, now)}: "
-    return el(
-        "g",
-        el("title", when + told),
-        el("rect", x=_short(place * STEP), y=0, width=_short(STEP), height=_short(HEIGHT), class_="hit"),
-        *(
-            el(
-                "rect",
-                x=x,
-                y=_short(HEIGHT - part.at - part.size),
-                width=_short(BAR),
-                height=_short(part.size),
-                class_=f"fill {part.status}",
-            )
-            for part in parts
-        ),
-    )
-
-
-def _ticks(window: Window, now: float) -> Iterator[Markup]:
-    """An hour each; the last one tells its end too."""
-    for at in range(0, len(window), TALLIES_A_TICK):
-        begins = clock(window[at][0], now=now, precise=False)
-        last = at + TALLIES_A_TICK >= len(window)
-        ends = clock(window[-1][0] + WIDTH, now=now, precise=False) if last else None
-        yield el("span", begins, ends)
-
-
-def _plain(moment: float, now: float) -> str:
-    return clock(moment, now=now, precise=False).partition(">")[2].partition("<")[0]
-
-
-def _short(value: float) -> str:
-    return f"{value:.2f}".rstrip("0").rstrip(".")
+def _bars(window: Window, top: int, now: float) -> Iterator[Bar]:
+    for place, (start, tally) in enumerate(window):
+        parts = segments(tally.results, STACK, whole=top, length=HEIGHT)
+        if not parts:
+            continue
+        begin, end = (plain_clock(at, now=now, precise=False) for at in (start, start + WIDTH))
+        numbers = listed(f"{number(tally.results[part.status])} {part.status}" for part in reversed(parts))
+        yield Bar(left=place * STEP, title=f"{begin} to {end}: {numbers}", parts=parts)

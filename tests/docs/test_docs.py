@@ -11,8 +11,7 @@ from exporter import __version__
 from exporter.cli.main import COMMANDS
 from exporter.jobapi.client import PATHS
 from exporter.metrics.families import FAMILIES
-from exporter.page.handlers import Landing
-from exporter.page.routes import routes
+from exporter.page.handlers import Landing, routes
 from exporter.settings import Settings, catalog
 from exporter.web.server import Page
 from tests.docs import tables

@@ -4,11 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
+from exporter.discovery.tail import Tail
 from exporter.model import FailedRecord, IdcFailure, ResultStatus, Sample, Series, Snapshot
-from exporter.page.data import PageData, gathered
-from exporter.page.handlers import page
-from exporter.page.sections import Site
+from exporter.page.data import PageData, Site, gathered
+from exporter.page.progress import Backlog
+from exporter.page.render import render_page
 from exporter.tracking.tallies import WIDTH, Recent, Tally
+from exporter.tracking.tracker import Tracked
 
 NOW = 1_800_000_000.0  # 2027-01-15 08:00:00 UTC, the beginning of a stretch
 SITE = Site(
@@ -25,6 +27,9 @@ class Keeping:
 
     failures: Sequence[FailedRecord] = ()
     recent: Recent = field(default_factory=dict)
+    tail: Tail = field(default_factory=Tail)
+    followed: Mapping[str, Tracked] = field(default_factory=dict)
+    time: float = 1000.0
 
 
 def snapshot(
@@ -38,6 +43,9 @@ def snapshot(
     hosts: Mapping[str, Mapping[str, int]] | None = None,
     skew: float = 0.2,
     leader: bool = True,
+    hidden: int = 0,
+    unreadable: int = 0,
+    swept: float = NOW - 1200,
 ) -> Snapshot:
     """Make the snapshot of an exporter that has polled; without `up` the platform's gauges are gone."""
     process = {
@@ -47,12 +55,15 @@ def snapshot(
         "job_exporter_pending_results": 2.0,
         "job_exporter_catching_up": float(catching_up),
         "job_exporter_leader": float(leader),
+        "job_exporter_unreadable_records": float(unreadable),
+        "job_exporter_last_sweep_timestamp_seconds": swept,
     }
     platform = {
         Series("job_records", (("execute_status", "init"),)): 1.0,
         Series("job_records", (("execute_status", "doing"),)): 23.0,
         Series("job_records", (("execute_status", "done"),)): 12_345.0,
         Series("job_records_overdue"): float(overdue),
+        Series("job_records_hidden"): float(hidden),
         Series("job_record_oldest_open_start_timestamp_seconds", (("execute_status", "doing"),)): NOW - 4000,
         Series("job_record_oldest_open_start_timestamp_seconds", (("execute_status", "init"),)): NOW - 40,
         Series("job_exporter_clock_skew_seconds"): skew,
@@ -92,15 +103,30 @@ def ended(minutes: Mapping[float, Tally]) -> Recent:
 
 
 def page_data(
-    shown: Snapshot | None = None, kept: Keeping | None = None, error: str | None = None
+    shown: Snapshot | None = None,
+    kept: Keeping | None = None,
+    error: str | None = None,
+    backlog: Backlog | None = None,
 ) -> PageData:
-    """Read the facts of a snapshot, one that is well unless given."""
-    return gathered(shown or snapshot(), kept or Keeping(), error=error, interval=SITE.interval, now=NOW)
+    """Read the data of a snapshot; without one, of an exporter that works."""
+    return gathered(
+        shown or snapshot(),
+        kept or Keeping(),
+        error=error,
+        interval=SITE.interval,
+        now=NOW,
+        backlog=backlog,
+    )
 
 
-def html(shown: Snapshot | None = None, kept: Keeping | None = None, error: str | None = None) -> str:
+def html(
+    shown: Snapshot | None = None,
+    kept: Keeping | None = None,
+    error: str | None = None,
+    backlog: Backlog | None = None,
+) -> str:
     """Make the page of a snapshot."""
-    return page(page_data(shown, kept, error), SITE).html
+    return render_page(page_data(shown, kept, error, backlog), SITE).html
 
 
 @dataclass
@@ -136,6 +162,8 @@ class Reader(HTMLParser):
         assert self._open.pop().tag == tag, f"</{tag}> ends another element"
 
     def handle_data(self, data: str) -> None:
+        if "\n" in data and not data.strip():
+            return  # the layout of a template
         for element in self._open:
             element.text += data
 

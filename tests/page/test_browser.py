@@ -8,15 +8,18 @@ from pathlib import Path
 
 import pytest
 
+from exporter.discovery.gaps import open_gap
+from exporter.discovery.tail import Tail
+from exporter.discovery.unreadable import Unreadable
 from exporter.metrics.families import FAMILIES
 from exporter.model import IdcFailure, ResultStatus, Snapshot
-from exporter.page.handlers import Landing
-from exporter.page.reference import reference
-from exporter.page.routes import routes
+from exporter.page.handlers import Landing, routes
+from exporter.page.render import render_reference
 from exporter.simulator.fleet import make_fleet
 from exporter.simulator.record import RecordSpec
 from exporter.simulator.world import World
 from exporter.tracking.tallies import Recent, Tally
+from exporter.tracking.tracker import Tracked
 from tests.harness.chromium import Tab, browser
 from tests.harness.inprocess import Clock, Daemon, WorldApi
 from tests.harness.page import NOW, SITE, Keeping, ended, failed, snapshot
@@ -74,11 +77,20 @@ FAILURES = [
     for number in range(40)
 ]
 FULL = Keeping(failures=FAILURES, recent=six_hours())
+GROWN = Tail(gaps=(open_gap(0, 1201, missing=1200, now=0.0),))
+TROUBLED = replace(
+    FULL,
+    tail=Tail(unreadable=(Unreadable(position=12_034, due=4000.0, tries=7, reason="界" * 300),)),
+    followed={
+        record_id: Tracked(id=record_id, found=0.0, due=1200.0, unread=3) for record_id in ("0b1e", "x" * 64)
+    },
+)
 DOWN = snapshot(up=False, polled=NOW - 840, polls=240, poll_failures=41, hosts=TOTALS)
 STATES: Mapping[str, tuple[Snapshot, Keeping, str | None]] = {
     "working": (snapshot(overdue=2, hosts=TOTALS), FULL, None),
     "down": (DOWN, FULL, "cannot reach http://jobs.example:6868: connection refused"),
-    "catching-up": (snapshot(catching_up=True, hosts=TOTALS), FULL, None),
+    "catching-up": (snapshot(catching_up=True, hosts=TOTALS), replace(FULL, tail=GROWN), None),
+    "trouble": (snapshot(hidden=30, unreadable=3, hosts=TOTALS), TROUBLED, None),
     "stale": (snapshot(polled=NOW - 400, hosts=TOTALS), FULL, None),
     "starting": (Snapshot(), Keeping(), "the first poll has not ended yet"),
     "empty": (snapshot(polls=1), Keeping(), None),
@@ -92,7 +104,7 @@ async def shown(
     """Serve the page of these facts, and open a browser; gives its tab and the server's URL."""
     landing = Landing(SITE, kept=lambda: kept, error=lambda: error, clock=lambda: NOW)
     landing.publish(snapshot_)
-    others = routes(landing, reference(FAMILIES, SITE))
+    others = routes(landing, render_reference(FAMILIES, SITE))
     async with serving(landing=landing.page, routes=others) as web, browser(folder) as tab:
         yield tab, f"http://127.0.0.1:{web.ports[0]}"
 

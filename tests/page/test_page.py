@@ -8,12 +8,17 @@ import pytest
 from exporter.metrics.families import FAMILIES
 from exporter.model import IdcFailure, ResultStatus, Series, Snapshot
 from exporter.page.data import Health
-from exporter.page.document import policy, stylesheet
-from exporter.page.format import clock, count, iso, listed, number, percent, seconds
-from exporter.page.handlers import Landing, failures_json
-from exporter.page.reference import reference
-from exporter.page.routes import routes
-from exporter.page.sections import SHOWN_FAILURES, SHOWN_IDCS, SHOWN_PLACES, STATES, record_link
+from exporter.page.format import clock, count, iso, listed, number, percent, record_link, seconds
+from exporter.page.handlers import Landing, failures_json, routes
+from exporter.page.render import (
+    SHOWN_FAILURES,
+    SHOWN_IDCS,
+    SHOWN_PLACES,
+    STATES,
+    policy,
+    render_reference,
+    stylesheet,
+)
 from exporter.tracking.tallies import Tally
 from grafana.src.style import COLOURS
 from tests.harness.page import NOW, SITE, Keeping, Reader, ended, failed, html, page_data, snapshot
@@ -60,7 +65,7 @@ def test_a_replica_says_that_it_follows() -> None:
     """It has ended no poll of its own, and shows all the same what was counted."""
     told = Reader(html(snapshot(polls=0, leader=False)))
     (status,) = told.find("section", "status")
-    assert "follows: it shows what the one that polls has counted" in status.text
+    assert "follows: it shows what the polling replica has counted" in status.text
     assert "12,345" in told.find("main")[0].text
     assert "follows" not in html(snapshot())
 
@@ -87,7 +92,7 @@ def test_before_the_first_poll_the_page_is_empty_and_comes_again() -> None:
     for words in (
         "none yet",
         "Known once the first poll has ended.",
-        "None that was counted.",
+        "No record was counted.",
         "None so far.",
     ):
         assert words in text
@@ -106,7 +111,8 @@ def test_what_the_platform_does_is_told() -> None:
         "Overdue4past their own timeout",
         "Oldest open1 hsince 06:53:20",
         "Finishing2hosts not complete yet",
-        "Done12,345all that the platform has",
+        "Hidden0in the total, on no page",
+        "Done12,345on the platform",
     ]
     assert [tile.text[:7] for tile in told.find("div", "bad")] == ["Overdue"]
     assert "1 min 30 s ahead" in told.find("section", "status")[0].text
@@ -129,7 +135,7 @@ def test_the_lag_is_that_of_the_last_minutes() -> None:
     assert "9 s after its end" in html(kept=Keeping(recent=recent))
     assert page_data().lag is None
     assert "after its end" not in html()
-    assert "None that was counted. Counting began 14 Jan 08:00." in Reader(html()).find("main")[0].text
+    assert "No record was counted. Counting began 14 Jan 08:00." in Reader(html()).find("main")[0].text
 
 
 def test_idcs_are_told_worst_first() -> None:
@@ -204,14 +210,14 @@ def test_more_failures_are_in_the_json() -> None:
 def test_links_hold_behind_a_prefix() -> None:
     """They are relative, so that a proxy may put the page anywhere."""
     site = replace(SITE, telemetry_path="/x:y/metrics")
-    told = Reader(reference(FAMILIES, site).html)
+    told = Reader(render_reference(FAMILIES, site).html)
     links = [link.attributes["href"] for link in told.find("nav") for link in told.find("a")]
     assert links == ["./x:y/metrics", "./api/failures", "./-/healthy", "./-/ready", "./reference"]
 
 
 def test_the_reference_tells_every_metric() -> None:
     """Name, type, labels and help, from the catalog itself."""
-    told = Reader(reference(FAMILIES, SITE).html)
+    told = Reader(render_reference(FAMILIES, SITE).html)
     for family in FAMILIES:
         assert told.rows(family.name)
         assert family.help in told.find("main")[0].text
@@ -266,7 +272,7 @@ async def test_the_routes_are_served() -> None:
         SITE, kept=lambda: Keeping(failures=[failed(ended=NOW - 60), failed("b", ended=NOW)]), error=str,
         clock=lambda: NOW,
     )  # fmt: skip
-    made = reference(FAMILIES, SITE)
+    made = render_reference(FAMILIES, SITE)
     async with serving(landing=landing.page, routes=routes(landing, made)) as web:
         answer, told, page = [await get(web, path) for path in ("/api/failures", "/reference", "/")]
     assert answer.headers["content-type"] == "application/json; charset=utf-8"

@@ -5,10 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.page.format import number
-from exporter.page.plot import HEIGHT, LEAST, STACK, nice, plot, segments, share_bar, spoken, table
+from exporter.page.plot import HEIGHT, LEAST, STACK, nice, segments, spoken
+from exporter.page.render import environment
 from exporter.tracking.tallies import Tally
 from tests.harness.page import NOW, Keeping, Reader, ended, html, page_data
 
+plot, table = (getattr(environment().get_template("plot.html").module, name) for name in ("drawing", "table"))
+share_bar = environment().get_template("macros.html").module.share_bar  # type: ignore[attr-defined]
 RESULTS = [str(status) for status in STACK]
 COUNTS = st.dictionaries(st.sampled_from(RESULTS), st.integers(0, 10**7))
 
@@ -47,7 +50,7 @@ def test_what_is_large_has_its_length(counts: dict[str, int]) -> None:
 def test_the_plot_draws_each_stretch() -> None:
     """A bar for each stretch in which records ended, failures at the bottom, and its numbers in words."""
     recent = ended({0: Tally(results={"success": 30, "fail": 10}), 62: Tally(results={"timeout": 1})})
-    told = Reader(plot(page_data(kept=Keeping(recent=recent)).window, now=NOW))
+    told = Reader(plot(page_data(kept=Keeping(recent=recent)).window, NOW))
     assert [title.text for title in told.find("title")] == [
         "Records by how they ended",
         "06:55 to 07:00: 1 timeout",
@@ -77,7 +80,7 @@ def test_the_plot_is_told_to_who_does_not_see_it() -> None:
     ]
     assert svg.attributes["aria-labelledby"] == "plot-title plot-text"
     assert spoken(window) in svg.text
-    rows = [row.text for row in Reader(table(window, now=NOW)).find("tr")]
+    rows = [row.text for row in Reader(table(window, NOW)).find("tr")]
     assert rows[0] == "Fromsuccesscancelledunknowntimeoutfail"
     assert rows[1] == "07:051,0000000"
     assert rows[-1] == "02:0520001"

@@ -4,11 +4,15 @@ import json
 
 from hypothesis import example, given
 from hypothesis import strategies as st
+from markupsafe import Markup
 
+from exporter.discovery.tail import Tail
+from exporter.discovery.unreadable import Unreadable
+from exporter.page.format import visible
 from exporter.page.handlers import failures_json
-from exporter.page.markup import Markup, el, join, text, visible
-from exporter.page.sections import LONGEST_NAME, name
+from exporter.page.render import LONGEST_NAME, environment
 from exporter.tracking.tallies import Tally
+from exporter.tracking.tracker import Tracked
 from tests.harness.page import Keeping, Reader, ended, failed, html, snapshot
 
 HOSTILE = (
@@ -29,31 +33,33 @@ HOSTILE = (
     "-->" * 4_000,
     "{id}",
 )
+name = environment().get_template("macros.html").module.name  # type: ignore[attr-defined]
 NAMES = st.one_of(
     st.sampled_from(HOSTILE),
     st.text(st.characters(exclude_categories=()), max_size=80),
     st.text("<>&\"'/=!-[] \t\n\u202e\u2028", max_size=40),
 )
-PLAIN = Reader(
-    html(
-        snapshot(hosts={"plain": {"success": 1, "fail": 1}}),
-        Keeping(
-            failures=[failed("plain", idc="plain")], recent=ended({5: Tally(hosts={"plain": {"fail": 1}})})
-        ),
-        error="plain",
+
+
+def page_of(idc: str, record: str, error: str) -> str:
+    """Make the page of a platform that gives these names."""
+    kept = Keeping(
+        failures=[failed(record, idc=idc)],
+        recent=ended({5: Tally(hosts={idc: {"fail": 1}})}),
+        tail=Tail(unreadable=(Unreadable(position=7, due=0.0, reason="e" + error),)),
+        followed={record: Tracked(id=record, found=0.0, due=0.0, unread=2)},
     )
-)
+    return html(snapshot(hosts={idc: {"success": 1, "fail": 1}}, unreadable=2), kept, error="e" + error)
+
+
+PLAIN = Reader(page_of("plain", "plain", "plain"))
 
 
 @given(idc=NAMES, record=NAMES, error=NAMES)
 @example(idc="</title><script>", record="</table>", error="</p>")
 def test_any_name_leaves_the_page_as_it_is(idc: str, record: str, error: str) -> None:
     """The elements are the very same as with plain names, in the same order, and all are closed."""
-    source = html(
-        snapshot(hosts={idc: {"success": 1, "fail": 1}}),
-        Keeping(failures=[failed(record, idc=idc)], recent=ended({5: Tally(hosts={idc: {"fail": 1}})})),
-        error="e" + error,
-    )
+    source = page_of(idc, record, error)
     told = Reader(source)
     tags = [element.tag for element in told.elements if element.tag != "a" or "rel" not in element.attributes]
     assert tags == [one.tag for one in PLAIN.elements if one.tag != "a" or "rel" not in one.attributes]
@@ -95,12 +101,8 @@ def test_any_name_goes_through_json(record: str, idc: str) -> None:
     assert (item["id"], item["idcs"][0]["idc"]) == (record, idc)
 
 
-def test_markup_is_escaped_once() -> None:
-    """What is HTML already stays, everything else is escaped; None is nothing."""
-    assert join("<", Markup("<b>"), None, 3) == "&lt;<b>3"
-    assert (
-        el("p", "a & b", class_="x", aria_label='"', title=None)
-        == '<p class="x" aria-label="&quot;">a &amp; b</p>'
-    )
-    assert el("meta", http_equiv="refresh") == '<meta http-equiv="refresh">'
-    assert text(Markup("<i>")) == "<i>"
+def test_every_template_escapes() -> None:
+    """A value is escaped once; text that is HTML already stays."""
+    template = environment().from_string('<p title="{{ value }}">{{ value }}{{ markup }}</p>')
+    made = template.render(value="<&\"'\x00", markup=Markup("<b>"))
+    assert made == '<p title="&lt;&amp;&#34;&#39;\ufffd">&lt;&amp;&#34;&#39;\ufffd<b></p>'

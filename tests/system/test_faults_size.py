@@ -10,8 +10,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
 from exporter.metrics.exposition import Exposition
+from exporter.page.data import Site
 from exporter.page.handlers import Landing
-from exporter.page.sections import Site
 from exporter.polling.poller import ROUND
 from exporter.simulator.fleet import make_fleet
 from exporter.simulator.observed import ObservedDialect

@@ -24,8 +24,8 @@ from exporter import logs
 from exporter.jobapi import fields
 from exporter.jobapi.client import JobApi
 from exporter.metrics.exposition import Exposition
+from exporter.page.data import Site
 from exporter.page.handlers import Landing
-from exporter.page.sections import Site
 from exporter.polling.poller import PollConfig
 from tests.harness.core import logging_kept
 from tests.harness.inprocess import PLATFORM, RULES, Clock, Daemon
