@@ -23,7 +23,7 @@ from exporter.jobapi.errors import ApiError
 from exporter.jobapi.protocol import Platform
 from exporter.ledger.errors import LedgerError, LostLeadershipError
 from exporter.ledger.ledger import Ledger
-from exporter.metrics.families import ProcessMetrics
+from exporter.metrics.process import ProcessMetrics
 from exporter.model import Snapshot
 from exporter.polling.fetch import Gathered, Gatherer
 from exporter.polling.paging import Pages
