@@ -152,8 +152,10 @@ class Poller:
         return not self._idle.is_set()
 
     async def idle(self) -> None:
-        """Wait until no poll is in flight."""
+        """Wait until neither a poll nor a release is in flight."""
         await self._idle.wait()
+        async with self._writing:
+            pass
 
     def stop(self) -> None:
         """Ask for nothing more; the poll in flight commits what it has in hand and ends."""
