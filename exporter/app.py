@@ -26,11 +26,11 @@ from exporter.metrics.families import (
     HOST_BUCKETS,
     LAG_BUCKETS,
     MetricsConfig,
-    ProcessMetrics,
     families,
     initial_series,
     siblings,
 )
+from exporter.metrics.process import ProcessMetrics
 from exporter.metrics.publisher import Publisher
 from exporter.model import Snapshot
 from exporter.page.data import Site

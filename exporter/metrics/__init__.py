@@ -1,4 +1,5 @@
 """The metric families, what the process counts about itself, and their exposition.
 
-`exposition` turns a published snapshot into the answer to a scrape.
+`families` is the catalog. `publisher` takes snapshots and has `exposition` show them; `collector` turns their
+series into text by prometheus-client, and `negotiation` picks the format of a scrape.
 """

@@ -1,4 +1,4 @@
-"""Every metric family once, and the metrics that the process keeps about itself.
+"""Every metric family once: the catalog.
 
 The names, types and labels are the public interface: dashboards, rules and users' alerts hang on them.
 `exposition.py` turns a snapshot of their series into what a scrape gets.
@@ -13,7 +13,7 @@ from itertools import product
 
 from prometheus_client.utils import floatToGoString
 
-from exporter.model import ExecuteStatus, HostStatus, IdcOutcome, ResultStatus, Sample, Series
+from exporter.model import ExecuteStatus, HostStatus, IdcOutcome, ResultStatus, Series
 
 # From the shortest run that a whole-second clock can show to the longest that people wait for; the default of
 # metrics.duration-buckets, which says why.
@@ -30,7 +30,6 @@ LAG_BUCKETS = (1.0, 5.0, 10.0, 15.0, 30.0, 45.0, 60.0, 90.0, 120.0, 300.0, 900.0
 REQUEST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 RECORD_LABELS = ("provider", "script_type")
-OF_EACH = ("job_exporter_build_info", "job_exporter_leader")  # gauges that each replica has its own of
 ENDPOINTS = ("page", "record", "result")
 FAILURE_REASONS = ("connect", "timeout", "http", "auth", "api", "decode", "too_large")
 INCOMPLETE_REASONS = ("missing_rows", "no_results", "bad_times", "vanished", "hidden", "late_baseline")
@@ -105,29 +104,29 @@ def _job_families(config: MetricsConfig) -> tuple[Family, ...]:
     execute = {"execute_status": tuple(ExecuteStatus)}
     platform = Origin.PLATFORM
     return (
-        _gauge("job_records", "Records on the platform now, by where they are on their way.",
+        _gauge("job_records", "Records on the platform, by execute status.",
                execute, platform),
         _gauge("job_records_hidden",
-               "Records that the platform counts and no page shows, because they have no host rows.",
+               "Records in the platform's total that no page shows, because they have no host rows.",
                origin=platform),
-        _counter("job_records_discovered_total", "Records that were seen for the first time."),
-        _counter("job_records_finished_total", "Records that finished, each counted once, by how they ended.",
+        _counter("job_records_discovered_total", "Records seen for the first time."),
+        _counter("job_records_finished_total", "Finished records, each counted once, by result status.",
                  {**result, **dict.fromkeys(config.record_labels, ())}),
         _histogram("job_record_duration_seconds", "Seconds from the start to the end of a finished record.",
                    result, buckets=config.duration_buckets),
         _histogram("job_record_hosts", "Number of hosts of a finished record.", buckets=HOST_BUCKETS),
-        _counter("job_host_results_total", "Hosts of finished records, by their IDC and how they ended.",
+        _counter("job_host_results_total", "Hosts of finished records, by IDC and host status.",
                  {"idc": (), "status": tuple(HostStatus)}),
         _counter("job_idc_records_total",
-                 "Finished records that touched the IDC: clean if all of its hosts succeeded, degraded if "
+                 "Finished records with hosts in the IDC: clean if all of its hosts succeeded, degraded if "
                  "some, failed if none did.",
                  {"idc": (), "outcome": tuple(IdcOutcome)}),
-        _gauge("job_records_overdue", "Open records past their own timeout and the grace after it.",
+        _gauge("job_records_overdue", "Open records past their own timeout and the overdue grace.",
                origin=platform),
         _gauge("job_record_oldest_open_start_timestamp_seconds",
                "Start of the oldest open record, in seconds since the Unix epoch.", execute, platform),
         _gauge("job_record_last_finished_timestamp_seconds",
-               "End of the record that finished last, in seconds since the Unix epoch.", result, platform),
+               "Latest end of a finished record, in seconds since the Unix epoch.", result, platform),
     )  # fmt: skip
 
 
@@ -135,50 +134,51 @@ def _self_families() -> tuple[Family, ...]:
     endpoint = {"endpoint": ENDPOINTS}
     process = Origin.PROCESS
     return (
-        _gauge("job_exporter_build_info", "Always 1; the labels tell the versions of exporter and Python.",
+        _gauge("job_exporter_build_info", "Always 1; the labels give the versions of exporter and Python.",
                {"version": (), "python": ()}, process),
         _gauge("job_exporter_platform_up",
                "1 if the last poll reached the job API and understood it, else 0.", origin=process),
         _gauge("job_exporter_last_successful_poll_timestamp_seconds",
-               "When the last successful poll ended, in seconds since the Unix epoch; 0 before the first.",
+               "End of the last successful poll, in seconds since the Unix epoch; 0 before the first.",
                origin=process),
-        _gauge("job_exporter_poll_duration_seconds", "Seconds that the last poll took.", origin=process),
-        _counter("job_exporter_polls_total", "Polls of the platform, failed ones included.", origin=process),
-        _counter("job_exporter_poll_failures_total", "Polls that failed.", origin=process),
-        _counter("job_exporter_api_requests_total", "Requests to the job API, failed ones included.",
+        _gauge("job_exporter_poll_duration_seconds", "Duration of the last poll in seconds.", origin=process),
+        _counter("job_exporter_polls_total", "Polls of the platform, including failed ones.", origin=process),
+        _counter("job_exporter_poll_failures_total", "Failed polls of the platform.", origin=process),
+        _counter("job_exporter_api_requests_total", "Requests to the job API, including failed ones.",
                  endpoint, process),
         _counter("job_exporter_api_response_bytes_total", "Bytes of response bodies read from the job API.",
                  endpoint, process),
-        _counter("job_exporter_api_request_failures_total", "Requests to the job API that failed, by why.",
+        _counter("job_exporter_api_request_failures_total", "Failed requests to the job API, by reason.",
                  {**endpoint, "reason": FAILURE_REASONS}, process),
         _histogram("job_exporter_api_request_duration_seconds",
-                   "Seconds from sending a request to the job API to the end of its answer.",
+                   "Duration of requests to the job API in seconds, response body included.",
                    endpoint, process, buckets=REQUEST_BUCKETS),
-        _gauge("job_exporter_pending_results", "Finished records whose hosts are not settled yet.",
+        _gauge("job_exporter_pending_results", "Finished records that are not settled yet.",
                origin=process),
         _gauge("job_exporter_unreadable_records",
-               "Records and positions of pages that cannot be read now; they are tried again.",
+               "Records and page positions that cannot be read at present. They are retried.",
                origin=process),
         _gauge("job_exporter_catching_up",
-               "1 while records that finished during a downtime are counted, else 0.", origin=process),
+               "1 while the exporter counts records that finished during a downtime, else 0.",
+               origin=process),
         _counter("job_exporter_records_late_total", "Records that only the sweep found."),
         _gauge("job_exporter_last_sweep_timestamp_seconds",
-               "When the last whole sweep ended, in seconds since the Unix epoch; 0 before the first.",
+               "End of the last complete sweep, in seconds since the Unix epoch; 0 before the first.",
                origin=process),
         _histogram("job_exporter_count_lag_seconds",
-                   "Seconds from the end of a record to its being counted.", buckets=LAG_BUCKETS),
+                   "Seconds from the end of a record until it was counted.", buckets=LAG_BUCKETS),
         _counter("job_exporter_records_incomplete_total",
-                 "Records counted without all of their hosts or times, or not counted at all, by reason.",
+                 "Records counted with hosts or times missing, or not counted at all, by reason.",
                  {"reason": INCOMPLETE_REASONS}),
         _counter("job_exporter_unknown_values_total",
-                 "Values from the platform that are none of the documented ones, by field.",
+                 "Undocumented values received from the platform, by field.",
                  {"field": UNKNOWN_FIELDS}),
         _counter("job_exporter_label_overflow_total",
-                 "Increments that were folded into the label value other, by label.",
+                 "Increments folded into the label value other because of the label limit, by label.",
                  {"label": ("idc", *RECORD_LABELS)}),
         _gauge("job_exporter_clock_skew_seconds",
-               "Clock of the platform minus clock of the exporter, in seconds.", origin=Origin.PLATFORM),
-        _gauge("job_exporter_ledger_records", "Records that the ledger holds.", origin=process),
+               "Clock of the platform minus the exporter's clock, in seconds.", origin=Origin.PLATFORM),
+        _gauge("job_exporter_ledger_records", "Records in the ledger.", origin=process),
         _gauge("job_exporter_leader", "1 on the replica that polls, else 0.", origin=process),
     )  # fmt: skip
 
@@ -242,104 +242,3 @@ def siblings(series: Series) -> tuple[Series, ...]:
                 Series(series.family, (("result_status", str(status)), *others)) for status in ResultStatus
             )
     return (series,)
-
-
-class ProcessMetrics:
-    """What the exporter counts about itself; lives as long as the process, known series start at 0.
-
-    It is an observer of the job API (`request`) and is told by the poller how polls ended.
-    """
-
-    def __init__(self, *, version: str, python: str) -> None:
-        config = MetricsConfig()  # the process' own families do not depend on it
-        known = initial_series(config, origin=Origin.PROCESS)
-        # Every bucket too: a series that is born would move all that come after it in a snapshot.
-        bounds = (*REQUEST_BUCKETS, float("inf"))
-        parts = [
-            Series(series.family, series.labels, bucket_part(bound, REQUEST_BUCKETS))
-            for series in known
-            if series.part
-            for bound in bounds
-        ]
-        self._counters = {series: Sample(value=0.0, born=0.0) for series in (*known, *parts)}
-        # Since they were last asked for; a request counts in four series, and nobody looks at each.
-        self._added: dict[tuple[str, tuple[tuple[str, str], ...], str], float] = {}
-        self._gauges: dict[Series, float] = {
-            Series(family.name): 0.0
-            for family in FAMILIES
-            if family.origin is Origin.PROCESS and family.type is MetricType.GAUGE and not family.labels
-        }
-        self._gauges[Series("job_exporter_build_info", (("version", version), ("python", python)))] = 1.0
-
-    def request(self, *, endpoint: str, seconds: float, size: int, reason: str | None) -> None:
-        """Count one request: its `endpoint`, how long it took, bytes of its body, why it failed if it did."""
-        label = ("endpoint", endpoint)
-        self._add("job_exporter_api_requests_total", 1, label)
-        self._add("job_exporter_api_response_bytes_total", size, label)
-        name = "job_exporter_api_request_duration_seconds"
-        self._add(name, 1, label, part=bucket_part(seconds, REQUEST_BUCKETS))
-        self._add(name, seconds, label, part="sum")
-        if reason is not None:
-            self._add("job_exporter_api_request_failures_total", 1, label, ("reason", reason))
-
-    def poll_finished(self, *, ok: bool, up: bool, seconds: float, now: float) -> None:
-        """Count one poll that ended at `now` (POSIX seconds) after `seconds`.
-
-        `up`: it reached the platform and understood it, whatever else failed.
-        """
-        self._add("job_exporter_polls_total", 1)
-        self._set("job_exporter_poll_duration_seconds", seconds)
-        self._set("job_exporter_platform_up", float(up))
-        if ok:
-            self._set("job_exporter_last_successful_poll_timestamp_seconds", now)
-        else:
-            self._add("job_exporter_poll_failures_total", 1)
-
-    def state(
-        self,
-        *,
-        pending_results: int,
-        unreadable_records: int,
-        catching_up: bool,
-        ledger_records: int,
-        leader: bool,
-        last_sweep: float = 0.0,
-    ) -> None:
-        """Tell how the exporter stands after a poll; `last_sweep`: POSIX seconds, 0: none has ended."""
-        self._set("job_exporter_unreadable_records", unreadable_records)
-        self._set("job_exporter_last_sweep_timestamp_seconds", last_sweep)
-        self._set("job_exporter_pending_results", pending_results)
-        self._set("job_exporter_catching_up", catching_up)
-        self._set("job_exporter_ledger_records", ledger_records)
-        self._set("job_exporter_leader", leader)
-
-    def said(self) -> Mapping[Series, float]:
-        """Give the gauges that the one replica that polls tells the others: not what each has its own of."""
-        return {series: value for series, value in self._gauges.items() if series.family not in OF_EACH}
-
-    def follow(self, said: Mapping[Series, float]) -> Mapping[Series, float]:
-        """Take over what the replica that polls says of itself; give the rest, which is the platform's."""
-        self._set("job_exporter_leader", False)
-        own = {series for series in said if series in self._gauges}
-        self._gauges.update((series, said[series]) for series in own)
-        return {series: value for series, value in said.items() if series not in own}
-
-    def counters(self) -> Mapping[Series, Sample]:
-        """Give a copy of the counters and histograms; `born` is 0: they are never held."""
-        for key, amount in self._added.items():
-            series = Series(*key)
-            before = self._counters.get(series)
-            self._counters[series] = Sample(value=amount + (before.value if before else 0.0), born=0.0)
-        self._added.clear()
-        return dict(self._counters)
-
-    def gauges(self) -> Mapping[Series, float]:
-        """Give a copy of the gauges."""
-        return dict(self._gauges)
-
-    def _add(self, name: str, amount: float, *labels: tuple[str, str], part: str = "") -> None:
-        key = name, labels, part
-        self._added[key] = self._added.get(key, 0.0) + amount
-
-    def _set(self, name: str, value: float) -> None:
-        self._gauges[Series(name)] = float(value)

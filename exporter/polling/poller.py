@@ -23,7 +23,7 @@ from exporter.jobapi.errors import ApiError
 from exporter.jobapi.protocol import Platform
 from exporter.ledger.errors import LedgerError, LostLeadershipError
 from exporter.ledger.ledger import Ledger
-from exporter.metrics.families import ProcessMetrics
+from exporter.metrics.process import ProcessMetrics
 from exporter.model import Snapshot
 from exporter.polling.fetch import Gathered, Gatherer
 from exporter.polling.paging import Pages
@@ -152,8 +152,10 @@ class Poller:
         return not self._idle.is_set()
 
     async def idle(self) -> None:
-        """Wait until no poll is in flight."""
+        """Wait until neither a poll nor a release is in flight."""
         await self._idle.wait()
+        async with self._writing:
+            pass
 
     def stop(self) -> None:
         """Ask for nothing more; the poll in flight commits what it has in hand and ends."""

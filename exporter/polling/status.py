@@ -10,7 +10,7 @@ from exporter.discovery.tail import Tail
 from exporter.jobapi.errors import ApiError
 from exporter.ledger.errors import LedgerError
 from exporter.ledger.ledger import Ledger
-from exporter.metrics.families import ProcessMetrics
+from exporter.metrics.process import ProcessMetrics
 from exporter.model import LeaderStatus, Series, Snapshot, backoff
 from exporter.tracking.gauges import pending_results, platform_gauges, unreadable_records
 from exporter.tracking.tracker import Clock, Rules

@@ -13,7 +13,7 @@ from httpx_aiohttp import AiohttpTransport
 from exporter.jobapi.client import PATHS, JobApi, PageCost
 from exporter.jobapi.errors import Endpoint
 from exporter.jobapi.transport import ApiConfig, Authenticator, Connections, Requests, transports
-from exporter.metrics.families import ProcessMetrics
+from exporter.metrics.process import ProcessMetrics
 from exporter.model import Page, Record, Results
 
 IN_FLIGHT = 8

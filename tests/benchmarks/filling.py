@@ -16,7 +16,7 @@ from exporter.app import layout
 from exporter.discovery.tail import Tail
 from exporter.jobapi.client import JobApi
 from exporter.ledger.ledger import Ledger
-from exporter.metrics.families import ProcessMetrics
+from exporter.metrics.process import ProcessMetrics
 from exporter.model import ExecuteStatus, HostResult, HostStatus, Record, Results, ResultStatus
 from exporter.tracking.counting import Counting
 from exporter.tracking.decision import Changes

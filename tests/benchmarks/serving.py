@@ -22,7 +22,7 @@ from exporter.app import keep_freed_memory, tune_for_latency
 from exporter.discovery.tail import Tail
 from exporter.jobapi.client import JobApi
 from exporter.metrics.exposition import Exposition
-from exporter.metrics.families import ProcessMetrics
+from exporter.metrics.process import ProcessMetrics
 from exporter.metrics.publisher import Publisher
 from exporter.model import Sample, Snapshot
 from exporter.polling.poller import Poller

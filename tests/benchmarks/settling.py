@@ -13,7 +13,7 @@ from exporter.app import keep_freed_memory, layout, tune_for_latency
 from exporter.jobapi.client import JobApi
 from exporter.ledger.ledger import Ledger
 from exporter.metrics.exposition import Exposition
-from exporter.metrics.families import ProcessMetrics
+from exporter.metrics.process import ProcessMetrics
 from exporter.metrics.publisher import Publisher
 from exporter.model import Snapshot
 from exporter.polling.poller import PollConfig, Poller

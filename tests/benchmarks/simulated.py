@@ -17,7 +17,8 @@ from exporter.app import layout
 from exporter.jobapi import decoder
 from exporter.jobapi.client import PageCost
 from exporter.ledger.ledger import Ledger
-from exporter.metrics.families import HOST_BUCKETS, LAG_BUCKETS, MetricsConfig, ProcessMetrics
+from exporter.metrics.families import HOST_BUCKETS, LAG_BUCKETS, MetricsConfig
+from exporter.metrics.process import ProcessMetrics
 from exporter.model import Page, Record, Results, Snapshot
 from exporter.polling.poller import PollConfig, Poller
 from exporter.simulator.config import SimulatorConfig

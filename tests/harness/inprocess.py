@@ -19,7 +19,8 @@ from exporter.jobapi.client import PageCost
 from exporter.jobapi.errors import HttpError, NotUnderstoodError, PlatformFailure, RecordNotFound
 from exporter.ledger.errors import LedgerError
 from exporter.ledger.ledger import Layout, Ledger
-from exporter.metrics.families import HOST_BUCKETS, LAG_BUCKETS, MetricsConfig, ProcessMetrics
+from exporter.metrics.families import HOST_BUCKETS, LAG_BUCKETS, MetricsConfig
+from exporter.metrics.process import ProcessMetrics
 from exporter.model import Page, Record, Results, Sample, Series, Snapshot
 from exporter.polling.poller import PollConfig, Poller
 from exporter.simulator.dialect import Dialect

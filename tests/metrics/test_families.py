@@ -12,12 +12,12 @@ from exporter.metrics.families import (
     MetricsConfig,
     MetricType,
     Origin,
-    ProcessMetrics,
     bucket_part,
     families,
     initial_series,
     siblings,
 )
+from exporter.metrics.process import ProcessMetrics
 from exporter.model import HostStatus, IdcOutcome, ResultStatus, Series
 from exporter.settings import MetricsSettings
 

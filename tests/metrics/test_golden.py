@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from exporter.metrics.families import FAMILIES, MetricsConfig, ProcessMetrics, initial_series, siblings
+from exporter.metrics.families import FAMILIES, MetricsConfig, initial_series, siblings
+from exporter.metrics.process import ProcessMetrics
 from exporter.model import Exemplar, Sample, Series, Snapshot
 from tests.harness.metrics import OPENMETRICS, parse_openmetrics, shown
 from tests.rules.tools import MAJORS, program

@@ -1,6 +1,7 @@
 """The poll: failures, pauses, clocks, the end; what it counts is in test_core_rules and test_traps."""
 
 import asyncio
+import threading
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -406,3 +407,30 @@ def test_an_idle_poller_stops_at_once(its: Life) -> None:
     its.forget_requests()
     its.poll(3)
     assert its.api.requests == []
+
+
+def test_a_stop_waits_for_a_release(its: Life, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a thread asks the ledger what is to be released, the program does not end under it."""
+    begun, may_end = threading.Event(), threading.Event()
+    real = its.daemon.ledger.release
+
+    def slow(*, now: float) -> bool:
+        begun.set()
+        assert may_end.wait(timeout=30)
+        return real(now=now)
+
+    async def scenario() -> None:
+        polling = its.daemon.poller
+        task = asyncio.create_task(polling.release())
+        assert await asyncio.to_thread(begun.wait, 30)
+        polling.stop()
+        idle = asyncio.create_task(polling.idle())
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not idle.done()
+        may_end.set()
+        await idle
+        await task
+
+    monkeypatch.setattr(its.daemon.ledger, "release", slow)
+    its.daemon._loop.run_until_complete(scenario())

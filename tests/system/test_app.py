@@ -5,6 +5,7 @@ import platform
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from exporter import app
+from exporter.metrics.exposition import Exposition
+from exporter.model import Snapshot
 from exporter.settings import Settings, SettingsError, load
 from exporter.simulator.config import SimulatorConfig
 from exporter.simulator.server import serve
@@ -164,3 +167,59 @@ print(getrusage(RUSAGE_SELF).ru_minflt - before)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert int(done.stdout) < 1000  # of 41,000 that the bodies have
+
+
+async def test_metrics_that_cannot_be_shown_are_told_by_ready(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Polls go on and are good, but the exporter is not ready: scrapes show how things were."""
+    seen: dict[str, Any] = {}
+    real, faulty = Exposition.show, [True]
+
+    def show(exposition: Exposition, snapshot: Snapshot) -> None:
+        if faulty[0] and snapshot.version > 1:
+            raise RuntimeError("a secret of the exporter")
+        real(exposition, snapshot)
+
+    async def look(exporter: app.Exporter) -> None:
+        seen["ready"] = await ready(exporter, lambda answer: "first poll" not in answer.text)
+        faulty[0] = False
+        seen["later"] = await ready(exporter, lambda answer: answer.status_code == 200)
+        seen["metrics"] = (await fetched(exporter, "/metrics")).text
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(Exposition, "show", show)
+    async with await serve(SimulatorConfig(port=0, traffic=False, history=3)) as simulator:
+        given = settings("--poll.interval=1s", folder=tmp_path, base_url=simulator.url)
+        await app.run(given, started=look)
+    assert seen["ready"].status_code == 503
+    assert seen["ready"].text == "not ready: the newest metrics could not be shown: RuntimeError\n"
+    assert "job_exporter_platform_up 1" in seen["metrics"]
+
+
+async def test_ready_means_that_a_scrape_shows_the_first_poll(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the first poll's snapshot is being rendered the exporter is not ready yet."""
+    seen: dict[str, Any] = {}
+    real, may_go_on = Exposition.show, threading.Event()
+
+    def show(exposition: Exposition, snapshot: Snapshot) -> None:
+        if snapshot.version > 1:
+            assert may_go_on.wait(timeout=30)
+        real(exposition, snapshot)
+
+    async def look(exporter: app.Exporter) -> None:
+        seen["ready"] = await ready(exporter, lambda answer: "not shown" in answer.text)
+        seen["before"] = (await fetched(exporter, "/metrics")).text
+        may_go_on.set()
+        await ready(exporter, lambda answer: answer.status_code == 200)
+        seen["after"] = (await fetched(exporter, "/metrics")).text
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(Exposition, "show", show)
+    async with await serve(SimulatorConfig(port=0, traffic=False, history=3)) as simulator:
+        await app.run(settings(folder=tmp_path, base_url=simulator.url), started=look)
+    assert seen["ready"].status_code == 503
+    assert "job_exporter_platform_up 0" in seen["before"]
+    assert "job_exporter_platform_up 1" in seen["after"]

@@ -16,7 +16,7 @@ from exporter.discovery.gaps import HOLD
 from exporter.jobapi.client import JobApi, PageCost
 from exporter.jobapi.errors import ApiError, ConnectError, DeadlineError, NotUnderstoodError
 from exporter.jobapi.transport import ApiConfig
-from exporter.metrics.families import ProcessMetrics
+from exporter.metrics.process import ProcessMetrics
 from exporter.model import Page, Record, Results
 from exporter.simulator.dialect import Dialect
 from exporter.simulator.documented import DocumentedDialect
