@@ -84,9 +84,9 @@ def go_on(
     if tail.empty is not None:
         empty = evidence.gathered(tail.empty, total=0, now=clock.now)
         if tail.told:
+            counting_start = replace(counting_start, seemed_empty=True)
             gaps = _first_gaps(tail.told, counting_start, clock, start)
             tail = replace(tail, gaps=gaps, empty=None)
-            counting_start = replace(counting_start, seemed_empty=True)
         elif empty.is_confirmed(clock.now):
             tail = replace(tail, empty=None)
             counting_start = replace(counting_start, floor=counting_start.baseline_end, registered=LONG_AGO)
@@ -105,11 +105,15 @@ def _ended(tail: Tail, counting_start: CountingStart, *, sweeps: bool) -> Counti
 
 
 def _first_gaps(total: int, counting_start: CountingStart, clock: Clock, start: Start) -> tuple[Gap, ...]:
+    """What the first reading reads: the newest records, or all down to a time."""
+    # What came after an answer of an empty platform is to be counted, however much it is.
+    by_number = start.history == 0 and not counting_start.seemed_empty
+    by_time = start.history is not None and not by_number
     return first_reading(
         total,
         now=clock.now,
-        newest=start.adopt if start.history == 0 else None,
-        since=counting_start.baseline_end - LONG_RUN if start.history else None,
+        newest=start.adopt if by_number else None,
+        since=counting_start.baseline_end - LONG_RUN if by_time else None,
     )
 
 
@@ -130,6 +134,9 @@ def page_read(
     )
     tail = result.tail
     followed, settlements = _sorted_out(result.fresh, counting_start, clock, rules)
+    if counting_start.invisible:
+        appeared = sum(is_doubtful(one, counting_start) for one in result.fresh)
+        counting_start = replace(counting_start, invisible=max(0, counting_start.invisible - appeared))
     if was_first:
         read_bytes = counting_start.read + read.size
         counting_start = replace(counting_start, lowest=result.first_low, read=read_bytes)
@@ -141,7 +148,8 @@ def page_read(
     if result.ended is not None:
         tail = replace(tail, swept=clock.wall)
         if counting_start.registered is None:
-            counting_start = replace(counting_start, registered=result.ended.registered)
+            ended = result.ended
+            counting_start = replace(counting_start, registered=ended.registered, invisible=ended.walk.hidden)
     return Found(
         tail=tail,
         counting_start=counting_start,
@@ -194,7 +202,9 @@ def is_doubtful(one: Fresh, counting_start: CountingStart) -> bool:
     registered, start = counting_start.registered, one.item.start
     if registered is None:
         return True
-    return registered > LONG_AGO and (start is None or start <= registered)
+    began = counting_start.began if counting_start.invisible else LONG_AGO
+    bound = max(registered, began)  # what had no rows when it was passed over may be old, too
+    return bound > LONG_AGO and (start is None or start <= bound)
 
 
 def _ended_record(item: PageItem) -> Record | None:

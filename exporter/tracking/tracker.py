@@ -102,6 +102,7 @@ class CountingStart:
     # Start down to which all that was there is registered: what started later, and is found, is new.
     # None: the first sweep is going on; LONG_AGO: the whole platform.
     registered: float | None = None
+    invisible: int = 0  # empty positions that the first sweep met: their records may become visible
     seemed_empty: bool = False  # the first answer said so, and later ones did not
     lowest: float | None = None  # earliest start that the first reading met so far
     read: int = 0  # bytes of the pages of the first reading

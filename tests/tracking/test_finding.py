@@ -194,6 +194,19 @@ def test_only_what_may_have_been_there_before_is_doubtful(
     assert is_doubtful(fresh, replace(REGISTERED, registered=registered)) is doubtful
 
 
+def test_what_was_invisible_to_the_first_sweep_may_be_old() -> None:
+    """As many records as it met empty positions, if they began before counting did."""
+    start = replace(REGISTERED, registered=LONG_AGO, invisible=1)
+    assert is_doubtful(Fresh(item=item("a", NOW)), start)
+    assert is_doubtful(Fresh(item=item("a", None)), start)
+    assert not is_doubtful(Fresh(item=item("a", NOW + 1)), start)
+    tail = replace(swept(is_first=False), sweep=None)
+    changes = decided(
+        tail=tail, counting_start=start, answer=page(1, 100, 100, item("a", NOW - 5)), sweeps=True
+    )
+    assert changes.counting_start.invisible == 0
+
+
 def swept(*, is_first: bool, total: int = 100) -> Tail:
     sweep = sweep_begun(total, Order.ASC, now=NOW, oldest=NOW - 86400, is_first=is_first)
     return Tail(total=total, told=total, ends=Ends(order=Order.ASC), weights=Weights(widest=50), sweep=sweep)
