@@ -7,8 +7,8 @@ BIN := .venv/bin
 run: .venv/run.stamp  ## simulator and exporter together, on SQLite; Ctrl-C ends it
 	@$(BIN)/job-exporter demo
 
-test: venv  ## every test that needs no large download
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+test: venv  ## every test that is quick and needs no other program, within five minutes
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not soak and not servers and not chart and not long" $(ARGS)
 
 lint: venv  ## style, types, layers
 	$(BIN)/ruff check .

@@ -148,8 +148,10 @@ def read(
     if purpose is Purpose.GAP and wanted is not None and wanted in kept_gaps:
         kept_gaps[kept_gaps.index(wanted)] = replace(wanted, is_stalled=True)
     given_up = 0 if was_first else given_up
+    # What no gap was missing may be what was given up before.
+    hidden = max(0, tail.hidden - sum(item.id in fresh_ids for item in left)) + given_up
     reading = Reading(
-        tail=replace(tail, gaps=joined(kept_gaps), hidden=tail.hidden + given_up),
+        tail=replace(tail, gaps=joined(kept_gaps), hidden=hidden),
         fresh=_fresh(new, grown=[*grown, *(item for item in found if item.id in fresh_ids)], early=early),
         given_up=given_up,
         first_low=next((gap.low[0] for gap in gaps if gap.floor is not None and gap.low), None),
@@ -188,7 +190,7 @@ def _swept(reading: Reading, had: Sweep, page: Page, *, unexplained: Container[s
     # What the gaps that it has read whole still miss, no page shows.
     closed = [gap for gap in tail.gaps if gap.opened < after.began and gap.lo >= after.walk.at]
     kept = tuple(gap for gap in tail.gaps if gap not in closed)
-    hidden = after.walk.hidden - sum(gap.missing for gap in kept if gap.since is not None)
+    hidden = after.walk.hidden - sum(gap.missing for gap in kept)  # each record once
     return replace(
         reading,
         tail=replace(tail, sweep=None, gaps=kept, hidden=max(0, hidden)),
