@@ -12,7 +12,7 @@ from exporter.audit.auditor import Audited, AuditError, Auditor, Tally
 from exporter.audit.report import put
 from exporter.jobapi.client import JobApi, NullObserver
 from exporter.ledger.reader import Inspection
-from exporter.settings import Settings, SettingsError, catalog, load
+from exporter.settings import SPELLINGS, Settings, SettingsError, catalog, load
 from exporter.settings.flags import names, parsed_some
 from exporter.settings.parsers import duration
 from exporter.settings.time_range import window
@@ -93,7 +93,7 @@ async def _audit(given: argparse.Namespace, settings: Settings, longest_run: flo
 
 def _split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     """Part our own arguments from settings: the value of a setting must not be taken for a record's id."""
-    settings = {info.flag for info in catalog()}
+    settings = {*SPELLINGS, *(info.flag for info in catalog())}
     own: list[str] = []
     rest: list[str] = []
     arguments = iter(argv)

@@ -1,7 +1,7 @@
-"""The command line: which command, its flags; the commands `check`, `healthcheck`, `demo`, `simulate`.
+"""The command line: which command, its flags, and the small commands.
 
-`main` is the program. The other commands live in packages of their own: `exporter.audit` and
-`exporter.backfill`.
+`main` is the program; it imports a command when that command runs. The large commands live in packages of
+their own: `exporter.audit` and `exporter.backfill`.
 """
 
 from exporter.cli.main import main

@@ -37,12 +37,16 @@ def simulate(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         host=host.strip("[]") or "0.0.0.0",  # noqa: S104  (asked for)
         port=int(port),
         history=given.history,
+        username=given.username,
+        password=_password(given),
     )
 
     def tell(simulator: RunningSimulator) -> None:
         print(
             f"simulated job platform at {simulator.url} ({config.dialect}, {config.order}, {config.scenario})"
         )
+        if config.username is not None:
+            print("it asks for the credentials of --username")
         print(
             f"its truth: {simulator.url}/sim/truth   its faults: POST {simulator.url}/sim/faults", flush=True
         )
@@ -90,7 +94,33 @@ def _where_to_look(platform: str, port: int, settings: Settings) -> str:
     )
 
 
-def _simulator_config(given: argparse.Namespace, *, host: str, port: int, history: int) -> SimulatorConfig:
+def _password(given: argparse.Namespace) -> str | None:
+    """Give the password that the simulated platform asks for. Raises SettingsError."""
+    if given.username is not None and ":" in given.username:
+        raise SettingsError("--username must not hold a colon: HTTP basic authentication ends the name there")
+    if given.password_file is None:
+        return given.password or None
+    if given.password is not None:
+        raise SettingsError("give only one of --password and --password-file")
+    try:
+        password = Path(given.password_file).read_text(encoding="utf-8").strip("\r\n")
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+        raise SettingsError(f"cannot read --password-file {given.password_file} ({reason})") from None
+    if not password:
+        raise SettingsError(f"--password-file {given.password_file} is empty")
+    return password
+
+
+def _simulator_config(
+    given: argparse.Namespace,
+    *,
+    host: str,
+    port: int,
+    history: int,
+    username: str | None = None,
+    password: str | None = None,
+) -> SimulatorConfig:
     try:
         return SimulatorConfig(
             host=host,
@@ -102,6 +132,8 @@ def _simulator_config(given: argparse.Namespace, *, host: str, port: int, histor
             rate=given.rate,
             fault_rate=given.fault_rate,
             history=history,
+            username=username,
+            password=password,
         )
     except ValueError as error:
         raise SettingsError(str(error)) from None
@@ -126,4 +158,7 @@ def simulate_parser() -> argparse.ArgumentParser:
     parser = demo_parser()
     parser.add_argument("--listen-address", default="127.0.0.1:6868", help="[host]:port to serve on")
     parser.add_argument("--history", type=int, default=DEMO_HISTORY, help="records there at the start")
+    parser.add_argument("--username", help="user that the platform asks for; default: none, it is open")
+    parser.add_argument("--password", help="its password; other processes can see it: rather use a file")
+    parser.add_argument("--password-file", metavar="FILE", help="file with the password of that user")
     return parser

@@ -1,37 +1,22 @@
 """The command `job-exporter`: which command, its flags, and one clear line when something is wrong.
 
+Each command is imported when it runs: a health check must cost little.
 Exit status: 0 well, 1 `check` or `audit` found something, 2 what was asked for cannot be done.
 """
 
 import argparse
-import asyncio
 import contextlib
 import io
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NoReturn
+from pkgutil import resolve_name
 
-from exporter import __version__, app, logs
-from exporter.audit.auditor import AuditError
-from exporter.audit.command import audit, audit_parser
-from exporter.backfill.command import backfill, backfill_parser
-from exporter.backfill.grid import BackfillError
-from exporter.cli import demo, notify
-from exporter.cli.assets import assets, assets_parser
-from exporter.cli.check import check
-from exporter.cli.healthcheck import healthcheck
-from exporter.jobapi.transport import ConfigError
-from exporter.ledger.copy import copy
-from exporter.ledger.errors import LedgerError
-from exporter.metrics.families import families
-from exporter.settings import SettingsError, help_text, load
-from exporter.settings.time_range import WindowError
-from exporter.web.config import WebError
+from exporter import __version__
 
-# What a wrong setting, address, certificate or ledger raises: the user's to mend.
-REFUSALS = (SettingsError, ConfigError, LedgerError, WebError, WindowError, AuditError, BackfillError)
+Act = Callable[[Sequence[str], Mapping[str, str]], int]
+Parser = Callable[[], argparse.ArgumentParser]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,9 +24,9 @@ class Command:
     """A command of the program: what it is for, and what it does with the arguments after its name."""
 
     summary: str
-    act: Callable[[Sequence[str], Mapping[str, str]], int]
+    act: Act
     takes_settings: bool = True
-    parser: Callable[[], argparse.ArgumentParser] | None = None  # of flags that are not settings
+    parser: Parser | None = None  # of flags that are not settings
 
 
 def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> None:
@@ -56,25 +41,31 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = 
         with contextlib.suppress(OSError):  # else closing it complains once more
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
+    except KeyboardInterrupt:
+        status = 0
     sys.exit(status)
 
 
 def _dispatch(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     name = argv[0] if argv else "--help"
+    if name.startswith("-") and name not in {"-h", "--help", "--version"}:
+        name, argv = "run", ["run", *argv]
     command = COMMANDS.get(name)
     if command is None:
         return _no_command(name, given=bool(argv))
     if {"-h", "--help"} & set(argv[1:]):
         print(_help(name, command), end="")
         return 0
+    if "--version" in argv[1:]:
+        return _no_command("--version", given=True)
     try:
         return command.act(argv[1:], environ)
-    except REFUSALS as error:
-        return _refuse(str(error))
     except SystemExit:  # how rich ends on a broken pipe
         return 0
-    except KeyboardInterrupt:
-        return 0
+    except Exception as error:
+        if not isinstance(error, resolve_name("exporter.cli.commands:REFUSALS")):
+            raise
+        return _refuse(str(error))
 
 
 def _no_command(name: str, *, given: bool) -> int:
@@ -108,96 +99,74 @@ def _help(name: str, command: Command) -> str:
     if command.parser is not None:
         text += "\n" + "\n".join(command.parser().format_help().splitlines()[2:]) + "\n"
     if command.takes_settings:
-        text += "\n" + help_text()
+        text += "\n" + str(resolve_name("exporter.settings:help_text")())
     return text
 
 
-def _run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    settings = load(argv, environ)
-    logs.configure(level=settings.log.level, form=settings.log.format)
+def _act(where: str) -> Act:
+    """Make a command of `package.module:function`, which is imported when the command runs."""
 
-    async def started(_: app.Exporter) -> None:
-        notify.ready(environ)
+    def act(argv: Sequence[str], environ: Mapping[str, str]) -> int:
+        found: Act = resolve_name(where)
+        return found(argv, environ)
 
-    asyncio.run(app.run(settings, started=started))
-    return 0
-
-
-def _check(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    settings = load(argv, environ)
-    logs.configure(level="error", form=settings.log.format)
-    config = app.api_config(settings, settings.require_platform())
-    return asyncio.run(check(config, page_size=settings.api.page_size, duty=settings.api.duty))
+    return act
 
 
-def _metrics(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    settings = load(argv, environ)
-    for family in families(app.metrics_config(settings)):
-        labels = "{" + ",".join(family.labels) + "}" if family.labels else ""
-        print(f"{family.name}{labels} ({family.type})\n    {family.help}")
-    return 0
+def _parser(where: str) -> Parser:
+    """Do the same for the flags of a command."""
 
+    def parser() -> argparse.ArgumentParser:
+        found: Parser = resolve_name(where)
+        return found()
 
-def _ledger(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    del environ
-    given = _ledger_parser().parse_args(argv)
-    for table, rows in copy(given.source, given.target).items():
-        print(f"{table}: {rows} rows, all the same")
-    return 0
-
-
-class _LedgerParser(argparse.ArgumentParser):
-    """Raises where argparse would end the process, and repeats nothing: an address may hold a password."""
-
-    def error(self, message: str) -> NoReturn:
-        del message
-        raise SettingsError("an action and two addresses are needed; write: job-exporter ledger copy FROM TO")
-
-
-def _ledger_parser() -> argparse.ArgumentParser:
-    parser = _LedgerParser(add_help=False, allow_abbrev=False, usage="")
-    parser.add_argument("action", choices=("copy",), help="what to do; no exporter may run on either")
-    parser.add_argument("source", metavar="FROM", help="address of a ledger, as in state.url")
-    parser.add_argument("target", metavar="TO", help="address of an empty database, or of a file to be made")
     return parser
 
 
 COMMANDS: Mapping[str, Command] = {
-    "run": Command(summary="Run the daemon.", act=_run),
-    "check": Command(summary="Ask each endpoint once, and say what was found.", act=_check),
-    "healthcheck": Command(summary="Ask the running daemon whether it answers; 0 or 1.", act=healthcheck),
+    "run": Command(summary="Run the daemon.", act=_act("exporter.cli.commands:run")),
+    "check": Command(
+        summary="Ask each endpoint once, and say what was found.", act=_act("exporter.cli.commands:check")
+    ),
+    "healthcheck": Command(
+        summary="Ask the running daemon whether it answers; 0 or 1.",
+        act=_act("exporter.cli.healthcheck:healthcheck"),
+    ),
     "simulate": Command(
         summary="Run a simulated job platform.",
-        act=demo.simulate,
+        act=_act("exporter.cli.demo:simulate"),
         takes_settings=False,
-        parser=demo.simulate_parser,
+        parser=_parser("exporter.cli.demo:simulate_parser"),
     ),
     "demo": Command(
         summary="Run a simulated platform and the exporter together; nothing to configure.",
-        act=demo.demo,
-        parser=demo.demo_parser,
+        act=_act("exporter.cli.demo:demo"),
+        parser=_parser("exporter.cli.demo:demo_parser"),
     ),
     "audit": Command(
         summary="Prove the count of one record, or of all that ended in a window of time.",
-        act=audit,
-        parser=audit_parser,
+        act=_act("exporter.audit.command:audit"),
+        parser=_parser("exporter.audit.command:audit_parser"),
     ),
     "ledger": Command(
         summary="Copy a ledger to another database, every row compared: ledger copy FROM TO.",
-        act=_ledger,
+        act=_act("exporter.cli.commands:ledger"),
         takes_settings=False,
-        parser=_ledger_parser,
+        parser=_parser("exporter.cli.commands:ledger_parser"),
     ),
-    "metrics": Command(summary="List every metric with its labels, type and meaning.", act=_metrics),
+    "metrics": Command(
+        summary="List every metric with its labels, type and meaning.",
+        act=_act("exporter.cli.commands:metrics"),
+    ),
     "backfill": Command(
         summary="Write what would have been counted in the past, for Prometheus to load.",
-        act=backfill,
-        parser=backfill_parser,
+        act=_act("exporter.backfill.command:backfill"),
+        parser=_parser("exporter.backfill.command:backfill_parser"),
     ),
     "assets": Command(
         summary="Write dashboards, rules and example configurations to a folder: assets DIR.",
-        act=assets,
+        act=_act("exporter.cli.assets:assets"),
         takes_settings=False,
-        parser=assets_parser,
+        parser=_parser("exporter.cli.assets:assets_parser"),
     ),
 }

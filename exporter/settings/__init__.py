@@ -23,9 +23,10 @@ from exporter.settings.groups import (
     WebSettings,
 )
 from exporter.settings.parsers import ListenAddress
-from exporter.settings.reading import STRAY, load, nearest
+from exporter.settings.reading import SPELLINGS, STRAY, load, nearest, word
 
 __all__ = [
+    "SPELLINGS",
     "STRAY",
     "ApiSettings",
     "ListenAddress",
@@ -41,4 +42,5 @@ __all__ = [
     "help_text",
     "load",
     "nearest",
+    "word",
 ]

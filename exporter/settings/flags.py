@@ -3,14 +3,14 @@
 import argparse
 from collections.abc import Sequence
 
-from exporter.settings import STRAY, SettingsError, nearest
+from exporter.settings import STRAY, SettingsError, nearest, word
 
 
 def parsed(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Namespace:
     """Read flags of which all must be known. Raises SettingsError."""
     given, rest = parsed_some(parser, argv)
     if rest:
-        name = rest[0].partition("=")[0]
+        name = word(rest[0])
         if not name.startswith("-"):
             raise SettingsError(STRAY)
         near = nearest(name.removeprefix("--"), names(given))

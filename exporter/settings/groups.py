@@ -14,6 +14,7 @@ from exporter.settings.parsers import (
     Duration,
     Headers,
     History,
+    Level,
     ListenAddresses,
     PlatformUrl,
     ProxyUrl,
@@ -255,7 +256,7 @@ class WebSettings(_Group):
 class LogSettings(_Group):
     """How the exporter tells what it does."""
 
-    level: Annotated[Literal["debug", "info", "warning", "error"], Word] = _setting(
+    level: Annotated[Literal["debug", "info", "warning", "error"], Level] = _setting(
         "info", "debug|info|warning|error", "Least severity of the lines that are logged."
     )
     # One event a line, read by people and by log collectors alike.

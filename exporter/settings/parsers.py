@@ -270,6 +270,12 @@ def _lower(value: object) -> object:
     return value.strip().lower() if isinstance(value, str) else value
 
 
+def _level(value: object) -> object:
+    """Read a severity; `warn` is what other exporters call a warning."""
+    word = _lower(value)
+    return "warning" if word == "warn" else word
+
+
 def _is_ipv6(text: str) -> bool:
     try:
         ipaddress.IPv6Address(text)
@@ -338,3 +344,4 @@ RecordLabels = Annotated[tuple[str, ...], BeforeValidator(record_labels)]
 Secret = Annotated[SecretStr | None, BeforeValidator(_blank_is_none)]
 UserName = Annotated[str | None, BeforeValidator(user_name)]
 Word = BeforeValidator(_lower)
+Level = BeforeValidator(_level)

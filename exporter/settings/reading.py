@@ -24,6 +24,8 @@ from exporter.settings.parsers import quote
 
 _BY_KEY = {info.key: info for info in catalog()}
 _GROUPS = {info.group for info in catalog() if info.group}
+# What users of other exporters type.
+SPELLINGS = {"--config.file": "--config", "--web.config.file": "--web.config-file"}
 # Not repeated: it may be the second half of a password with a blank.
 STRAY = (
     "an argument is neither a flag nor the value of one: flags are written --api.base-url=URL, "
@@ -78,18 +80,23 @@ class _Parser(ArgumentParser):
 def _flags(argv: Sequence[str], beside: Iterable[str]) -> dict[str, Any]:
     parser = _Parser(add_help=False, allow_abbrev=False)
     CliSettingsSource[Any](Settings, root_parser=parser, cli_kebab_case=True, cli_avoid_json=True)
-    known, rest = parser.parse_known_args(list(argv))
+    known, rest = parser.parse_known_args([_ours(argument) for argument in argv])
     values = vars(known)
     # The library also offers each group as one flag; that is no setting of ours.
     unknown = [key for key in values if key not in _BY_KEY]
     unknown += [argument[2:] for argument in rest if re.match(r"--\w", argument)]
     if unknown:
-        name = _word(unknown[0])
+        name = word(unknown[0])
         near = nearest(name, (*(info.name for info in catalog()), *beside))
         raise SettingsError(f"unknown flag --{name}: the nearest known one is --{near}")
     if rest:
         raise SettingsError(STRAY)
     return values
+
+
+def _ours(argument: str) -> str:
+    name, equals, value = argument.partition("=")
+    return SPELLINGS.get(name, name) + equals + value
 
 
 def _variables(environ: Mapping[str, str]) -> dict[str, Any]:
@@ -184,11 +191,11 @@ def _explain(error: ValidationError, layers: Sequence[_Layer]) -> str:
 
 def _refuse_key(place: str, key: str) -> Never:
     names = [info.key for info in catalog() if info.group] if "." in key else sorted(_GROUPS)
-    key = _word(key)
+    key = word(key)
     raise SettingsError(f"{place}: unknown key {key}: the nearest known one is {nearest(key, names)}")
 
 
-def _word(name: str) -> str:
+def word(name: str) -> str:
     """Give the head of a mistyped name that can't be a value: `password:abc` without a blank holds one."""
     return re.split(r"[^\w.-]", name, maxsplit=1)[0]
 

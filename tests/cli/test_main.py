@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import httpx
 import pytest
 
 from exporter import __version__
@@ -61,6 +62,63 @@ def test_the_version_is_told(capsys: Captured) -> None:
     """As a program is asked for it."""
     assert ran("--version") == 0
     assert capsys.readouterr().out == f"job-exporter {__version__}\n"
+
+
+@pytest.mark.parametrize("command", [*COMMANDS])
+def test_the_version_is_told_after_every_command(command: str, capsys: Captured) -> None:
+    """Users of other exporters type it there; nothing else happens."""
+    assert ran(command, "--version") == 0
+    assert capsys.readouterr().out == f"job-exporter {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (("--web.telemetry-path=/m",), "api.base-url"),
+        (
+            (NOBODY, "--pol.interval=5s"),
+            "unknown flag --pol.interval: the nearest known one is --poll.interval",
+        ),
+        ((NOBODY, "--poll.interval=soon"), "poll.interval"),
+        ((NOBODY, "--config.file=/nowhere.yaml"), "cannot read the settings file '/nowhere.yaml'"),
+        ((NOBODY, "--web.config.file=/nowhere.yaml"), "--web.config-file: "),
+        (("audit", "--config.file", "/nowhere.yaml", "a"), "cannot read the settings file '/nowhere.yaml'"),
+    ],
+)
+def test_flags_without_a_command_mean_run(argv: tuple[str, ...], said: str, capsys: Captured) -> None:
+    """Mistakes are told as after `run`."""
+    assert said in refused(capsys, *argv)
+
+
+def test_help_of_run_without_its_name(capsys: Captured) -> None:
+    """Flags and --help: the help of `run`."""
+    assert ran(NOBODY, "--help") == 0
+    assert capsys.readouterr().out.startswith("Usage: job-exporter run ")
+
+
+HEAVY = ("aiohttp", "apscheduler", "httpx", "prometheus_client", "rich", "sqlalchemy")
+
+
+@pytest.mark.parametrize("argv", [("healthcheck", "--web.listen-address=127.0.0.1:1"), ("--version",)])
+def test_a_small_command_imports_little(argv: tuple[str, ...]) -> None:
+    """A container runs the health check every few seconds: it needs no library of the daemon."""
+    code = (
+        "import sys\nfrom exporter.cli.main import main\n"
+        "try: main(sys.argv[1:], {})\nexcept SystemExit: pass\n"
+        f"print(*(name for name in {HEAVY} if name in sys.modules), sep=',')"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *argv], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[1:] == [""]
+
+
+@pytest.mark.parametrize("argv", [("--help",), ("--version",), ("audit", "--help"), ("metrics",)])
+def test_ctrl_c_ends_every_command_quietly(
+    argv: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    """Whatever the command does just then."""
+    monkeypatch.setattr(sys, "stdout", Hung(KeyboardInterrupt))
+    assert ran(*argv) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_the_command_line_is_the_process_own(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
@@ -133,6 +191,13 @@ def test_each_command_tells_its_flags(command: str, flag: str, capsys: Captured)
         (("simulate", "--listen-address=:http"), "is not [host]:port"),
         (("simulate", "--listen-address=:70000"), "is not [host]:port"),
         (("simulate", "--history=-1"), "must not be negative"),
+        (("simulate", "--username=me"), "a username and a password go together"),
+        (("simulate", "--password=hunter2"), "a username and a password go together"),
+        (("simulate", "--username=a:b", "--password=hunter2"), "--username must not hold a colon"),
+        (("simulate", "--username=me", "--password=hunter2", "--password-file=x"), "give only one of"),
+        (("simulate", "--username=me", "--password-file=/nowhere"), "cannot read --password-file /nowhere"),
+        (("simulate", "--username=me", "--password-file=/dev/null"), "--password-file /dev/null is empty"),
+        (("simulate", "--passwrd:hunter2"), "unknown flag --passwrd: the nearest known one is --password"),
     ],
 )
 def test_what_cannot_work_is_refused_in_one_line(argv: tuple[str, ...], said: str, capsys: Captured) -> None:
@@ -273,6 +338,42 @@ def test_the_simulator_runs_until_a_signal(monkeypatch: pytest.MonkeyPatch) -> N
     assert ran("simulate", *flags) == 0
     assert "simulated job platform at http://127.0.0.1:" in out.getvalue()
     assert "(documented, desc, demo)" in out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("dialect", "answer"), [("observed", (200, "invalid user")), ("documented", (401, "unauthorized"))]
+)
+def test_credentials_can_be_rehearsed(dialect: str, answer: tuple[int, str], tmp_path: Path) -> None:
+    """The simulated platform wants the user and the password, from a flag or a file, and shows none."""
+    file = tmp_path / "password"
+    file.write_text("hunter2\n")
+    for password in ("--password=hunter2", f"--password-file={file}"):
+        flags = (
+            "--listen-address=127.0.0.1:0",
+            "--history=1",
+            f"--dialect={dialect}",
+            "--username=me",
+            password,
+        )
+        command = [sys.executable, "-u", "-m", "exporter", "simulate", *flags]
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as process:
+            assert process.stdout is not None
+            try:
+                told = process.stdout.readline() + process.stdout.readline()
+                url = told.split("platform at ")[1].split()[0] + "/api/v1/job/record/page?pageNo=1&pageSize=1"
+                json_type = {"Content-Type": "application/json"}
+                right, wrong = (
+                    httpx.get(url, headers=json_type, auth=("me", word)) for word in ("hunter2", "no")
+                )
+            finally:
+                process.terminate()
+            told += process.stdout.read()
+        assert (right.status_code, "TotalCount" in right.text or "totalCount" in right.text) == (200, True)
+        assert (wrong.status_code, wrong.json()["message"]) == answer
+        assert "credentials" in told
+        assert "hunter2" not in told
 
 
 def test_the_demo_runs_until_a_signal(monkeypatch: pytest.MonkeyPatch) -> None:

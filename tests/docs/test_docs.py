@@ -12,7 +12,7 @@ from exporter.cli.main import COMMANDS
 from exporter.jobapi.client import PATHS
 from exporter.metrics.families import FAMILIES
 from exporter.page.handlers import Landing, routes
-from exporter.settings import Settings, catalog
+from exporter.settings import SPELLINGS, Settings, catalog
 from exporter.web.server import Page
 from tests.docs import tables
 from tests.harness.documents import DOCUMENTS, GUIDES, READMES, ROOT, definitions, document, shell_lines
@@ -83,7 +83,7 @@ def test_every_flag_exists(name: str) -> None:
     commands = set(re.findall(r"--[a-z-]+", "\n".join(helps)))
     lines = [line for line in shell_lines(document(name)) if not line.startswith("docker ")]
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z.-]*", "\n".join([*lines, *document(name).codes])))
-    assert named <= {info.flag for info in catalog()} | commands | FOREIGN_FLAGS
+    assert named <= {info.flag for info in catalog()} | {*SPELLINGS} | commands | FOREIGN_FLAGS
 
 
 @everywhere

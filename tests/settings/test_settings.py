@@ -280,7 +280,7 @@ def test_service_links_of_kubernetes_are_no_settings(name: str) -> None:
         # unknown names, and arguments that are no settings
         (["--api.page-siz=3"], ["unknown flag --api.page-siz:", "--api.page-size"]),
         (["--api.page", "3"], ["unknown flag --api.page:", "--api.page-size"]),
-        (["--web.config.file=x"], ["unknown flag --web.config.file:", "--web.config-file"]),
+        (["--web.config.fil=x"], ["unknown flag --web.config.fil:", "--web.config-file"]),
         (["--interval", "3s"], ["unknown flag --interval:", "--poll.interval"]),
         (["--api", '{"page_size": 3}'], ["unknown flag --api:", "nearest known one is --"]),
         (["--help"], ["unknown flag --help:"]),
@@ -383,8 +383,8 @@ def test_service_links_of_kubernetes_are_no_settings(name: str) -> None:
             ["--state.url: is no address of a ledger", "sqlite:///"],
         ),
         (
-            ["--log.level=warn"],
-            ["--log.level: input should be 'debug', 'info', 'warning' or 'error'", "'warn'"],
+            ["--log.level=loud"],
+            ["--log.level: input should be 'debug', 'info', 'warning' or 'error'", "'loud'"],
         ),
         (["--log.format=text"], ["--log.format: input should be 'logfmt' or 'json'"]),
         (["--api.timeout=" + "x" * 500 + "\n"], ["…", "is no duration"]),
@@ -704,3 +704,16 @@ def test_types_are_those_that_others_build_on() -> None:
     assert settings.api.ca_file is None
     assert settings.metrics.record_labels == ()
     assert isinstance(settings.metrics.duration_buckets, tuple)
+
+
+def test_spellings_of_other_exporters(tmp_path: Path) -> None:
+    """`--config.file` and `--web.config.file`, with a blank or an equals sign; `warn` everywhere."""
+    file = tmp_path / "settings.yaml"
+    file.write_text("log: {level: WARN}\n")
+    for flags in ([f"--config.file={file}"], ["--config.file", str(file)]):
+        assert load(flags, {}).log.level == "warning"
+    web = load([f"--web.config.file={file}", "--log.level=warn"], {})
+    assert (str(web.web.config_file), web.log.level) == (str(file), "warning")
+    assert load([], {"JOB_EXPORTER_LOG__LEVEL": "warn"}).log.level == "warning"
+    with pytest.raises(SettingsError, match=r"unknown flag --config\.fil: the nearest known one is --"):
+        load(["--config.fil=x"], {})

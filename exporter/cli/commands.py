@@ -1,0 +1,77 @@
+"""The commands `run`, `check`, `metrics` and `ledger`, and the errors that end a command in one line."""
+
+import argparse
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import NoReturn
+
+from exporter import app, logs
+from exporter.audit.auditor import AuditError
+from exporter.backfill.grid import BackfillError
+from exporter.cli import check as platform
+from exporter.cli import notify
+from exporter.jobapi.transport import ConfigError
+from exporter.ledger.copy import copy
+from exporter.ledger.errors import LedgerError
+from exporter.metrics.families import families
+from exporter.settings import SettingsError, load
+from exporter.settings.time_range import WindowError
+from exporter.web.config import WebError
+
+# What a wrong setting, address, certificate or ledger raises: the user's to mend.
+REFUSALS = (SettingsError, ConfigError, LedgerError, WebError, WindowError, AuditError, BackfillError)
+
+
+def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Run the daemon until it is ended. Raises what is in REFUSALS."""
+    settings = load(argv, environ)
+    logs.configure(level=settings.log.level, form=settings.log.format)
+
+    async def started(_: app.Exporter) -> None:
+        notify.ready(environ)
+
+    asyncio.run(app.run(settings, started=started))
+    return 0
+
+
+def check(argv: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Ask the platform once; 0 if the exporter would work, else 1. Raises what is in REFUSALS."""
+    settings = load(argv, environ)
+    logs.configure(level="error", form=settings.log.format)
+    config = app.api_config(settings, settings.require_platform())
+    return asyncio.run(platform.check(config, page_size=settings.api.page_size, duty=settings.api.duty))
+
+
+def metrics(argv: Sequence[str], environ: Mapping[str, str]) -> int:
+    """List every metric. Raises what is in REFUSALS."""
+    settings = load(argv, environ)
+    for family in families(app.metrics_config(settings)):
+        labels = "{" + ",".join(family.labels) + "}" if family.labels else ""
+        print(f"{family.name}{labels} ({family.type})\n    {family.help}")
+    return 0
+
+
+def ledger(argv: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Copy a ledger. Raises what is in REFUSALS."""
+    del environ
+    given = ledger_parser().parse_args(argv)
+    for table, rows in copy(given.source, given.target).items():
+        print(f"{table}: {rows} rows, all the same")
+    return 0
+
+
+class _LedgerParser(argparse.ArgumentParser):
+    """Raises where argparse would end the process, and repeats nothing: an address may hold a password."""
+
+    def error(self, message: str) -> NoReturn:
+        del message
+        raise SettingsError("an action and two addresses are needed; write: job-exporter ledger copy FROM TO")
+
+
+def ledger_parser() -> argparse.ArgumentParser:
+    """Flags of `ledger`."""
+    parser = _LedgerParser(add_help=False, allow_abbrev=False, usage="")
+    parser.add_argument("action", choices=("copy",), help="what to do; no exporter may run on either")
+    parser.add_argument("source", metavar="FROM", help="address of a ledger, as in state.url")
+    parser.add_argument("target", metavar="TO", help="address of an empty database, or of a file to be made")
+    return parser
