@@ -72,20 +72,24 @@ async def test_no_command_repeats_what_a_platform_echoes(way: int, tmp_path: Pat
     assert not found(tmp_path)
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        (f"--api.pasword={PASSWORD}",),
-        ("--api.password", "one", PASSWORD),
-        (f"--api.password={PASSWORD}",),
-        (f"--state.url=mongo://me:{PASSWORD}@127.0.0.1:9/ledger",),
-        (LEDGER,),
-        ("copy", "sqlite:///none.db", LEDGER, LEDGER),
-        ("copy", LEDGER, "sqlite:///none.db"),
-    ],
-    ids=["misspelt", "two-words", "no-user", "unknown-kind", "address-for-action", "three", "source"],
-)
-@pytest.mark.parametrize("command", sorted({*COMMANDS} - {"run"}))
+REFUSED = {
+    "misspelt": (f"--api.pasword={PASSWORD}",),
+    "two-words": ("--api.password", "one", PASSWORD),
+    "no-user": (f"--api.password={PASSWORD}",),
+    "unknown-kind": (f"--state.url=mongo://me:{PASSWORD}@127.0.0.1:9/ledger",),
+    "address-for-action": (LEDGER,),
+    "three": ("copy", "sqlite:///none.db", LEDGER, LEDGER),
+    "source": ("copy", LEDGER, "sqlite:///none.db"),
+}
+CASES = [
+    pytest.param(command, arguments, id=f"{command}-{name}")
+    for command in sorted({*COMMANDS} - {"run"})
+    for name, arguments in REFUSED.items()
+    if (command, name) != ("assets", "address-for-action")  # any text is the name of a folder
+]
+
+
+@pytest.mark.parametrize(("command", "arguments"), CASES)
 def test_no_command_repeats_a_secret_that_it_refuses(
     command: str, arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -94,6 +98,6 @@ def test_no_command_repeats_a_secret_that_it_refuses(
     with pytest.raises(SystemExit) as ended:
         main((*wanted, *arguments), {})
     said = capsys.readouterr()
-    assert ended.value.code == 2
-    assert (said.out, said.err.count("\n")) == ("", 1)
-    assert CANARY not in said.err
+    assert ended.value.code == (1 if command == "healthcheck" else 2)  # Docker reserves 2
+    assert CANARY not in said.out + said.err
+    assert (said.out + said.err).count("\n") == 1
