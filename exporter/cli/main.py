@@ -1,6 +1,6 @@
-"""The command `job-exporter`: which command, its flags, and one clear line when something is wrong.
+"""The command line `job-exporter`: selects the command; prints each error as one line.
 
-Exit status: 0 well, 1 `check` or `audit` found something, 2 what was asked for cannot be done.
+Exit status: 0 success, 1 `check` or `audit` has findings, 2 the command could not run.
 """
 
 import argparse
@@ -30,13 +30,13 @@ from exporter.settings import SettingsError, help_text, load
 from exporter.settings.time_range import WindowError
 from exporter.web.config import WebError
 
-# What a wrong setting, address, certificate or ledger raises: the user's to mend.
+# Errors that the user can fix: a wrong setting, address, certificate or ledger.
 REFUSALS = (SettingsError, ConfigError, LedgerError, WebError, WindowError, AuditError, BackfillError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """A command of the program: what it is for, and what it does with the arguments after its name."""
+    """A command: its summary, and the function that runs it with the arguments after its name."""
 
     summary: str
     act: Callable[[Sequence[str], Mapping[str, str]], int]
@@ -48,12 +48,12 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = 
     """Run the command line and exit."""
     given = list(sys.argv[1:] if argv is None else argv)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may know ASCII only
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may support only ASCII
     try:
         status = _dispatch(given, os.environ if environ is None else environ)
         sys.stdout.flush()
-    except BrokenPipeError:  # a pipe into `head`: nobody reads on
-        with contextlib.suppress(OSError):  # else closing it complains once more
+    except BrokenPipeError:  # the reader has closed the pipe, such as `head`
+        with contextlib.suppress(OSError):  # otherwise closing stdout fails again
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
     sys.exit(status)
@@ -84,7 +84,7 @@ def _no_command(name: str, *, given: bool) -> int:
     if name == "--version":
         print(f"job-exporter {__version__}")
         return 0
-    return _refuse(f"no command {name!r}; there are: {', '.join(COMMANDS)} (see job-exporter --help)")
+    return _refuse(f"unknown command {name!r}; commands: {', '.join(COMMANDS)} (see job-exporter --help)")
 
 
 def _refuse(message: str) -> int:
@@ -100,7 +100,13 @@ def _overview() -> str:
         "",
     ]
     lines += [f"  {name:<13}{command.summary}" for name, command in COMMANDS.items()]
-    return "\n".join([*lines, "", "job-exporter COMMAND --help tells its flags; --version the version."])
+    return "\n".join(
+        [
+            *lines,
+            "",
+            "Run job-exporter COMMAND --help for its flags, --version for the version.",
+        ]
+    )
 
 
 def _help(name: str, command: Command) -> str:
@@ -142,30 +148,34 @@ def _ledger(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     del environ
     given = _ledger_parser().parse_args(argv)
     for table, rows in copy(given.source, given.target).items():
-        print(f"{table}: {rows} rows, all the same")
+        print(f"{table}: {rows} rows, all identical")
     return 0
 
 
 class _LedgerParser(argparse.ArgumentParser):
-    """Raises where argparse would end the process, and repeats nothing: an address may hold a password."""
+    """Raises instead of ending the process; repeats no input, since an address may contain a password."""
 
     def error(self, message: str) -> NoReturn:
         del message
-        raise SettingsError("an action and two addresses are needed; write: job-exporter ledger copy FROM TO")
+        raise SettingsError("an action and two addresses are required; run: job-exporter ledger copy FROM TO")
 
 
 def _ledger_parser() -> argparse.ArgumentParser:
     parser = _LedgerParser(add_help=False, allow_abbrev=False, usage="")
-    parser.add_argument("action", choices=("copy",), help="what to do; no exporter may run on either")
+    parser.add_argument(
+        "action", choices=("copy",), help="action; stop all exporters that use either database first"
+    )
     parser.add_argument("source", metavar="FROM", help="address of a ledger, as in state.url")
-    parser.add_argument("target", metavar="TO", help="address of an empty database, or of a file to be made")
+    parser.add_argument("target", metavar="TO", help="address of an empty database, or of a new file")
     return parser
 
 
 COMMANDS: Mapping[str, Command] = {
     "run": Command(summary="Run the daemon.", act=_run),
-    "check": Command(summary="Ask each endpoint once, and say what was found.", act=_check),
-    "healthcheck": Command(summary="Ask the running daemon whether it answers; 0 or 1.", act=healthcheck),
+    "check": Command(summary="Request each endpoint of the job API once and report problems.", act=_check),
+    "healthcheck": Command(
+        summary="Check whether the running daemon answers; exit status 0 or 1.", act=healthcheck
+    ),
     "simulate": Command(
         summary="Run a simulated job platform.",
         act=demo.simulate,
@@ -173,29 +183,29 @@ COMMANDS: Mapping[str, Command] = {
         parser=demo.simulate_parser,
     ),
     "demo": Command(
-        summary="Run a simulated platform and the exporter together; nothing to configure.",
+        summary="Run a simulated platform and the exporter together; needs no configuration.",
         act=demo.demo,
         parser=demo.demo_parser,
     ),
     "audit": Command(
-        summary="Prove the count of one record, or of all that ended in a window of time.",
+        summary="Verify the count of one record, or of all records that ended in a time window.",
         act=audit,
         parser=audit_parser,
     ),
     "ledger": Command(
-        summary="Copy a ledger to another database, every row compared: ledger copy FROM TO.",
+        summary="Copy a ledger to another database and compare every row: ledger copy FROM TO.",
         act=_ledger,
         takes_settings=False,
         parser=_ledger_parser,
     ),
     "metrics": Command(summary="List every metric with its labels, type and meaning.", act=_metrics),
     "backfill": Command(
-        summary="Write what would have been counted in the past, for Prometheus to load.",
+        summary="Write past counts as an OpenMetrics file for Prometheus to import.",
         act=backfill,
         parser=backfill_parser,
     ),
     "assets": Command(
-        summary="Write dashboards, rules and example configurations to a folder: assets DIR.",
+        summary="Write dashboards, rules and example configurations to a directory: assets DIR.",
         act=assets,
         takes_settings=False,
         parser=assets_parser,
