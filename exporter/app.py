@@ -1,6 +1,6 @@
-"""The composition root: settings → the parts, wired; started, polled by a timer, stopped.
+"""The composition root: builds all parts from the settings, starts them, and stops them.
 
-A signal asks the poll in flight to commit what it has in hand; the process ends within two seconds.
+On SIGTERM or SIGINT, the poll in flight commits the answers it has; the process ends within two seconds.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ from exporter.tracking.counting import Buckets
 from exporter.tracking.tracker import Rules
 from exporter.web.server import Web
 
-STOP_GRACE = 1.5  # seconds that the poll in flight has to commit: within the two that are promised
+STOP_GRACE = 1.5  # seconds for the poll in flight to commit; the whole stop takes two
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -53,13 +53,13 @@ class Exporter:
     """The daemon: one platform, one ledger, one timer, one web server."""
 
     def __init__(self, settings: Settings) -> None:
-        """Open everything that can fail; raises SettingsError, ConfigError, LedgerError, WebError."""
+        """Open everything that can fail. Raises SettingsError, ConfigError, LedgerError, WebError."""
         base_url = settings.require_platform()
         self._settings = settings
         metrics = metrics_config(settings)
         self._exposition = Exposition(config=metrics)
         self._publisher = Publisher(self._exposition)
-        self._awaited: int | None = None  # number of the first snapshot after a good poll
+        self._awaited: int | None = None  # version of the first snapshot after a successful poll
         self._process = ProcessMetrics(version=__version__, python=platform.python_version())
         site = site_of(settings, base_url)
         self._landing = Landing(site, kept=lambda: self._ledger.state, error=self._error, clock=time.time)
@@ -91,16 +91,16 @@ class Exporter:
         self._following: asyncio.Task[None] | None = None
         if self._ledger.shared:
             self._replica = Replica(ledger=self._ledger, poller=self._poller, interval=settings.poll.interval)
-        self.comparing = False  # a login is still compared after the stop, in a thread that cannot be ended
+        self.comparing = False  # a thread, which cannot be stopped, still compares a password
         self._timer = Timer(self._poller.poll, interval=settings.poll.interval)
         self._releases = Timer(self._poller.release, interval=1.0)
         for note in self._ledger.notes:
             log.warning("ledger changed", note=note)
 
     async def start(self) -> None:
-        """Serve, and poll from now on. Raises WebError."""
+        """Start serving and polling. Raises WebError."""
         self._poller.publish()
-        await self._publisher.show()  # what the ledger holds, before anybody can scrape
+        await self._publisher.show()  # show the ledger's counters before the first scrape
         await self._web.start()
         self._publisher.start()
         self._timer.start()
@@ -112,15 +112,15 @@ class Exporter:
         log.info(role, platform=self._settings.api.base_url, version=__version__)
 
     async def stop(self) -> bool:
-        """End the poll, keeping what it has in hand; then everything else.
+        """Let the poll in flight commit its answers, then stop everything.
 
-        False: it did not end in time. Only the ledger's database can be so slow, and a thread can't be ended.
+        False: the poll did not end in time. Only the database can cause this; its thread cannot be stopped.
         """
         self._timer.stop()
         self._releases.stop()
         self._poller.stop()
         self._publisher.stop()
-        # One after the other may take too long.
+        # Concurrently: one after the other may take too long.
         ended, self.comparing = await asyncio.gather(self._poll_ended(), self._web_busy())
         if self._replica is not None and self._following is not None:
             self._following.cancel()
@@ -142,12 +142,12 @@ class Exporter:
         return False
 
     def reload(self) -> None:
-        """Read again what can be read again: users and certificates of the web server."""
+        """Reload the users and certificates of the web server."""
         self._web.reload()
 
     @property
     def ports(self) -> tuple[int, ...]:
-        """The ports that are served."""
+        """The ports of the web server."""
         return self._web.ports
 
     def _scrape(self, accept: str, accept_encoding: str) -> Scrape:
@@ -160,19 +160,19 @@ class Exporter:
             self._awaited = self._publisher.published
 
     def _error(self) -> str | None:
-        """Why what is shown may not be how things are."""
+        """Why the shown data may be stale; None: it is current."""
         trouble = self._replica.trouble if self._replica else None
         return self._publisher.trouble or trouble or self._poller.last_error
 
     def _not_ready(self) -> str | None:
-        """Why a scrape would not show how things are; None once the first good poll is shown."""
+        """Why the exporter is not ready; None: the first successful poll is shown and the data is current."""
         error = self._publisher.trouble or self._polling_error()
         if error is None and (self._awaited is None or self._publisher.shown < self._awaited):
             return "the first poll is not shown yet"
         return error
 
     def _polling_error(self) -> str | None:
-        """A follower is well once it has something to show, however the leader's polls end."""
+        """The polling error. A follower is ready once it has data, even if the leader's polls fail."""
         trouble = self._replica.trouble if self._replica else None
         if self._ledger.follows and self._ledger.leader_status is not None:
             return trouble
@@ -180,30 +180,31 @@ class Exporter:
 
 
 def _tell_fault(task: asyncio.Task[None]) -> None:
-    """Say why a replica takes part no longer: another will lead, or does."""
+    """Log the error that ended the replica loop; another replica leads or will lead."""
     if not task.cancelled() and (error := task.exception()) is not None:
-        log.error("the replica stopped by a fault of the exporter", exc_info=error)
+        log.error("the replica loop stopped because of a bug in the exporter", exc_info=error)
 
 
 def tune_for_latency() -> None:
-    """Keep scrapes from waiting for a poll's work in the same process; call it once all is loaded."""
-    # What is there now stays: looking through it for garbage again and again takes longer than a scrape.
+    """Reduce the time that a poll blocks scrapes. Call this after everything is loaded."""
+    # Objects loaded now stay. A garbage collection that visits them takes longer than a scrape.
     gc.collect()
     gc.freeze()
-    # A thread that commits gives way ten times as often as by default, for a few percent of its speed.
+    # A committing thread yields ten times as often as by default and loses a few percent of its speed.
     sys.setswitchinterval(0.0005)
 
 
 def keep_freed_memory() -> None:
-    """Have the memory of one body kept for the next: to get it anew is a third of the CPU of a large record.
+    """Make glibc keep the memory of one response body for the next.
 
-    glibc keeps up to twice the largest block that was ever given back, if that had less than 32 MB.
+    Allocating it again costs a third of the CPU time of a large record. glibc keeps up to twice the largest
+    block freed so far, if that block was below 32 MB.
     """
     bytes(4 * WHOLE)
 
 
 async def run(settings: Settings, *, started: Callable[[Exporter], Awaitable[None]] | None = None) -> None:
-    """Run until SIGTERM or Ctrl-C; `started` is called once it serves."""
+    """Run until SIGTERM or Ctrl-C; `started` is called once the web server serves."""
     exporter = Exporter(settings)
     tune_for_latency()
     keep_freed_memory()
@@ -220,15 +221,15 @@ async def run(settings: Settings, *, started: Callable[[Exporter], Awaitable[Non
     finally:
         ended = await exporter.stop()
     if not ended:
-        log.warning("the ledger was still being written or asked: the next start does again what was not")
-        os._exit(0)  # the interpreter would wait for the thread; a commit cut short is as if it never began
-    log.info("stopped")  # what never started has one line to say: why
+        log.warning("ledger busy at shutdown; uncommitted work is repeated at the next start")
+        os._exit(0)  # do not wait for the thread; the database rolls back an interrupted commit
+    log.info("stopped")  # not after a failed start: its only line is the error
     if exporter.comparing:
-        os._exit(0)  # the interpreter would wait for the thread; a hash of a high cost takes minutes
+        os._exit(0)  # do not wait for the thread; comparing an expensive hash takes minutes
 
 
 def api_config(settings: Settings, base_url: str) -> ApiConfig:
-    """The way to the platform, as it is set."""
+    """The API client's configuration, from the settings."""
     api = settings.api
     return ApiConfig(
         base_url=base_url,
@@ -250,7 +251,7 @@ def api_config(settings: Settings, base_url: str) -> ApiConfig:
 
 
 def poll_config(settings: Settings) -> PollConfig:
-    """When to poll and what to count, as it is set."""
+    """The poller's configuration, from the settings."""
     poll = settings.poll
     metrics = metrics_config(settings)
     return PollConfig(
@@ -272,19 +273,19 @@ def poll_config(settings: Settings) -> PollConfig:
 
 
 def metrics_config(settings: Settings) -> MetricsConfig:
-    """What the metrics look like, as it is set."""
+    """The configuration of the metrics, from the settings."""
     return MetricsConfig(
         record_labels=settings.metrics.record_labels, duration_buckets=settings.metrics.duration_buckets
     )
 
 
 def buckets(metrics: MetricsConfig) -> Buckets:
-    """The bounds of all histograms of records."""
+    """The bucket bounds of all histograms of records."""
     return Buckets(duration=metrics.duration_buckets, hosts=HOST_BUCKETS, lag=LAG_BUCKETS)
 
 
 def site_of(settings: Settings, base_url: str) -> Site:
-    """What the page tells of this exporter that does not change."""
+    """The constant data shown on the page."""
     return Site(
         version=__version__,
         platform=base_url,
@@ -296,7 +297,7 @@ def site_of(settings: Settings, base_url: str) -> Site:
 
 
 def layout(metrics: MetricsConfig, *, label_limit: int, zero_hold: float = 0.0) -> Layout:
-    """Which series the ledger holds."""
+    """The series that the ledger holds."""
     return Layout(
         initial=initial_series(metrics),
         siblings=siblings,

@@ -1,6 +1,6 @@
-"""Log lines: one event, one line, logfmt or JSON, on standard error.
+"""Log lines on standard error: one line per event, as logfmt or JSON.
 
-Values can come from the platform: what is not printable is escaped, what is long is cut.
+Values can come from the platform: unprintable characters are escaped, long values are cut.
 """
 
 import logging
@@ -10,7 +10,7 @@ from typing import Any
 
 import structlog
 
-MAX_VALUE = 500  # characters: a line stays readable, a message of the platform can't fill a disk
+MAX_VALUE = 500  # characters: lines stay readable, and a message from the platform cannot fill the disk
 LEVELS: Mapping[str, int] = {
     "debug": logging.DEBUG,
     "info": logging.INFO,
@@ -20,7 +20,7 @@ LEVELS: Mapping[str, int] = {
 
 
 def configure(*, level: str, form: str) -> None:
-    """Send structlog's and the libraries' lines to standard error; `form` is logfmt or json."""
+    """Log events of structlog and of libraries to standard error; `form` is logfmt or json."""
     render: Any
     if form == "json":
         render = structlog.processors.JSONRenderer(ensure_ascii=True)
@@ -44,17 +44,17 @@ def configure(*, level: str, form: str) -> None:
         structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[_rendered(render)])
     )
     logging.basicConfig(handlers=[handler], level=LEVELS[level], force=True)
-    # Their lines of success would be one per poll, or name what was asked.
+    # At info level these log every successful request, some with its URL.
     for name in ("httpx", "httpcore", "asyncio", "aiohttp"):
         logging.getLogger(name).setLevel(max(LEVELS[level], logging.WARNING))
-    # It warns of each poll that is left out because the one before goes on, as is meant.
+    # It warns about each poll skipped because the previous one still runs; that is intended.
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
-    # It tells each broken connection with its traceback: the ledger's own error says it in a line.
+    # It logs a traceback for each broken connection; the ledger's own error is one line.
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
 
 
 def _one_line(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Escape what would break a line, cut what is too long."""
+    """Escape unprintable characters and cut long values."""
     for key, value in event.items():
         if isinstance(value, str):
             limit = MAX_VALUE if key != "exception" else 20 * MAX_VALUE
@@ -68,7 +68,7 @@ def _escaped(char: str) -> str:
 
 
 def _rendered(render: Any) -> Any:
-    """Drop what the formatter added for itself, then render."""
+    """Remove the formatter's internal keys, then render."""
 
     def process(logger: Any, method: str, event: MutableMapping[str, Any]) -> Any:
         event.pop("_record", None)

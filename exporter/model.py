@@ -1,9 +1,9 @@
-"""Values that cross the boundaries of the program. PURE: nothing here does I/O or reads a clock.
+"""Values passed between packages. Pure: no I/O, no clock.
 
-Times are POSIX seconds (float, UTC); durations are seconds; `None` means the platform gave none.
+Times are POSIX seconds (float, UTC); durations are seconds; `None` means that the platform gave no value.
 
-What there are thousands of is a `Struct` rather than a dataclass: one is made in a tenth of the time, and the
-garbage collector, during which nobody is answered, does not look at it.
+Types with thousands of instances are `Struct`s, not dataclasses: they are created ten times as fast, and the
+garbage collector, which blocks all requests while it runs, does not visit them.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from msgspec import Struct
 
 
 class ExecuteStatus(StrEnum):
-    """Where a record is on its way: init → doing → done."""
+    """The execute status of a record: init → doing → done."""
 
     INIT = "init"
     DOING = "doing"
@@ -22,7 +22,7 @@ class ExecuteStatus(StrEnum):
 
 
 class ResultStatus(StrEnum):
-    """How a finished record ended."""
+    """The result of a finished record."""
 
     SUCCESS = "success"
     FAIL = "fail"
@@ -32,7 +32,7 @@ class ResultStatus(StrEnum):
 
 
 class HostStatus(StrEnum):
-    """How one host of a finished record ended; `unreported`: the platform never told."""
+    """The result of one host of a finished record; `unreported`: the platform gave none."""
 
     SUCCESS = "success"
     FAIL = "fail"
@@ -43,7 +43,7 @@ class HostStatus(StrEnum):
 
 
 class IdcOutcome(StrEnum):
-    """What a finished record left in one IDC: all its hosts succeeded, some did, none did."""
+    """The outcome of a finished record in one IDC: all, some or none of its hosts succeeded."""
 
     CLEAN = "clean"
     DEGRADED = "degraded"
@@ -51,27 +51,27 @@ class IdcOutcome(StrEnum):
 
 
 def backoff(failures: int, *, first: float, longest: float) -> float:
-    """Seconds to wait after failures in a row: `first`, then twice as long each time, up to `longest`."""
+    """Seconds to wait after consecutive failures: `first`, doubled each time, at most `longest`."""
     return min(longest, first * 2.0 ** min(max(failures - 1, 0), 32))
 
 
 LONG_AGO = -1e15  # earlier than any time; infinity is not JSON
-UNKNOWN = "unknown"  # the label value for what the platform left empty
+UNKNOWN = "unknown"  # the label value if the platform gave none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """One execution of a job, as `/api/v1/job/record` (or a page of such items) gives it.
 
-    Statuses are normalised (rule 6 of counting); what could not be read stands in `unknown_fields`,
-    so that it can be counted where the record is settled.
+    Statuses are normalised (rule 6 of counting); `unknown_fields` names unreadable values, which are
+    counted when the record is settled.
     """
 
     id: str
     execute_status: ExecuteStatus
-    result_status: ResultStatus | None = None  # None: none given (yet)
+    result_status: ResultStatus | None = None  # None: not given yet
     start: float | None = None
-    end: float | None = None  # while a record runs the platform repeats the start here
+    end: float | None = None  # while a record runs, the platform repeats the start here
     timeout: float | None = None  # the record's own limit, seconds from its start; None: none
     expected_hosts: frozenset[str] | None = None  # host ids; None: the platform does not say
     provider: str = UNKNOWN
@@ -83,15 +83,15 @@ class HostResult(Struct, frozen=True, kw_only=True, gc=False):
     """One host row of `/api/v1/job/record/result`; the same host may have several rows."""
 
     host_id: str  # the first of `names`
-    names: tuple[str, ...] = ()  # its id, address and entity id, as far as they are given
-    idc: str  # UNKNOWN where the platform gives none
+    names: tuple[str, ...] = ()  # id, address and entity id, those that are given
+    idc: str  # UNKNOWN if the platform gives none
     status: HostStatus | None  # None: not reported yet
-    unknown_status: bool = False  # the spelling was none of the known ones
+    unknown_status: bool = False  # the value is not documented
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Results:
-    """One answer of `/api/v1/job/record/result`."""
+    """A response of `/api/v1/job/record/result`."""
 
     rows: tuple[HostResult, ...]
     bad_rows: int = 0  # rows that could not be read
@@ -99,7 +99,7 @@ class Results:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageItem:
-    """A record as a page shows it: its id, and all of it where the page holds whole records."""
+    """A record on a page: its id, and the whole record if the page contains it."""
 
     id: str
     start: float | None = None
@@ -142,7 +142,7 @@ class Series(Struct, frozen=True, order=True, gc=False):
 
 
 class Sample(Struct, frozen=True, kw_only=True, gc=False):
-    """The value of one series, and until when it is held back (rule 9: zero first)."""
+    """The value of one series, and how long it is held back (rule 9: zero first)."""
 
     value: float
     born: float  # our wall clock
@@ -153,15 +153,15 @@ class Sample(Struct, frozen=True, kw_only=True, gc=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaderStatus:
-    """What the replica that polls says at the end of each poll; the others show it as if it were theirs."""
+    """The leader's report at the end of each poll; followers show it as their own."""
 
-    gauges: tuple[tuple[Series, float], ...]  # of the platform, and what the poller says of itself
-    error: str | None  # why that poll was no good; None: it was
+    gauges: tuple[tuple[Series, float], ...]  # of the platform, and of the poller itself
+    error: str | None  # why that poll failed; None: it succeeded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """All that a scrape shows of the platform, immutable, replaced after each commit.
+    """The data of a scrape; immutable, replaced after each commit.
 
     `gauges` are the platform's: empty when the last poll did not reach it (rule: stale data disappears).
     """
@@ -174,7 +174,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdcFailure:
-    """How many hosts of a failed record did not succeed in one IDC."""
+    """The number of hosts of a failed record that did not succeed, in one IDC."""
 
     idc: str
     failed: int
@@ -183,7 +183,7 @@ class IdcFailure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailedRecord:
-    """A line of the page of recent failures."""
+    """A row on the page of recent failures."""
 
     id: str
     result: ResultStatus

@@ -1,9 +1,9 @@
-"""Asks the ledger and the platform about records, and judges what they say.
+"""Reads records from the ledger and from the platform, and compares them.
 
-A window is gone through twice. First by the ledger: each record that it counted is looked up by id. Then by
-the platform's pages, from the newest downwards: each record on them that the ledger does not know is looked
-up. Pages keep to the duty. What looks wrong is asked once more a moment later: rows blink, and the daemon
-goes on counting.
+A window is audited in two passes. First, each record that the ledger counted is looked up by id. Then the
+platform's pages are read from the newest downwards, and each record that the ledger does not know is looked
+up. Pages respect the duty. Findings are checked again a moment later: host rows can disappear briefly, and
+the daemon continues to count.
 """
 
 import asyncio
@@ -29,21 +29,21 @@ from exporter.settings.time_range import Window
 from exporter.tracking.known import Known, LedgerStatus
 from exporter.tracking.tracker import Clock
 
-BLINK = 1.0  # seconds: rows that are being written again are back by then (seen: 0.1 s)
-TRIES = 4  # of what is answered with an error: one bad answer in fifty is no reason to know nothing of a day
-CHUNK = 400  # records looked up together: a second or two
-LISTED = 1000  # findings that are kept: beyond that it is no matter of single records
+BLINK = 1.0  # seconds: rows being rewritten are back by then (observed: 0.1 s)
+TRIES = 4  # tries per request: one failed request in fifty must not fail the audit of a day
+CHUNK = 400  # records looked up at once: 1-2 s
+LISTED = 1000  # maximum number of findings kept: more have a common cause
 
 T = TypeVar("T")
 
 
 class AuditError(Exception):
-    """The audit can't be done; the message says why."""
+    """The audit cannot run; the message says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audited:
-    """One record: what either side knows of it, and the verdict."""
+    """One record: its state in the ledger and on the platform, and the verdict."""
 
     id: str
     known: Known | None
@@ -58,7 +58,7 @@ class Audited:
 
 @dataclass(slots=True, kw_only=True)
 class Tally:
-    """What a window brought so far."""
+    """The results of a window so far."""
 
     window: Window
     judged: Counter[Kind] = field(default_factory=Counter)

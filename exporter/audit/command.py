@@ -1,4 +1,4 @@
-"""The command `audit`: the proof of a count, for one record or for a window of time. It changes nothing."""
+"""The command `audit`: verifies the count of one record or of a time window. It is read-only."""
 
 import argparse
 import asyncio
@@ -21,7 +21,7 @@ WRITE = "write job-exporter audit ID, or job-exporter audit --since 24h"
 
 
 def audit(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Print what was found; 0 if nothing is wrong, else 1.
+    """Print the findings; return 0 if there are none, else 1.
 
     Raises SettingsError, ConfigError, LedgerError, WindowError, AuditError.
     """
@@ -30,7 +30,7 @@ def audit(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     beside = [name for name in names(given) if name != "id"]
     settings = load([*rest, *unknown], environ, beside=beside)
     if (given.id is None) == (given.since is None):
-        raise SettingsError(f"a record or a window: {WRITE}")
+        raise SettingsError(f"give either a record or a window: {WRITE}")
     try:
         longest_run = duration(given.longest_run)
     except ValueError as error:
@@ -39,7 +39,7 @@ def audit(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     try:
         return asyncio.run(_audit(given, settings, longest_run))
     except KeyboardInterrupt:
-        raise AuditError("interrupted: what was not looked at is not proven") from None
+        raise AuditError("interrupted: the remaining records were not verified") from None
 
 
 def audit_parser() -> argparse.ArgumentParser:
@@ -49,18 +49,20 @@ def audit_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
         exit_on_error=False,
         usage="",
-        epilog="Exit status: 0 nothing is wrong, 1 a finding, 2 it could not be told.",
+        epilog="Exit status: 0 no findings, 1 findings, 2 the audit could not run.",
     )
-    parser.add_argument("id", metavar="ID", nargs="?", help="record to tell all about")
-    parser.add_argument("--since", metavar="TIME", help="audit what ended after: 24h ago, a date, or a time")
+    parser.add_argument("id", metavar="ID", nargs="?", help="id of the record to audit")
     parser.add_argument(
-        "--until", metavar="TIME", default="now", help="audit what ended by then; default: now"
+        "--since", metavar="TIME", help="audit records that ended after TIME: 24h, a date, or a date and time"
+    )
+    parser.add_argument(
+        "--until", metavar="TIME", default="now", help="audit records that ended up to TIME; default: now"
     )
     parser.add_argument(
         "--longest-run",
         default="1h",
         metavar="DURATION",
-        help="records that began so long before the window are not searched for in pages; default: 1h",
+        help="skip pages of records that began longer than this before the window; default: 1h",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     return parser
@@ -92,7 +94,7 @@ async def _audit(given: argparse.Namespace, settings: Settings, longest_run: flo
 
 
 def _split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Part our own arguments from settings: the value of a setting must not be taken for a record's id."""
+    """Separate the flags of `audit` from settings, so that a setting's value is not read as a record id."""
     settings = {*SPELLINGS, *(info.flag for info in catalog())}
     own: list[str] = []
     rest: list[str] = []

@@ -1,4 +1,4 @@
-"""What an audit found: as a table for people, as JSON for machines."""
+"""Prints the result of an audit, as a table or as JSON."""
 
 import json
 import math
@@ -229,7 +229,7 @@ def _verdict_text(verdict: Verdict) -> Text:
 
 
 def _plain(text: str) -> Text:
-    """What comes from the platform may hold anything, commands to the terminal among it."""
+    """Replace unprintable characters: platform text may contain terminal escape codes."""
     return Text("".join(sign if sign.isprintable() else "\ufffd" for sign in text))
 
 

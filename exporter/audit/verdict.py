@@ -1,4 +1,4 @@
-"""Whether a record was counted rightly: what the ledger has of it, beside what the platform says now. PURE.
+"""Decides whether a record was counted correctly: compares ledger and platform. Pure.
 
 A record that the ledger counted is counted once more from what the platform says now, and the two are
 compared, apart from what a second count could not give again:

@@ -1,4 +1,4 @@
-"""The command `backfill`: its flags, the parts wired, and one clear line for what cannot be done."""
+"""The command `backfill`: parses its flags and runs the parts; each error is one line."""
 
 import argparse
 import asyncio
@@ -26,16 +26,16 @@ from exporter.settings.flags import names, parsed_some
 from exporter.settings.parsers import duration
 from exporter.settings.time_range import AHEAD, Window, shown, window
 
-MAX_PAGE_SIZE = 50  # what was looked up of a page is lost when the command is killed before its end
+MAX_PAGE_SIZE = 50  # small: if the command is killed, the look-ups of an unfinished page are lost
 # A dashboard's rate window is a minute at a zoom of up to 6 hours, and a rate needs two samples.
 DEFAULT_STEP = "30s"
-MAX_STEP = 300.0  # seconds: what is older than that is no value any more to Prometheus
+MAX_STEP = 300.0  # seconds: Prometheus treats older samples as stale
 _LABEL = re.compile(r"((?!__)[a-zA-Z_][a-zA-Z0-9_]*)=(.+)", re.DOTALL)  # __ is Prometheus' own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What the flags of `backfill` ask for."""
+    """The parsed flags of `backfill`."""
 
     begin: str
     end: str
@@ -62,8 +62,12 @@ def backfill(argv: Sequence[str], environ: Mapping[str, str]) -> int:
 def backfill_parser() -> argparse.ArgumentParser:
     """Flags of `backfill` that are not settings."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False, usage="")
-    parser.add_argument("--from", metavar="TIME", help="count what ended after: 30d ago, a date, or a time")
-    parser.add_argument("--to", metavar="TIME", default="now", help="count what ended by then; default: now")
+    parser.add_argument(
+        "--from", metavar="TIME", help="count records that ended after TIME: 30d, a date, or a date and time"
+    )
+    parser.add_argument(
+        "--to", metavar="TIME", default="now", help="count records that ended up to TIME; default: now"
+    )
     parser.add_argument("--output", metavar="FILE", help="OpenMetrics file to write; must not exist")
     parser.add_argument(
         "--step", default=DEFAULT_STEP, help=f"time between two samples, 1s to 5m; default: {DEFAULT_STEP}"
@@ -73,13 +77,13 @@ def backfill_parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="a label of the scrape; repeatable",
+        help="label that the scrape adds, such as job=jobs; repeatable",
     )
     parser.add_argument(
         "--longest-run",
         default="6h",
         metavar="DURATION",
-        help="records that began so long before the window are not looked for; default: 6h",
+        help="skip records that began longer than this before the window; default: 6h",
     )
     return parser
 
@@ -97,11 +101,11 @@ class _Work:
         self._window(time.time())
 
     def run(self) -> None:
-        """Read, then write; the work file goes once the output stands."""
+        """Read, then write; delete the work file once the output is complete."""
         ledger = live(self._settings.state.url.get_secret_value(), platform=self._platform)
         try:
             if ledger is None:
-                self._say("no ledger at state.url: what a daemon counts is not left out")
+                self._say("no ledger at state.url: records that a daemon counts are not excluded")
             with opened(self.partial_path, self._asked()) as partial:
                 window = asyncio.run(self._read(partial, ledger))
                 self._write(partial, ledger, window)
@@ -111,7 +115,7 @@ class _Work:
                 ledger.close()
 
     async def _read(self, partial: Partial, ledger: Live | None) -> Window:
-        """Read what is not read yet; the window that was read."""
+        """Read the rest of the window; return the window."""
         api = JobApi(app.api_config(self._settings, self._platform), NullObserver())
         try:
             window = partial.window

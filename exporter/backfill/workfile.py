@@ -70,12 +70,12 @@ class Partial:
             raise
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self.closed = True
         self._connection.close()
 
     def remove(self) -> None:
-        """Let go of the file, and delete it: it has served."""
+        """Close and delete the file."""
         self.close()
         for suffix in ("", "-wal", "-shm"):
             self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)

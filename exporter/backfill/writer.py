@@ -1,4 +1,4 @@
-"""Work file → output: OpenMetrics with timestamps, whole under its name or not there at all."""
+"""Writes the work file as OpenMetrics with timestamps. The output appears only once it is complete."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence

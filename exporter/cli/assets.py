@@ -21,7 +21,7 @@ def assets(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     del environ
     given = parsed(assets_parser(), argv)
     if given.dir is None:
-        raise SettingsError("a folder is needed; write: job-exporter assets DIR")
+        raise SettingsError("a directory is required; run: job-exporter assets DIR")
     folder = Path(given.dir)
     try:
         if folder.exists() and any(folder.iterdir()) and not given.force:
@@ -45,9 +45,9 @@ def assets_parser() -> argparse.ArgumentParser:
     """Flags of `assets`."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False, usage="")
     parser.add_argument(
-        "dir", nargs="?", metavar="DIR", help="folder to write to; it is made if it does not exist"
+        "dir", nargs="?", metavar="DIR", help="directory to write to; created if it does not exist"
     )
-    parser.add_argument("--force", action="store_true", help="write into a folder that is not empty")
+    parser.add_argument("--force", action="store_true", help="write into a directory that is not empty")
     return parser
 
 

@@ -1,4 +1,4 @@
-"""`job-exporter check`: ask each endpoint once, and say in a table what was found, with advice."""
+"""`job-exporter check`: requests each endpoint once and prints a table of findings with advice."""
 
 import random
 import time
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class _FailedError(Exception):
-    """A request failed, so that the rest can't be asked."""
+    """A request failed; the remaining checks cannot run."""
 
     def __init__(self, finding: Finding) -> None:
         super().__init__(finding.found)
@@ -39,7 +39,7 @@ async def check(
     console: Console | None = None,
     wall: Callable[[], float] = time.time,
 ) -> int:
-    """Ask and print; 0 if the exporter would count rightly, else 1. Raises ConfigError.
+    """Run the checks and print the table; return 0 if the exporter would count correctly, else 1.
 
     `page_size` is the size of pages that the daemon may ask for, `duty` the share of time that they may take.
     """
@@ -64,7 +64,7 @@ class _Check:
         self._sample = min(SAMPLE, page_size)
 
     async def findings(self) -> AsyncIterator[Finding]:
-        """Ask, and give what was found, line by line. Raises _FailedError."""
+        """Run the checks and yield the findings. Raises _FailedError."""
         probe, cost = await self._page("reachable", 1, 1)
         total = probe.total or 0
         ok = Verdict.OK
@@ -73,7 +73,7 @@ class _Check:
         yield Finding(what="records", verdict=ok, found=str(total))
         yield findings.clock(self._api.clock_skew)
         if not total:
-            advice = "nothing to look at: run a job, then check again"
+            advice = "nothing to check: run a job, then check again"
             yield Finding(what="tail", verdict=Verdict.NOTE, found="no records", advice=advice)
             return
         last, last_cost = await self._page("last page", -(-total // self._sample), self._sample)
@@ -92,7 +92,7 @@ class _Check:
                 yield finding
 
     async def _width(self, total: int, weight: float) -> Finding | None:
-        """Whether pages as large as the daemon's are shown whole, where records weigh so many bytes."""
+        """Check that pages as large as the daemon's are complete, given the size of a record in bytes."""
         size = min(self._page_size, int(PAGE_BYTES / max(1.0, weight)))
         if min(size, total) <= self._sample:
             return None
@@ -100,7 +100,7 @@ class _Check:
         number = min(size, total) // self._sample
         if len(wide.items) > (number - 1) * self._sample:
             return None
-        # Some records may be invisible. Are those of its last positions to be seen in a small page?
+        # Some records may be hidden. Check whether a small page shows the last positions of the large one.
         small, _ = await self._page("page size", number, self._sample)
         if {item.id for item in small.items} <= {item.id for item in wide.items}:
             return None
@@ -123,7 +123,7 @@ async def _tried(what: str, ask: Callable[[], Awaitable[T]]) -> T:
     try:
         return await ask()
     except RecordNotFound:
-        gone = "the record went away between two requests: check again"
+        gone = "the record was deleted between two requests: check again"
         found = Finding(what=what, verdict=Verdict.BAD, found="record not found", advice=gone)
         raise _FailedError(found) from None
     except ApiError as error:

@@ -61,17 +61,19 @@ def ledger(argv: Sequence[str], environ: Mapping[str, str]) -> int:
 
 
 class _LedgerParser(argparse.ArgumentParser):
-    """Raises where argparse would end the process, and repeats nothing: an address may hold a password."""
+    """Raises instead of ending the process; repeats no input, since an address may contain a password."""
 
     def error(self, message: str) -> NoReturn:
         del message
-        raise SettingsError("an action and two addresses are needed; write: job-exporter ledger copy FROM TO")
+        raise SettingsError("an action and two addresses are required; run: job-exporter ledger copy FROM TO")
 
 
 def ledger_parser() -> argparse.ArgumentParser:
     """Flags of `ledger`."""
     parser = _LedgerParser(add_help=False, allow_abbrev=False, usage="")
-    parser.add_argument("action", choices=("copy",), help="what to do; no exporter may run on either")
+    parser.add_argument(
+        "action", choices=("copy",), help="action; stop all exporters that use either database first"
+    )
     parser.add_argument("source", metavar="FROM", help="address of a ledger, as in state.url")
-    parser.add_argument("target", metavar="TO", help="address of an empty database, or of a file to be made")
+    parser.add_argument("target", metavar="TO", help="address of an empty database, or of a new file")
     return parser

@@ -1,4 +1,4 @@
-"""The commands `simulate` and `demo`: a simulated platform to play with, the exporter beside it or not."""
+"""The commands `simulate` (a simulated platform) and `demo` (the same with the exporter)."""
 
 import argparse
 import asyncio
@@ -22,11 +22,11 @@ DEMO_SETTINGS = (
     "--poll.history=all",
     "--metrics.zero-hold=10s",
 )
-DEMO_HISTORY = 300  # records that are there before the demo begins: a platform is never new
+DEMO_HISTORY = 300  # records that exist at the start, as on a real platform
 
 
 def simulate(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Run a simulated platform until it is ended. Raises SettingsError."""
+    """Run a simulated platform until interrupted. Raises SettingsError."""
     del environ
     given = parsed(simulate_parser(), argv)
     host, _, port = given.listen_address.rpartition(":")
@@ -61,7 +61,7 @@ def simulate(argv: Sequence[str], environ: Mapping[str, str]) -> int:
 
 
 def demo(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Run a simulated platform and the exporter until they are ended. Raises what `run` raises."""
+    """Run a simulated platform and the exporter until interrupted. Raises the same errors as `run`."""
     given, rest = parsed_some(demo_parser(), argv)
     with tempfile.TemporaryDirectory(prefix="job-exporter-demo-") as folder:
         asyncio.run(_demo_in(Path(folder), given, rest, environ))
@@ -90,7 +90,7 @@ def _where_to_look(platform: str, port: int, settings: Settings) -> str:
         f"\n  the page       {here}/"
         f"\n  the metrics    {here}{settings.web.telemetry_path}"
         f"\n  the platform   {platform}  (simulated; its truth is at /sim/truth)"
-        "\n\n  Ctrl-C ends it.\n"
+        "\n\n  Press Ctrl-C to stop.\n"
     )
 
 
@@ -143,11 +143,16 @@ def demo_parser() -> argparse.ArgumentParser:
     """Flags of `demo` that are not settings."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False, usage="")
     parser.add_argument(
-        "--dialect", choices=("observed", "documented"), default="observed", help="of the API"
+        "--dialect",
+        choices=("observed", "documented"),
+        default="observed",
+        help="response format of the job API",
     )
-    parser.add_argument("--order", choices=("asc", "desc"), default="asc", help="of the pages, by start time")
-    parser.add_argument("--scenario", choices=tuple(SCENARIOS), default="demo", help="what life is like")
-    parser.add_argument("--seed", type=int, default=1, help="the same seed makes the same life")
+    parser.add_argument(
+        "--order", choices=("asc", "desc"), default="asc", help="order of the pages, by start time"
+    )
+    parser.add_argument("--scenario", choices=tuple(SCENARIOS), default="demo", help="workload to simulate")
+    parser.add_argument("--seed", type=int, default=1, help="random seed; the same seed gives the same jobs")
     parser.add_argument("--rate", type=float, default=None, help="jobs per second; default: the scenario's")
     parser.add_argument("--fault-rate", type=float, default=0.0, help="share of requests that fail, 0 to 1")
     return parser
@@ -156,8 +161,8 @@ def demo_parser() -> argparse.ArgumentParser:
 def simulate_parser() -> argparse.ArgumentParser:
     """Flags of `simulate`."""
     parser = demo_parser()
-    parser.add_argument("--listen-address", default="127.0.0.1:6868", help="[host]:port to serve on")
-    parser.add_argument("--history", type=int, default=DEMO_HISTORY, help="records there at the start")
+    parser.add_argument("--listen-address", default="127.0.0.1:6868", help="[host]:port to listen on")
+    parser.add_argument("--history", type=int, default=DEMO_HISTORY, help="number of records at the start")
     parser.add_argument("--username", help="user that the platform asks for; default: none, it is open")
     parser.add_argument("--password", help="its password; other processes can see it: rather use a file")
     parser.add_argument("--password-file", metavar="FILE", help="file with the password of that user")

@@ -1,4 +1,4 @@
-"""What `check` makes of the platform's answers: one finding each, with advice. PURE."""
+"""Judges the platform's answers for `check`: one finding each, with advice. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ NEWEST_FIRST = "newest first"
 
 
 class Verdict(StrEnum):
-    """How a line of the table is to be taken."""
+    """The severity of a line in the table."""
 
     OK = "ok"
     NOTE = "note"
@@ -36,11 +36,11 @@ class Finding:
 
 _ADVICE = {
     "connect": "check api.base-url, the network and firewalls",
-    "timeout": "is the platform overloaded? Else raise api.timeout",
+    "timeout": "check the platform's load; if it is normal, raise api.timeout",
     "http": "check api.base-url: the job API must follow it directly",
     "auth": "check api.username with api.password-file, or api.token-file, and the user's role",
-    "api": "the platform itself failed: look at its log",
-    "decode": "is api.base-url the job API, and not a web page or a proxy?",
+    "api": "the platform failed: check its log",
+    "decode": "check that api.base-url is the job API, not a web page or a proxy",
     "too_large": "raise api.max-response-bytes",
 }
 
@@ -54,11 +54,15 @@ def failure(what: str, error: ApiError) -> Finding:
 def clock(skew: float | None) -> Finding:
     """The platform's clock beside ours."""
     if skew is None:
-        advice = "overdue records and lag are told by our clock"
+        advice = "overdue records and lag are computed with our clock"
         return Finding(what="clock", verdict=Verdict.NOTE, found="no Date header", advice=advice)
     verdict = Verdict.OK if abs(skew) < SKEW else Verdict.NOTE
-    advice = "" if verdict is Verdict.OK else "set both clocks by NTP; it is corrected for meanwhile"
-    return Finding(what="clock", verdict=verdict, found=f"{skew:+.1f} s to ours", advice=advice)
+    advice = (
+        ""
+        if verdict is Verdict.OK
+        else "synchronise both clocks with NTP; until then the exporter corrects the difference"
+    )
+    return Finding(what="clock", verdict=verdict, found=f"{skew:+.1f} s from our clock", advice=advice)
 
 
 def cost(page: Page, cost: PageCost, *, duty: float, page_bytes: float) -> Finding:
@@ -69,7 +73,7 @@ def cost(page: Page, cost: PageCost, *, duty: float, page_bytes: float) -> Findi
         pause = cost.seconds / duty
         advice = f"one page each {pause:.0f} s (api.duty {duty:g}): an index on the start time helps"
     elif cost.size > page_bytes:
-        advice = "records are heavy: pages will be smaller"
+        advice = "records are large: the exporter will request smaller pages"
     return Finding(
         what="last page", verdict=Verdict.NOTE if advice else Verdict.OK, found=found, advice=advice
     )
@@ -81,7 +85,10 @@ def order(first: Page, last: Page) -> Finding:
     ended = [item.start for item in last.items if item.start is not None]
     if not begun or not ended or begun[0] == max(ended):
         return Finding(
-            what="order", verdict=Verdict.NOTE, found="unknown yet", advice="newer records will tell"
+            what="order",
+            verdict=Verdict.NOTE,
+            found="unknown yet",
+            advice="it is found when newer records arrive",
         )
     found = "oldest first" if begun[0] < max(ended) else NEWEST_FIRST
     return Finding(what="order", verdict=Verdict.OK, found=found)
@@ -99,14 +106,14 @@ def visible(page: Page, total: int) -> Finding:
             f"{page.bad_items} items of the page have no id of at most 64 characters: they are not counted"
         )
         return Finding(what="visible", verdict=Verdict.BAD, found=found, advice=advice)
-    advice = "records without host rows are in no page; they are counted once they have rows"
+    advice = "no page shows records without host rows; they are counted once they have rows"
     return Finding(what="visible", verdict=Verdict.NOTE, found=found, advice=advice)
 
 
 def capped(shown: int, size: int) -> Finding:
     """A platform that shows fewer records than were asked for, without saying so."""
     advice = f"set api.page-size to {shown}"
-    found = f"{shown} records where {size} were asked"
+    found = f"{shown} records instead of the {size} requested"
     return Finding(what="page size", verdict=Verdict.BAD, found=found, advice=advice)
 
 
@@ -129,8 +136,8 @@ def times(read: Record, items: Iterable[PageItem], *, now: float) -> Finding:
     odd = [name for name in read.unknown_fields if name in {"start_time", "end_time"}]
     if odd:
         return bad(
-            f"{' and '.join(odd)} in a format that is not known",
-            "RFC 3339 and the usual others are read; without times no durations are counted",
+            f"{' and '.join(odd)} in an unknown format",
+            "use RFC 3339 or another common format; without times no durations are counted",
         )
     if read.start is None or (read.end is None and read.execute_status is ExecuteStatus.DONE):
         missing = "start" if read.start is None else "end"
@@ -139,13 +146,13 @@ def times(read: Record, items: Iterable[PageItem], *, now: float) -> Finding:
         moment for moment in (read.start, read.end, *(item.start for item in items)) if moment is not None
     )
     age = now - newest
-    zone = "set api.timezone to the zone of the platform's times, and look at the clocks of all its masters"
+    zone = "set api.timezone to the zone of the platform's times, and check the clocks of all its masters"
     if age < -AHEAD:
         return bad(f"the newest are {_far(-age)} ahead of the platform's clock", zone)
     if ZONE_STEP <= age <= ZONES + ZONE_SLACK and age % ZONE_STEP <= ZONE_SLACK:
-        advice = f"{zone}; if no job ran for so long, run one and check again"
+        advice = f"{zone}; if no job ran during that time, run one and check again"
         return bad(
-            f"the newest are {_far(age)} behind the platform's clock, as those of another zone", advice
+            f"the newest are {_far(age)} behind the platform's clock, as if from another time zone", advice
         )
     return Finding(what="times", verdict=Verdict.OK, found=f"the newest are {_far(max(0.0, age))} old")
 
@@ -156,7 +163,7 @@ def results(read: Record, rows: Results) -> Finding:
     expected = "not told" if read.expected_hosts is None else str(len(read.expected_hosts))
     found = f"{hosts} hosts, {expected} expected"
     if rows.bad_rows:
-        advice = "the rest of such a row is read; one that names no host is left out"
+        advice = "unreadable fields are ignored; rows without a host are skipped"
         return Finding(
             what="result", verdict=Verdict.NOTE, found=f"{found}, {rows.bad_rows} odd rows", advice=advice
         )

@@ -1,4 +1,4 @@
-"""`job-exporter healthcheck`: ask the daemon beside it whether it answers, as a container's health check."""
+"""`job-exporter healthcheck`: the container's health check; requests the local daemon."""
 
 import http.client
 import ssl
@@ -15,9 +15,9 @@ _EVERY_INTERFACE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noq
 
 
 def healthcheck(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Print one line; 0 if the daemon with these settings answers, else 1.
+    """Print one line; return 0 if the daemon with these settings answers, else 1.
 
-    Wrong settings are 1 as well: Docker reserves every other status.
+    Invalid settings also return 1: Docker reserves all other statuses.
     """
     try:
         settings = load(argv, environ)
@@ -30,7 +30,7 @@ def healthcheck(argv: Sequence[str], environ: Mapping[str, str]) -> int:
 
 def _ask(settings: Settings) -> tuple[bool, str]:
     config = parse(settings.web.config_file) if settings.web.config_file else FileConfig()
-    address = settings.web.listen_address[0]  # one process serves them all
+    address = settings.web.listen_address[0]  # one process serves all addresses
     if not address.port:
         raise SettingsError(
             "web.listen-address has port 0: the system chose the port, so it is not known here"
@@ -41,7 +41,7 @@ def _ask(settings: Settings) -> tuple[bool, str]:
         connection.request("GET", PATH)
         status = connection.getresponse().status
     except OSError as error:
-        # A server that asks for a client certificate refuses us by an alert or a reset: it is alive.
+        # A server that requires a client certificate rejects us with an alert or a reset, so it is alive.
         mutual = config.tls is not None and config.tls.client_auth_type == "RequireAndVerifyClientCert"
         if mutual and isinstance(error, ssl.SSLError | ConnectionResetError):
             return True, f"{target} asks for a client certificate"
@@ -54,12 +54,12 @@ def _ask(settings: Settings) -> tuple[bool, str]:
 
 
 def _where(address: ListenAddress) -> ListenAddress:
-    """Give the address to connect to: loopback stands for every interface."""
+    """The address to connect to; loopback if the daemon listens on all interfaces."""
     return ListenAddress(host=_EVERY_INTERFACE.get(address.host, address.host), port=address.port)
 
 
 def _connection(address: ListenAddress, *, tls: bool) -> http.client.HTTPConnection:
-    """Prepare a connection past every proxy; the certificate names the public host, so it is not verified."""
+    """A connection without proxies. The certificate names the public host, so it is not verified."""
     if not tls:
         return http.client.HTTPConnection(address.host, address.port, timeout=TIMEOUT)
     context = ssl.create_default_context()

@@ -1,7 +1,7 @@
-"""The command `job-exporter`: which command, its flags, and one clear line when something is wrong.
+"""The command line `job-exporter`: selects the command; prints each error as one line.
 
 Each command is imported when it runs: a health check must cost little.
-Exit status: 0 well, 1 `check` or `audit` found something, 2 what was asked for cannot be done.
+Exit status: 0 success, 1 `check` or `audit` has findings, 2 the command could not run.
 """
 
 import argparse
@@ -21,7 +21,7 @@ Parser = Callable[[], argparse.ArgumentParser]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """A command of the program: what it is for, and what it does with the arguments after its name."""
+    """A command: its summary, and the function that runs it with the arguments after its name."""
 
     summary: str
     act: Act
@@ -33,12 +33,12 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = 
     """Run the command line and exit."""
     given = list(sys.argv[1:] if argv is None else argv)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may know ASCII only
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may support only ASCII
     try:
         status = _dispatch(given, os.environ if environ is None else environ)
         sys.stdout.flush()
-    except BrokenPipeError:  # a pipe into `head`: nobody reads on
-        with contextlib.suppress(OSError):  # else closing it complains once more
+    except BrokenPipeError:  # the reader has closed the pipe, such as `head`
+        with contextlib.suppress(OSError):  # otherwise closing stdout fails again
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
     except KeyboardInterrupt:
@@ -75,7 +75,7 @@ def _no_command(name: str, *, given: bool) -> int:
     if name == "--version":
         print(f"job-exporter {__version__}")
         return 0
-    return _refuse(f"no command {name!r}; there are: {', '.join(COMMANDS)} (see job-exporter --help)")
+    return _refuse(f"unknown command {name!r}; commands: {', '.join(COMMANDS)} (see job-exporter --help)")
 
 
 def _refuse(message: str) -> int:
@@ -91,7 +91,13 @@ def _overview() -> str:
         "",
     ]
     lines += [f"  {name:<13}{command.summary}" for name, command in COMMANDS.items()]
-    return "\n".join([*lines, "", "job-exporter COMMAND --help tells its flags; --version the version."])
+    return "\n".join(
+        [
+            *lines,
+            "",
+            "Run job-exporter COMMAND --help for its flags, --version for the version.",
+        ]
+    )
 
 
 def _help(name: str, command: Command) -> str:
@@ -126,10 +132,11 @@ def _parser(where: str) -> Parser:
 COMMANDS: Mapping[str, Command] = {
     "run": Command(summary="Run the daemon.", act=_act("exporter.cli.commands:run")),
     "check": Command(
-        summary="Ask each endpoint once, and say what was found.", act=_act("exporter.cli.commands:check")
+        summary="Request each endpoint of the job API once and report problems.",
+        act=_act("exporter.cli.commands:check"),
     ),
     "healthcheck": Command(
-        summary="Ask the running daemon whether it answers; 0 or 1.",
+        summary="Check whether the running daemon answers; exit status 0 or 1.",
         act=_act("exporter.cli.healthcheck:healthcheck"),
     ),
     "simulate": Command(
@@ -139,17 +146,17 @@ COMMANDS: Mapping[str, Command] = {
         parser=_parser("exporter.cli.demo:simulate_parser"),
     ),
     "demo": Command(
-        summary="Run a simulated platform and the exporter together; nothing to configure.",
+        summary="Run a simulated platform and the exporter together; needs no configuration.",
         act=_act("exporter.cli.demo:demo"),
         parser=_parser("exporter.cli.demo:demo_parser"),
     ),
     "audit": Command(
-        summary="Prove the count of one record, or of all that ended in a window of time.",
+        summary="Verify the count of one record, or of all records that ended in a time window.",
         act=_act("exporter.audit.command:audit"),
         parser=_parser("exporter.audit.command:audit_parser"),
     ),
     "ledger": Command(
-        summary="Copy a ledger to another database, every row compared: ledger copy FROM TO.",
+        summary="Copy a ledger to another database and compare every row: ledger copy FROM TO.",
         act=_act("exporter.cli.commands:ledger"),
         takes_settings=False,
         parser=_parser("exporter.cli.commands:ledger_parser"),
@@ -159,12 +166,12 @@ COMMANDS: Mapping[str, Command] = {
         act=_act("exporter.cli.commands:metrics"),
     ),
     "backfill": Command(
-        summary="Write what would have been counted in the past, for Prometheus to load.",
+        summary="Write past counts as an OpenMetrics file for Prometheus to import.",
         act=_act("exporter.backfill.command:backfill"),
         parser=_parser("exporter.backfill.command:backfill_parser"),
     ),
     "assets": Command(
-        summary="Write dashboards, rules and example configurations to a folder: assets DIR.",
+        summary="Write dashboards, rules and example configurations to a directory: assets DIR.",
         act=_act("exporter.cli.assets:assets"),
         takes_settings=False,
         parser=_parser("exporter.cli.assets:assets_parser"),

@@ -1,4 +1,4 @@
-"""Tell systemd that the daemon serves: the protocol of sd_notify(3), for units of Type=notify."""
+"""Notifies systemd that the daemon is ready, with the sd_notify(3) protocol, for units with Type=notify."""
 
 import socket
 from collections.abc import Mapping
@@ -9,9 +9,9 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
 def ready(environ: Mapping[str, str]) -> None:
-    """Send READY=1 to the socket that NOTIFY_SOCKET names; does nothing without one.
+    """Send READY=1 to the socket in NOTIFY_SOCKET; do nothing if it is not set.
 
-    A failure is logged only: a variable that was left over must not end the daemon.
+    A failure is only logged: a stale variable must not stop the daemon.
     """
     address = environ.get("NOTIFY_SOCKET", "")
     if not address:

@@ -57,7 +57,7 @@ class Publisher:
             await asyncio.to_thread(self._exposition.show, self._newest)
         except Exception as error:
             if self.trouble is None:
-                log.error("a snapshot could not be shown, by a fault of the exporter", exc_info=True)
+                log.error("snapshot not published because of a bug in the exporter", exc_info=True)
             self.trouble = f"the newest metrics could not be shown: {type(error).__name__}"
             return
         self.shown = number

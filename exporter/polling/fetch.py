@@ -1,11 +1,11 @@
-"""What a round asks of the platform: a page of the tail and look-ups by id, all at once.
+"""Sends the requests of a round concurrently: a page of the tail, and look-ups by id.
 
-Nothing is decided here. A request that fails costs no other: what was answered is brought back, and so it is
-when `cancel` ends all waiting.
+This module decides nothing. A failed request does not affect the others: all answers are returned, also after
+`cancel`.
 
-A look-up that fails, or is answered "not found", says something about its record only if the platform answers
-look-ups at all. If no other look-up of the round brought a record, a *control* is asked: a record that a page
-showed a moment ago. If that fails too it is the platform that is lost, and no record is blamed for it.
+A failed look-up, or the answer "not found", is evidence about its record only if the platform answers
+look-ups at all. If no other look-up of the round returned a record, a *control* is requested: a record that
+a page showed a moment ago. If the control fails too, the platform has failed and no record is blamed.
 """
 
 import asyncio
@@ -23,9 +23,9 @@ from exporter.model import Page, Record, Results
 from exporter.polling.paging import Pages
 from exporter.tracking.tracker import Clock, Lookup, Tracked, wants_results
 
-LOST_AFTER = 20  # look-ups that fail in a row: a control tells whether it is worth asking for the rest
-WORKERS = 64  # look-ups begun at once: the most that api.concurrency allows
-CONTROLS = 2  # records kept of each page that was shown: one of them may be unreadable itself
+LOST_AFTER = 20  # consecutive failed look-ups before a control decides whether to continue
+WORKERS = 64  # concurrent look-ups: the maximum of api.concurrency
+CONTROLS = 2  # records kept of each page as controls: one of them may be unreadable
 
 T = TypeVar("T")
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -33,20 +33,22 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 @dataclass(slots=True)
 class Gathered:
-    """What a round brought so far."""
+    """The answers of a round so far."""
 
     page: tuple[Page, PageCost] | None = None
     page_error: ApiError | None = None
     lookups: list[Lookup] = field(default_factory=list)
-    lost: ApiError | None = None  # why records can't be asked for at all; None: they can
-    answers: int = 0  # look-ups that brought a record
-    failed: int = 0  # in a row
-    suspects: list[Lookup] = field(default_factory=list)  # it may be the platform's failure, not the record's
-    unreachable: ApiError | None = None  # the last failure that is no record's
+    lost: ApiError | None = None  # why no record can be requested; None: look-ups work
+    answers: int = 0  # look-ups that returned a record
+    failed: int = 0  # consecutive failures
+    suspects: list[Lookup] = field(
+        default_factory=list
+    )  # failed look-ups; record or platform may be the cause
+    unreachable: ApiError | None = None  # the last failure that no record can have caused
 
 
 class Gatherer:
-    """Asks one platform."""
+    """Sends a round's requests to one platform."""
 
     def __init__(self, api: Platform, *, pages: Pages, clock: Callable[[], Clock]) -> None:
         self._api, self._pages, self._clock = api, pages, clock
@@ -57,12 +59,12 @@ class Gatherer:
         self._answered = ""  # the record of the last good look-up
 
     def cancel(self) -> None:
-        """Wait for no more answers."""
+        """Stop waiting for answers."""
         for task in self._tasks:
             task.cancel()
 
     async def waited(self, job: Awaitable[T]) -> T:
-        """Wait for a job that `cancel` may cut short."""
+        """Wait for a job; `cancel` may cancel it."""
         task = asyncio.ensure_future(job)
         self._tasks.add(task)
         try:
@@ -71,17 +73,17 @@ class Gatherer:
             self._tasks.discard(task)
 
     def shown(self, page: Page) -> None:
-        """Remember which records the platform shows: they can be asked for as controls."""
+        """Remember records of this page as controls."""
         if page.items:
             self._shown[page.size == 1] = tuple(item.id for item in page.items[:CONTROLS])
         elif not page.total:
             self._shown, self._answered = {}, ""
 
     async def gather(self, request: PageRequest | None, lookups: Iterable[Tracked]) -> Gathered:
-        """Ask for the page and the records, all at once; the API client bounds how many in flight."""
+        """Request the page and the records concurrently; the API client limits requests in flight."""
         gathered, items = Gathered(), list(lookups)
         queue = iter(items)
-        # The page comes first: what it takes is then the platform's time, not that of our own queue.
+        # The page comes first, so that its duration does not include waiting in our own queue.
         jobs: list[Coroutine[Any, Any, None]] = (
             [] if request is None else [self._read_page(request, gathered)]
         )
@@ -93,7 +95,7 @@ class Gatherer:
         return gathered
 
     async def _done(self, jobs: Iterable[Coroutine[Any, Any, None]]) -> bool:
-        """Do all at once; whether none was cancelled. Raises what is no ApiError."""
+        """Run all jobs concurrently; True if none was cancelled. Raises any error other than ApiError."""
         self._tasks.update(asyncio.create_task(job) for job in jobs)
         try:
             outcomes = await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -115,7 +117,7 @@ class Gatherer:
             gathered.page_error = error
 
     async def _look_up_each(self, items: Iterator[Tracked], gathered: Gathered) -> None:
-        """Look up one record after the other, while the platform answers."""
+        """Look up records one after the other while the platform answers."""
         for item in items:
             if gathered.lost is not None:
                 return
@@ -130,7 +132,7 @@ class Gatherer:
         results: Results | None = None
         failure: ApiError | None = None
         try:
-            if item.record is None or item.lookups:  # else a page has just told it
+            if item.record is None or item.lookups:  # else a page has just returned the record
                 told = await self._api.record(item.id)
                 self._answer(item.id, gathered)
         except RecordNotFound:
@@ -154,19 +156,19 @@ class Gatherer:
         self._answered = record_id
 
     def _take(self, lookup: Lookup, failure: ApiError | None, gathered: Gathered) -> None:
-        """Keep what a look-up brought; of a failure, whether it may be the record's own."""
+        """Keep the result of a look-up. A failure that the record may have caused makes it a suspect."""
         if failure is None:
             gathered.lookups.append(lookup)
             return
         gathered.failed += 1
-        if failure.may_be_record or lookup.record is not None:  # it answered, but does not give the results
+        if failure.may_be_record or lookup.record is not None:  # it answered, but not with the results
             gathered.suspects.append(replace(lookup, failure=str(failure)))
         else:
             gathered.unreachable = failure
             gathered.lookups.append(lookup)
 
     async def _blame(self, gathered: Gathered) -> None:
-        """Tell whether what failed in a round is the fault of its records, or of the platform."""
+        """Decide whether records or the platform caused the failures of a round."""
         if not gathered.answers and gathered.lost is None:
             if gathered.suspects:
                 await self._control(gathered)
@@ -176,7 +178,7 @@ class Gatherer:
             gathered.lookups += gathered.suspects
 
     async def _control(self, gathered: Gathered) -> None:
-        """Ask for records that pages show, until one is answered; if none is, the platform is lost."""
+        """Request records shown by pages until one is answered; if none is, the platform has failed."""
         suspects = {lookup.id for lookup in gathered.suspects}
         shown = [id_ for ids in self._shown.values() for id_ in ids]
         failure: ApiError | None = None

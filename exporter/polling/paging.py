@@ -1,8 +1,8 @@
-"""The pages of a poll: the probe, pages of the tail and of the sweep; what they may cost, and who failed.
+"""Requests the pages of a poll (probe, tail, sweep), within the duty, and finds the cause of failures.
 
-A page that fails in a way that may be one record's fault is narrowed down to its position (rule 12). If no
-other page came in this poll, positions that could be read before are asked for as a control: if these fail
-too, it is the platform that failed.
+If one record may be the cause of a failed page, its position is searched for (rule 12). If no other page
+succeeded in this poll, positions that were readable before are requested as a control: if they fail too, the
+platform has failed.
 """
 
 import time
@@ -23,15 +23,15 @@ from exporter.jobapi.protocol import Platform
 from exporter.model import Page
 from exporter.tracking.tracker import Clock
 
-SWEEP_DUTY = 0.01  # of the time: beside the duty of all other pages
-QUICK = 2.5  # seconds: where pages take less, one that takes four times as long hangs
-CHEAP = 0.25  # seconds: of pages that take less, a sweep reads several in a poll
+SWEEP_DUTY = 0.01  # share of the time, in addition to the duty of all other pages
+QUICK = 2.5  # seconds: if pages are faster than this, one that takes four times as long has hung
+CHEAP = 0.25  # seconds: a sweep reads several pages per poll if they are faster than this
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
 class Pages:
-    """Asks one platform for pages."""
+    """Requests pages from one platform."""
 
     def __init__(
         self,
@@ -42,18 +42,18 @@ class Pages:
         clock: Callable[[], Clock],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`duty`: the share of the time that pages may take; `interval`: seconds from poll to poll."""
+        """`duty`: share of wall time that pages may take; `interval`: seconds between polls."""
         self._api, self._interval, self._clock, self._monotonic = api, interval, clock, monotonic
         self._pacer = Pacer(duty, monotonic=monotonic)
         self._sweep_pacer = Pacer(min(duty, SWEEP_DUTY), monotonic=monotonic)
-        self._seconds: float | None = None  # what the last good page took
-        self._lost = 0  # probes in a row that failed
-        self._came = 0  # good pages of this poll
-        self._swept = 0.0  # seconds that the slowest page of the sweep took in this poll
-        self.swept = 0  # pages of the sweep in this poll
+        self._seconds: float | None = None  # duration of the last good page
+        self._lost = 0  # consecutive failed probes
+        self._came = 0  # good pages in this poll
+        self._swept = 0.0  # seconds: the slowest sweep page of this poll
+        self.swept = 0  # sweep pages in this poll
 
     def begin(self) -> None:
-        """A poll begins."""
+        """Reset the counts at the start of a poll."""
         self._came, self.swept, self._swept = 0, 0, 0.0
 
     def wait(self) -> float:
@@ -61,13 +61,13 @@ class Pages:
         return self._pacer.wait()
 
     def sweep_page(self, tail: Tail, *, limit: int) -> PageRequest | None:
-        """The next page of the sweep, if it is its turn: one a poll, more while they are cheap."""
+        """The next page of the sweep if one is due: one per poll, more while pages are cheap."""
         if self._sweep_pacer.wait() > 0 or (self.swept and self._swept > CHEAP):
             return None
         return sweep_page(tail, limit=limit)
 
     async def ask(self, request: PageRequest) -> tuple[Page, PageCost]:
-        """Ask for a page of the tail or of the sweep, and charge what it took. Raises ApiError."""
+        """Request a page of the tail or the sweep, and charge its duration to the duty. Raises ApiError."""
         is_sweep = request.purpose is Purpose.SWEEP
         pacer = self._sweep_pacer if is_sweep else self._pacer
         is_try = request.purpose in {Purpose.NARROW, Purpose.RETRY}
@@ -78,7 +78,7 @@ class Pages:
             page, cost = await self._api.page(request.number, request.size, patient=patient, retry=not is_try)
         except ApiError:
             took = self._monotonic() - began
-            # A page that hangs is not being worked on: it is charged as one that does not.
+            # The platform does no work for a page that hangs: charge no more than for a normal page.
             pacer.charge(took if self._seconds is None else min(took, self._seconds))
             raise
         self._came += 1
@@ -89,9 +89,9 @@ class Pages:
         return page, cost
 
     async def probe(self, tail: Tail) -> tuple[Tail, Page, PageCost]:
-        """Ask for the total; past a record that can't be read. Raises ApiError.
+        """Request the total; try other positions if a record there is unreadable. Raises ApiError.
 
-        While the platform is away one page a poll is enough, another one each time.
+        While the platform is unreachable, one request per poll is enough, at a different position each time.
         """
         choices = (tail.probe, *tail.probe.alternatives)
         if self._lost:
@@ -112,7 +112,7 @@ class Pages:
         raise failure or AssertionError
 
     async def failed(self, tail: Tail, request: PageRequest, error: ApiError) -> tuple[Tail, ApiError | None]:
-        """What the failure of a page means: the tail after it, and the error if it is the platform's."""
+        """Handle a failed page: return the new tail, and the error if the platform caused it."""
         if not error.may_be_record:
             return tail, error
         if isinstance(error, TooLargeError):
@@ -134,14 +134,14 @@ class Pages:
         )
         if not is_known:
             log.warning(
-                "a position of the pages can't be read: everything else is; it is tried again",
+                "a page position is unreadable: it is retried, all other positions are read",
                 request=f"pageNo={request.number}&pageSize={request.size}",
                 error=str(error),
             )
         return after, None
 
     async def _control(self, tail: Tail) -> bool:
-        """Whether a position can be read that could be before."""
+        """Whether a position that was readable before is readable now."""
         for request in failing.controls(tail):
             try:
                 await self._api.page(request.number, request.size, patient=False, retry=False)

@@ -1,9 +1,9 @@
 """One poll: gather (I/O) → decide (pure) → commit (one transaction) → publish (a new snapshot).
 
-A poll asks for the total, once the duty allows a page again where that is soon, then works in rounds until
-nothing is due: at most one tail page and `ROUND` look-ups each. Every round is committed by itself, so a poll
-that breaks off has lost nothing: what was gathered until then is decided and committed all the same. What
-memory knows of the tail moves on only after the commit did.
+A poll requests the total (after a short wait if the duty requires one), then works in rounds until nothing
+is due. A round has at most one tail page and `ROUND` look-ups, and its own commit. An aborted poll
+therefore loses nothing: the answers received so far are still decided and committed. The tail in memory
+advances only after the commit.
 """
 
 import asyncio
@@ -33,24 +33,24 @@ from exporter.tracking.decision import Changes, decide
 from exporter.tracking.finding import PageRead, Start, begin, go_on
 from exporter.tracking.tracker import Clock, CountingStart, Outcome, Rules, Tracked, due
 
-ROUND = 400  # look-ups a round: a second or two between commits, and little to ask again after a crash
+ROUND = 400  # look-ups per round: 1-2 s between commits, and few to repeat after a crash
 PRUNE_INTERVAL = 3600.0  # seconds between two prunings of the ledger
-ODD_TIMES = 3  # records whose times can't be true: more than one that somebody wrote by hand
-SWEPT_AGAIN = 7200.0  # seconds that a sweep may still go on after its window was laid down
-MUCH = 2 * MAX_PAGE_SIZE  # records missing at once that no ordinary poll brings: catching up
+ODD_TIMES = 3  # records with impossible times before a warning: one or two may be written by hand
+SWEPT_AGAIN = 7200.0  # seconds that a sweep may continue after its window was set
+MUCH = 2 * MAX_PAGE_SIZE  # more missing records than a normal poll finds: the exporter is catching up
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PollConfig:
-    """How to poll; seconds."""
+    """Settings of polling; durations in seconds."""
 
     rules: Rules = field(default_factory=Rules)
     recheck_interval: float = 300.0
-    sweep: float = 86400.0  # the sweep reads records that started up to so long ago; 0: no sweep
-    adopt: int = 200  # records of the first reading
-    history: float | None = 0.0  # count what ended up to so long ago; None: all there is; 0: nothing
+    sweep: float = 86400.0  # maximum age (by start) of records that the sweep reads; 0: no sweep
+    adopt: int = 200  # number of newest records in the first reading
+    history: float | None = 0.0  # first start: maximum age (by end) of counted records; None: all; 0: none
     duty: float = 0.1  # share of the wall time that tail pages may take
     page_size: int = MAX_PAGE_SIZE
     retention: float = 30 * 86400.0
@@ -89,22 +89,22 @@ class Poller:
         self._writing = asyncio.Lock()  # commits, loads and releases replace the ledger's memory
         self._tail: Tail = ledger.state.tail
         self._prune_due = 0.0  # monotonic
-        self._loads = ledger.loads  # of the memory that `_tail` goes on from
-        self._term = ledger.term  # in which polls were made last
-        self._hours_off: dict[str, float] = {}  # records whose times can't be true, until a warning says so
+        self._loads = ledger.loads  # number of the load that `_tail` continues from
+        self._term = ledger.term  # term of the last poll
+        self._hours_off: dict[str, float] = {}  # records with impossible times, until the warning
         self._stopping = False
         self._idle = asyncio.Event()
         self._idle.set()
 
     async def poll(self) -> None:
-        """Poll, where it is this replica's turn, and on while more is due than an interval holds.
+        """Poll if this replica leads; repeat while more is due than fits into an interval.
 
-        A failure is logged and counted, never raised.
+        Logs and counts failures; never raises them.
         """
         if self.busy or self._stopping:
             return
         self._idle.clear()
-        if self._term != self._ledger.term:  # what failed in an earlier one is no reason to wait in this
+        if self._term != self._ledger.term:  # failures of an earlier term must not delay this one
             self._term = self._ledger.term
             self._status.forget_failures()
         try:
@@ -117,7 +117,7 @@ class Poller:
             self._idle.set()
 
     async def _polled(self) -> bool:
-        """Poll once. True: records are due, and the timer would come too late for them."""
+        """Poll once. True: records are due before the timer's next poll."""
         began = self._monotonic()
         error: Exception | None = None
         more = False
@@ -131,16 +131,16 @@ class Poller:
             log.warning("poll failed", reason=getattr(caught, "reason", "ledger"), error=str(caught))
         except Exception as caught:
             error = caught
-            log.error("poll failed by a fault of the exporter", exc_info=True)
+            log.error("poll failed because of a bug in the exporter", exc_info=True)
         try:
             self._status.poll_ended(error, began=began)
             self.publish()
             await self._status.tell(self._tail)
         except LedgerError as caught:
-            if not isinstance(error, LedgerError):  # else it has been said
-                log.warning("the other replicas were not told of a poll", error=str(caught))
+            if not isinstance(error, LedgerError):  # else it is already logged
+                log.warning("result of the poll not reported to the other replicas", error=str(caught))
         except Exception as caught:
-            log.error("a poll could not be shown, by a fault of the exporter", exc_info=True)
+            log.error("poll not published because of a bug in the exporter", exc_info=True)
             why = f"what the last poll found could not be shown: {type(caught).__name__}"
             self._status.back_off(why, caught, since=began)
             return False
@@ -158,16 +158,16 @@ class Poller:
             pass
 
     def stop(self) -> None:
-        """Ask for nothing more; the poll in flight commits what it has in hand and ends."""
+        """Send no more requests; the poll in flight commits the answers it has and ends."""
         self._stopping = True
         self.break_off()
 
     def break_off(self) -> None:
-        """Wait for no more answers: another replica leads, and nothing of this poll can be committed."""
+        """Abort the poll: another replica leads, so this poll can commit nothing."""
         self._gatherer.cancel()
 
     async def _rounds(self, began: float) -> bool:
-        """Ask for the total, then go round until nothing is due, or the interval is over (True)."""
+        """Request the total, then run rounds until nothing is due (False) or the interval is over (True)."""
         await self._remember()
         self._pages.begin()
         await self._until_pages(began)
@@ -179,20 +179,20 @@ class Poller:
                 self.publish()
             if self._monotonic() >= began + self._config.rules.interval:
                 break
-        # What the duty leaves for the next poll is no downtime.
+        # Pages deferred to the next poll by the duty do not count as a downtime.
         self._status.caught_up |= not is_behind(self._tail, self._ledger.time())
         await self._prune()
         return not self._stopping and bool(self._due(limit=1))
 
     async def _until_pages(self, began: float) -> None:
-        """Let the duty's pause pass where it ends within the interval; look-ups go on meanwhile.
+        """Wait for the duty if the wait ends within the interval; look-ups continue meanwhile.
 
         So the total is told just before the page that follows, which then shows what came in the pause too.
         """
         end = began + self._config.rules.interval
         while not self._stopping and 0 < (wait := self._pages.wait()) < end - self._monotonic():
             lookups = self._due(limit=ROUND)
-            if len(lookups) == ROUND:  # the pause passes while these are made, and the total need not wait
+            if len(lookups) == ROUND:  # these take as long as the wait, so the total need not wait
                 return
             if lookups:
                 await self._worked(None, lookups)
@@ -200,11 +200,11 @@ class Poller:
                 await self._gatherer.waited(self._sleep(wait))
 
     async def _probe(self) -> None:
-        """Ask how many records there are."""
+        """Request the number of records."""
         tail, page, cost = await self._gatherer.waited(self._pages.probe(self._tail))
         self._status.reached = True
         self._gatherer.shown(page)
-        # The first record is always the same one: its lightness says nothing of those on the tail.
+        # The first record is always the same: its size does not predict the size of tail records.
         if not tail.weights.widest:
             tail = replace(tail, weights=weighed(tail.weights, len(page.items), cost.size))
         clock, start = self._clock(), self._start()
@@ -238,7 +238,7 @@ class Poller:
         )
 
     def _sweeping(self, tail: Tail, counting_start: CountingStart, clock: Clock) -> Tail:
-        """Begin a sweep where one is due."""
+        """Begin a sweep if one is due."""
         if not self._config.sweep or counting_start.floor is None:
             return replace(tail, sweep=None)
         is_first = counting_start.registered is None
@@ -246,7 +246,7 @@ class Poller:
         return begin_sweep(tail, now=clock.now, oldest=newest - self._config.sweep, is_first=is_first)
 
     async def _remember(self) -> None:
-        """Go on from what the ledger holds, where memory may not: a commit failed, another replica led."""
+        """Reload from the ledger if memory may be stale: after a failed commit or another replica's lead."""
         if self._ledger.doubtful:
             async with self._writing:
                 await asyncio.to_thread(self._ledger.refresh)
@@ -254,14 +254,14 @@ class Poller:
             self._loads, self._tail = self._ledger.loads, self._ledger.state.tail
 
     async def _round(self, began: float) -> bool:
-        """One round; False when there is nothing to do until the next poll."""
+        """Run one round; False: nothing is due until the next poll."""
         limit, end = self._config.page_size, began + self._config.rules.interval
         request = next_page(self._tail, now=self._ledger.time(), limit=limit)
         lookups = self._due(limit=ROUND)
         wait = self._pages.wait()
         if request is not None and wait > 0:
             if lookups or self._monotonic() + wait >= end:
-                request = None  # look-ups go on meanwhile; the page is the next poll's
+                request = None  # look-ups continue; the next poll requests the page
             else:
                 await self._gatherer.waited(self._sleep(wait))
         if request is None:
@@ -272,13 +272,13 @@ class Poller:
         return True
 
     async def _worked(self, request: PageRequest | None, lookups: Iterable[Tracked]) -> None:
-        """Ask for a page and for records, and commit what they mean."""
+        """Request a page and records, decide, and commit."""
         gathered = await self._gatherer.gather(request, lookups)
         error = gathered.page_error
         if request is not None and error is not None:
             failed = self._pages.failed(self._tail, request, error)
             self._tail, error = await self._gatherer.waited(failed)
-        # In a thread: a full round takes as long as some scrapes.
+        # In a thread: deciding a full round would delay scrapes.
         await self._commit(await asyncio.to_thread(self._decided, gathered, request))
         if error is not None:
             raise error
@@ -290,7 +290,7 @@ class Poller:
         return due(followed, now=self._ledger.time(), rules=self._config.rules, limit=limit)
 
     def _decided(self, gathered: Gathered, request: PageRequest | None) -> Changes:
-        """What the round means."""
+        """The changes that follow from the answers of a round."""
         state, read = self._ledger.state, None
         if state.counting_start is None:
             raise LedgerError("the ledger does not say where counting began")
@@ -310,7 +310,7 @@ class Poller:
         )
 
     async def _commit(self, changes: Changes) -> None:
-        """Commit in a thread, to its end even while the program is being stopped; then move on."""
+        """Commit in a thread, then advance the tail. A commit in flight completes even during shutdown."""
         async with self._writing:
             await asyncio.shield(asyncio.to_thread(self._ledger.commit, changes, now=self._wall()))
         self._tail = changes.tail
@@ -325,28 +325,26 @@ class Poller:
             )
         if changes.given_up:
             log.warning(
-                "positions that show no record: they count as hidden, and the sweep looks again",
+                "page positions without a record: counted as hidden, the sweep checks them again",
                 positions=changes.given_up,
                 records=changes.tail.total,
             )
         for id_, why in changes.unreadable.items():
-            log.warning(
-                "record cannot be read: it is tried again after growing pauses", record=id_, error=why
-            )
+            log.warning("record is unreadable: it is retried with backoff", record=id_, error=why)
         self._tell_times(changes.hours_off)
         for item in changes.settlements:
             if item.outcome is Outcome.VANISHED:
                 log.warning("record vanished from the platform before it was done", record=item.id)
 
     def _tell_times(self, hours_off: Mapping[str, float]) -> None:
-        """Warn once where the times of several records can't be true: one may be any record's mistake."""
+        """Warn once when several records have impossible times; a single one may be a mistake."""
         before = len(self._hours_off)
         self._hours_off |= dict(islice(hours_off.items(), ODD_TIMES))
         if before < ODD_TIMES <= len(self._hours_off):
             record_id, hours = next(reversed(self._hours_off.items()))
             log.warning(
-                "times of records are wrong by hours: set api.timezone to the zone of times without one, "
-                "and let all masters of the platform use one zone",
+                "record times are wrong by hours: set api.timezone to the zone of times without an offset, "
+                "and set all masters of the platform to the same zone",
                 record=record_id,
                 hours=round(hours, 2),
             )
@@ -360,8 +358,8 @@ class Poller:
         if is_late_reading(self._tail, self._ledger.time()):
             return
         self._prune_due = self._monotonic() + PRUNE_INTERVAL
-        clock = self._clock()  # whichever is ahead may be wrong: what is kept too long does no harm
-        # What a sweep reads must still be known.
+        clock = self._clock()  # use the earlier clock: keeping ids too long does no harm
+        # The ledger must keep the ids of all records that a sweep reads.
         kept = max(self._config.retention, self._config.sweep + SWEPT_AGAIN)
         before = min(clock.wall, clock.platform) - kept
         async with self._writing:
@@ -374,27 +372,27 @@ class Poller:
         return Clock(now=self._ledger.time(), wall=wall, platform=wall if platform is None else platform)
 
     def _skew(self) -> float | None:
-        """Platform's clock minus ours; None: not known yet."""
+        """The platform's clock minus our clock, in seconds; None: not known yet."""
         platform = self._api.platform_now()
         return None if platform is None else platform - self._wall()
 
     def publish(self) -> None:
-        """Show how things stand now."""
+        """Publish the current state."""
         self._status.publish(self._tail)
 
     async def release(self) -> None:
-        """Show held samples whose time has come, where no poll does it."""
+        """Publish held samples that are due while no poll is in flight."""
         if self._stopping or not self._ledger.leads:
             return
         try:
             async with self._writing:
                 released = await asyncio.shield(asyncio.to_thread(self._ledger.release, now=self._wall()))
         except LedgerError:
-            return  # the next poll tells of it
+            return  # the next poll reports it
         if released:
             self.publish()
 
     @property
     def last_error(self) -> str | None:
-        """Why what is shown may not be how things are; None: the last poll was good."""
+        """Why the published data may be stale; None: the last poll succeeded."""
         return self._status.last_error

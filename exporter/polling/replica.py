@@ -1,10 +1,10 @@
-"""A replica's life beside its polls: it keeps the lead, or waits for it and shows what the leader commits.
+"""The replica loop beside the polls: keep the lead, or follow the leader and take over.
 
-A beat comes three times a lease. Who leads renews the lease, however long a poll takes. Who follows takes
-over as soon as that is possible, and polls at once; else it loads the counters anew, when it is told of a
-commit, and by the clock each poll interval, for where nothing is told (behind some poolers). While a poll is
-in flight memory is that poll's: what must change it waits, so that a poll knows of one term only; who has
-lost the lead breaks its poll off. Nothing that goes wrong here ends it: the next beat may be a good one.
+A heartbeat fires three times per lease. The leader renews the lease on each, however long a poll takes. A
+follower takes over as soon as the lease is free and polls at once. Otherwise it reloads the counters: after
+each notification of a commit, and once per poll interval, because some poolers lose notifications. A poll in
+flight owns the memory: changes wait until it ends, so each poll belongs to one term. A replica that lost the
+lead aborts its poll. No error ends the loop: the next heartbeat tries again.
 """
 
 import asyncio
@@ -19,11 +19,11 @@ from exporter.ledger.errors import LedgerError, LostLeadershipError
 from exporter.ledger.ledger import Ledger
 from exporter.polling.poller import Poller
 
-BEATS = 3  # a lease: two may be late before another takes over
-# Seconds at a stop for handing over, and for what waits in vain: what is left of the two that are promised.
+BEATS = 3  # heartbeats per lease: two may be late before another replica takes over
+# Seconds at shutdown to hand over the lead, and to wait for blocked threads; the whole stop takes two.
 GIVE_UP, BREAK_OFF = 0.4, 0.1
 SILENT = (
-    "its database does not answer: see that the server runs and can be reached; nothing is lost meanwhile"
+    "the database does not answer: check that the server runs and is reachable; no data is lost meanwhile"
 )
 
 T = TypeVar("T")
@@ -31,15 +31,15 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
 def lease_of(interval: float) -> float:
-    """Seconds of a lease, so that a failover is done within two poll intervals.
+    """Seconds of a lease: a failover ends within two poll intervals.
 
-    Not below a second: beats would be late on a busy machine. Not above 15: nothing is gained by it.
+    At least 1 s: on a busy machine, faster heartbeats would be late. At most 15 s: longer has no benefit.
     """
     return min(max(interval, 1.0), 15.0)
 
 
 class Replica:
-    """One of several on a ledger; `run` until it is cancelled."""
+    """One of several replicas on a ledger; `run` runs until cancelled."""
 
     def __init__(
         self,
@@ -55,13 +55,13 @@ class Replica:
         self._news = asyncio.Event()
         self._led = ledger.leads
         self._loaded = 0.0  # when the counters were loaded; by the loop's clock
-        self._load_seconds = 0.0  # that loading took
+        self._load_seconds = 0.0  # duration of the last load
         self._polls: set[asyncio.Task[None]] = set()
         self._threads: set[asyncio.Task[Any]] = set()
-        self.trouble: str | None = None  # with the database
+        self.trouble: str | None = None  # current database problem; None: none
 
     async def run(self) -> None:
-        """Take part, for ever."""
+        """Run the replica loop until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._listen())
             while True:
@@ -69,18 +69,18 @@ class Replica:
                 await self._pause()
 
     async def hand_over(self) -> None:
-        """Give the lead up; without an answer of the database it ends by itself."""
+        """Give up the lead. If the database does not answer, the lease expires by itself."""
         with contextlib.suppress(TimeoutError, LedgerError):
             await asyncio.wait_for(asyncio.shield(self._begun(self._ledger.give_up_lead)), GIVE_UP)
 
     async def ended(self) -> bool:
-        """Whether no thread waits for the database any more, now that the ledger is closed: it may hang."""
+        """After the ledger is closed: whether all threads have ended. A thread may hang on the database."""
         if self._threads:
             await asyncio.wait(self._threads, timeout=BREAK_OFF)
         return not self._threads
 
     async def _heartbeat(self) -> None:
-        """One beat; trouble is told once, and lasts until a beat is good."""
+        """Run one heartbeat. Log a problem once; it lasts until a heartbeat succeeds."""
         try:
             if not self._ledger.follows:
                 await self._in_thread(self._ledger.keep_lead)
@@ -99,22 +99,22 @@ class Replica:
             self._is_troubled(str(error))
         except Exception as error:
             if self.trouble is None:
-                log.error("a replica's beat failed by a fault of the exporter", exc_info=True)
+                log.error("heartbeat failed because of a bug in the exporter", exc_info=True)
             self.trouble = type(error).__name__
         self._show_lead()
 
     def _is_troubled(self, said: str) -> None:
         if self.trouble is None:
-            log.warning("the ledger can't be reached", error=said)
+            log.warning("the ledger is unreachable", error=said)
         self.trouble = said
 
     def _is_well(self) -> None:
         if self.trouble is not None:
-            log.info("the ledger is back")
+            log.info("the ledger is reachable again")
         self.trouble = None
 
     async def _follow(self) -> None:
-        """Take over, or load what the leader has committed."""
+        """Take over the lead if it is free; otherwise load what the leader has committed."""
         ledger, loop = self._ledger, asyncio.get_running_loop()
         if await self._in_thread(lambda: ledger.take_lead(now=self._wall())):
             log.info("leading", term=ledger.term)
@@ -133,7 +133,7 @@ class Replica:
             self._poller.publish()
 
     async def _pause(self) -> None:
-        """Wait for the next beat, or for news; as long as loading took: half of the time is enough for it."""
+        """Wait for the next heartbeat or commit, at least as long as the last load took."""
         if not self._ledger.follows or self.trouble is not None:
             await asyncio.sleep(self._beat)
             return
@@ -142,7 +142,7 @@ class Replica:
             await asyncio.wait_for(self._news.wait(), self._beat)
 
     async def _in_thread(self, job: Callable[[], T]) -> T:
-        """Run it in a thread; see meanwhile whether the lease has run out, and say so if it takes as long."""
+        """Run a job in a thread. Meanwhile, check the lease; report a problem after the length of a lease."""
         task = self._begun(job)
         beats = 0
         while True:
@@ -163,22 +163,22 @@ class Replica:
     def _is_done(self, task: asyncio.Task[Any]) -> None:
         self._threads.discard(task)
         if not task.cancelled():
-            task.exception()  # who has stopped waiting for it does not want to know
+            task.exception()  # retrieved, so that asyncio does not log it
 
     def _show_lead(self) -> None:
-        """Show at once that the lead is lost, or had again; of one that was taken the first poll tells."""
+        """Publish at once when the lead is lost or regained. After a takeover, the first poll does."""
         if self._led != self._ledger.leads:
             self._led = self._ledger.leads
             self._poller.publish()
 
     async def _listen(self) -> None:
-        """Be told of commits; where that fails, try again: the clock does instead meanwhile."""
+        """Listen for commits; retry on failure. Until then, a follower loads once per interval."""
         while True:
             try:
                 async for _ in self._ledger.news():
                     self._news.set()
             except LedgerError:
-                pass  # a beat tells of it
+                pass  # the heartbeat reports it
             except Exception:
-                log.error("listening for commits failed by a fault of the exporter", exc_info=True)
+                log.error("listening for commits failed because of a bug in the exporter", exc_info=True)
             await asyncio.sleep(self._interval)

@@ -1,7 +1,7 @@
-"""When polls begin: an interval apart by the clock that nobody sets, though APScheduler goes by the other.
+"""Starts polls at a fixed interval by the monotonic clock, although APScheduler uses the wall clock.
 
-Left to itself, APScheduler does nothing for an hour when the clock is set back by one; when it is set ahead,
-as where a machine starts in 1970 and then hears the time, it makes a list of all runs in between.
+Without this, APScheduler would pause for an hour if the wall clock is set back by an hour. If the clock is
+set forward, as on a machine that boots in 1970 and then syncs, it would list all missed runs.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from apscheduler.triggers.base import BaseTrigger
 
 
 class Timer:
-    """Calls `act` now and each `interval` seconds, from `start` on; not while an earlier call goes on."""
+    """From `start` on, calls `act` at once and every `interval` seconds; calls never overlap."""
 
     def __init__(self, act: Callable[[], Awaitable[None]], *, interval: float) -> None:
         self._act, self._interval = act, interval
@@ -22,7 +22,7 @@ class Timer:
         self._watching: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin."""
+        """Start calling `act`."""
         job = self._scheduler.add_job(
             self._act,
             FixedIntervalTrigger(self._interval),
@@ -35,16 +35,16 @@ class Timer:
         self._watching = asyncio.create_task(self._watch(job))
 
     def stop(self) -> None:
-        """Call no more; what is going on goes on.
+        """Stop starting calls; a running call continues.
 
-        Not `shutdown`: that cancels a call that was just about to begin, and logs an error for it.
+        Does not use `shutdown`: it cancels a call that is about to start and logs an error.
         """
         if self._watching is not None:
             self._watching.cancel()
             self._scheduler.pause()
 
     async def _watch(self, job: Job) -> None:
-        """Look, by the clock of the event loop, for a next call that has moved away."""
+        """Check, by the clock of the event loop, whether the next call has moved too far into the future."""
         interval = timedelta(seconds=self._interval)
         while True:
             await asyncio.sleep(self._interval)
@@ -54,13 +54,13 @@ class Timer:
 
 
 class FixedIntervalTrigger(BaseTrigger):  # type: ignore[misc]  # the library has no types
-    """An interval after the last time, or after now where that has passed: what time ran over is left out."""
+    """Fires an interval after the last run, or after now if that is in the past; missed runs are skipped."""
 
     def __init__(self, seconds: float) -> None:
         self._interval = timedelta(seconds=seconds)
 
     def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:
-        """Give the next time, always after `now` but for the first."""
+        """The next run; after `now`, except for the first run."""
         if previous_fire_time is None:
             return now
         following = previous_fire_time + self._interval

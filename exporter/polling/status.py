@@ -1,4 +1,4 @@
-"""How polling goes, and what is shown of it: backing off, readiness, the snapshot behind all scrapes."""
+"""Status of polling: backoff, readiness, and the snapshot that scrapes read."""
 
 import asyncio
 import time
@@ -17,13 +17,13 @@ from exporter.tracking.tracker import Clock, Rules
 
 FIRST_BACKOFF = 2.0  # seconds after the first failed poll
 MAX_BACKOFF = 60.0  # seconds between polls while the platform is down
-PUBLISH_SHARE = 0.1  # of the time of a poll: gauges are a walk over all open records
+PUBLISH_SHARE = 0.1  # share of a poll's time: computing the gauges visits all open records
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
 class Status:
-    """What is known of the polls of one process, published as snapshots."""
+    """The status of one process's polls, published as snapshots."""
 
     def __init__(
         self,
@@ -36,58 +36,58 @@ class Status:
         publish: Callable[[Snapshot], None],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`skew`: the platform's clock minus ours; None: not known."""
+        """`skew`: the platform's clock minus our clock, in seconds; None: unknown."""
         self._ledger, self._process, self._rules = ledger, process, rules
         self._clock, self._skew, self._show, self._monotonic = clock, skew, publish, monotonic
-        self._failures = 0  # polls in a row
+        self._failures = 0  # consecutive failed polls
         self._not_before = 0.0  # backing off until then; monotonic
-        self._publish_due = 0.0  # when a round may be shown; monotonic
+        self._publish_due = 0.0  # earliest next publication within a poll; monotonic
         self._version = 0
         self.caught_up = False
-        self.reached = False  # the last poll reached the platform and understood it
+        self.reached = False  # the last poll reached the job API and understood the answers
         self.last_error: str | None = "the first poll has not ended yet"  # None: the last one was good
 
     @property
     def backs_off(self) -> bool:
-        """Whether the next poll must wait, because the last ones failed."""
+        """Whether the next poll must wait after failures."""
         return self._monotonic() < self._not_before
 
     def forget_failures(self) -> None:
-        """Poll at once: what failed was another replica's, or under another lead."""
+        """Reset the backoff: the failures belong to another replica or another term."""
         self._failures, self._not_before = 0, 0.0
 
     def poll_ended(self, error: Exception | None, *, began: float) -> None:
-        """Count the poll that began at `began` (monotonic), and decide when the next one may be."""
+        """Record the result of the poll started at `began` (monotonic), and back off after a failure."""
         self.reached = not isinstance(error, ApiError) and self.reached
         self._process.poll_finished(
             ok=error is None, up=self.reached, seconds=self._monotonic() - began, now=self._clock().wall
         )
         if error is None:
             if self._failures:
-                log.info("polls are good again", failed=self._failures)
+                log.info("polls succeed again", failed=self._failures)
             self.forget_failures()
             self.last_error = None
             return
-        # Everyone who may ask for readiness sees it: what an exception of ours quotes is for the log.
+        # Readiness is public: it shows our own error messages, and only the type of any other exception.
         ours = isinstance(error, ApiError | LedgerError)
         self.back_off((ours and str(error)) or type(error).__name__, error, since=began)
 
     def back_off(self, why: str, error: Exception, *, since: float) -> None:
-        """Not be ready, and wait longer after each failure; `since` is monotonic."""
+        """Become unready, and wait longer after each consecutive failure; `since` is monotonic."""
         self.last_error = why
         self._failures += 1
         asked = getattr(error, "retry_after", None) or 0.0
         pause = max(backoff(self._failures, first=FIRST_BACKOFF, longest=MAX_BACKOFF), asked)
-        # A little earlier: the poll that the timer starts just then is not to be missed.
+        # End slightly early, so that the timer's poll at that moment is not skipped.
         self._not_before = since + pause - self._rules.interval / 4
 
     @property
     def publish_is_due(self) -> bool:
-        """Whether a round may be shown before its poll ends."""
+        """Whether a round may be published before its poll ends."""
         return self._monotonic() >= self._publish_due
 
     def publish(self, tail: Tail) -> None:
-        """Show how things stand now: as this replica sees them, or as the one says that polls."""
+        """Publish a snapshot: of this replica's state if it leads, else of the leader's last report."""
         began = self._monotonic()
         platform = self._heard() if self._ledger.follows else self._seen(tail)
         self._version += 1
@@ -103,7 +103,7 @@ class Status:
         self._publish_due = self._monotonic() + (self._monotonic() - began) / PUBLISH_SHARE
 
     async def tell(self, tail: Tail) -> None:
-        """Tell the other replicas how the poll ended. Raises LedgerError."""
+        """Report the result of the poll to the other replicas. Raises LedgerError."""
         if not self._ledger.shared or not self._ledger.leads:
             return
         platform = self._seen(tail)
@@ -112,7 +112,7 @@ class Status:
         await asyncio.shield(asyncio.to_thread(self._ledger.tell, said))
 
     def _seen(self, tail: Tail) -> Mapping[Series, float]:
-        """The platform's gauges; those of the process that depend on the ledger are set."""
+        """The platform's gauges. Also updates the process gauges that depend on the ledger."""
         state = self._ledger.state
         self._process.state(
             pending_results=pending_results(state),
@@ -129,7 +129,7 @@ class Status:
         )
 
     def _heard(self) -> Mapping[Series, float]:
-        """The same, as the replica that polls has told it; and where to go on if that one ends."""
+        """The platform's gauges as the leader reported them. Also keeps the state needed for a takeover."""
         said = self._ledger.leader_status
         if said is None:
             self.last_error = "no replica has ended a poll yet"

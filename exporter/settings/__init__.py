@@ -1,14 +1,14 @@
-"""All that can be set: the only reader of the environment, the settings file and the flags.
+"""Settings: the only package that reads the environment, the settings file and the flags.
 
-`load` turns the three into one frozen `Settings`; `catalog` and `help_text` tell what there is. Imports
-nothing of ours. The parts, each importing only those before it:
+`load` merges the three sources into one frozen `Settings`; `catalog` and `help_text` describe all settings.
+Imports no other package of the exporter. The modules; each imports only those above it:
 
-parsers  text → value (durations, sizes, addresses, URLs); PURE but for a look at files that are named
-groups   the settings themselves: names, types, defaults with their reasons, rules between them
-catalog  the same as a table, for `--help`, the documents and the tests
-reading  flags over environment over file; every error as one line that says where it came from
+parsers  text → value (durations, sizes, addresses, URLs); pure, except that it checks named files
+groups   the settings: names, types, defaults with their reasons, rules between settings
+catalog  the settings as a table, for `--help`, the documentation and the tests
+reading  precedence (flag, environment, file); each error is one line that names its source
 
-Constructed directly, `Settings(...)` reads nothing but its arguments.
+`Settings(...)` called directly reads only its arguments.
 """
 
 from exporter.settings.catalog import SettingInfo, catalog, help_text

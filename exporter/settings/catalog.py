@@ -1,4 +1,4 @@
-"""The settings as a table: what `--help`, the documents and the tests are made from."""
+"""The settings as a table: the source for `--help`, the documentation and the tests."""
 
 import itertools
 import textwrap
@@ -13,46 +13,46 @@ from exporter.settings.groups import Settings
 PREFIX = "JOB_EXPORTER_"
 
 _HEAD = """\
-Every setting is a flag, an environment variable and a key of the YAML file that --config (or
-JOB_EXPORTER_CONFIG) names; a flag goes before a variable, a variable before the file. The same thrice:
+Set each setting with a flag, an environment variable or a key of the YAML file named by --config (or
+JOB_EXPORTER_CONFIG). A flag overrides a variable; a variable overrides the file. The same setting:
   --api.base-url=URL      JOB_EXPORTER_API__BASE_URL=URL      api: {base_url: URL}
-Durations read 15s, 5m, 24h, 30d, 1h30m or plain seconds; sizes 64MiB, 64MB or plain bytes. A flag
-marked with + may be repeated; in a variable its values are apart by commas (headers by line ends),
-in the file they are a list. An empty variable counts as not set."""
+Durations: 15s, 5m, 24h, 30d, 1h30m or plain seconds. Sizes: 64MiB, 64MB or plain bytes. Flags marked
+with + may be repeated; in a variable, separate the values with commas (headers: with line breaks); in
+the file, write a list. An empty variable counts as not set."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettingInfo:
-    """One setting, as it is documented."""
+    """The documentation of one setting."""
 
     name: str  # api.base-url; the flag without its dashes
     env: str  # JOB_EXPORTER_API__BASE_URL
     key: str  # api.base_url: its place in the YAML file, and the path of its attribute
-    kind: str  # what to write: duration, size, url, file, number, …
-    default: str  # as a user would write it; "" is none
+    kind: str  # type of the value: duration, size, url, file, number, …
+    default: str  # as a user would write it; "": no default
     description: str  # a sentence with its unit
     secret: bool  # its value is never shown
     repeatable: bool  # takes several values
 
     @property
     def flag(self) -> str:
-        """Give the flag, such as `--api.base-url`."""
+        """The flag, such as `--api.base-url`."""
         return f"--{self.name}"
 
     @property
     def group(self) -> str:
-        """Give the group, such as `api`; "" for `config`, which stands alone."""
+        """The group, such as `api`; "" for `config`, which has no group."""
         return self.key.rpartition(".")[0]
 
 
 @cache
 def catalog() -> tuple[SettingInfo, ...]:
-    """Give every setting, in the order of the documentation."""
+    """All settings, in the order of the documentation."""
     return tuple(_of_model(Settings, ""))
 
 
 def help_text(width: int = 100) -> str:
-    """Tell every setting with its default and meaning, grouped, for `--help`; ends with a line end."""
+    """Text for `--help`: all settings by group, with default and description; ends with a newline."""
     wrapper = textwrap.TextWrapper(
         width,
         initial_indent=" " * 8,

@@ -1,4 +1,4 @@
-"""Flags of a command beside the settings: what is wrong ends in one line that says what to write."""
+"""Flags of a command that are not settings. Each error is one line with advice."""
 
 import argparse
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from exporter.settings import STRAY, SettingsError, nearest, word
 
 
 def parsed(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Namespace:
-    """Read flags of which all must be known. Raises SettingsError."""
+    """Parse flags. Raises SettingsError for an unknown flag."""
     given, rest = parsed_some(parser, argv)
     if rest:
         name = word(rest[0])
@@ -19,7 +19,7 @@ def parsed(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Nam
 
 
 def parsed_some(parser: argparse.ArgumentParser, argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    """Read the flags that are known; the rest are settings. Raises SettingsError."""
+    """Parse the known flags; return the remaining arguments, which are settings. Raises SettingsError."""
     try:
         return parser.parse_known_args(argv)
     except argparse.ArgumentError as error:
@@ -27,5 +27,5 @@ def parsed_some(parser: argparse.ArgumentParser, argv: Sequence[str]) -> tuple[a
 
 
 def names(given: argparse.Namespace) -> list[str]:
-    """The flags that were read, without their dashes."""
+    """Names of the parsed flags, without dashes."""
     return [flag.replace("_", "-") for flag in vars(given)]

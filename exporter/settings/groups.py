@@ -1,7 +1,7 @@
-"""The settings themselves: names, types, defaults, and the rules between them.
+"""The settings: names, types, defaults, and the rules between them.
 
-A default is written as the text that a user would give, beside its reason; it goes through the same
-parser, so that the documentation shows what really holds.
+Each default is written as a user would write it, with its reason above it. It passes through the same parser
+as user input, so the documentation shows the value in effect.
 """
 
 from typing import Annotated, Any, Literal
@@ -32,14 +32,14 @@ from exporter.settings.parsers import (
 
 
 class SettingsError(Exception):
-    """What was set cannot be used; its text is one line that says what is wrong and what to do."""
+    """Invalid settings. The message is one line: the error and how to fix it."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.split()))  # names and paths may hold line ends
+        super().__init__(" ".join(message.split()))  # names and paths may contain line breaks
 
 
 def _setting(default: str | None, kind: str, description: str, **more: Any) -> Any:
-    """Declare a setting: its default as text (None: none), what to write, and a sentence with the unit."""
+    """Declare a setting: default as text (None: no default), type of the value, description with unit."""
     extra = {"kind": kind, "secret": more.pop("secret", False), "repeatable": more.pop("repeatable", False)}
     return Field(
         default=default, validate_default=True, description=description, json_schema_extra=extra, **more
@@ -52,7 +52,7 @@ class _Group(BaseModel):
 
 
 class ApiSettings(_Group):
-    """How to reach the job platform, and how much to ask of it."""
+    """Access to the job API, and limits on the load that the exporter puts on it."""
 
     base_url: PlatformUrl = _setting(
         "", "url", "Address of the job platform, before /api/v1, such as http://jobs.example:6868; required."
@@ -61,7 +61,7 @@ class ApiSettings(_Group):
     password: Secret = _setting(
         None,
         "text",
-        "Password of that user; other processes can see it in a flag: rather use a file.",
+        "Password of that user. Other processes can see it in a flag; prefer api.password-file.",
         secret=True,
     )
     password_file: ReadableFile = _setting(
@@ -69,61 +69,63 @@ class ApiSettings(_Group):
     )
     token_file: ReadableFile = _setting(None, "file", "File with a bearer token, read again when it changes.")
     headers: Headers = _setting(
-        "", "Name: value", "Further headers of each request, one a line.", secret=True, repeatable=True
+        "", "Name: value", "Additional request headers, one per line.", secret=True, repeatable=True
     )
     ca_file: ReadableFile = _setting(
-        None, "file", "Certificates (PEM) that the platform's own is verified by, instead of the system's."
+        None,
+        "file",
+        "CA bundle (PEM) used to verify the platform's certificate, instead of the system's CAs.",
     )
-    cert_file: ReadableFile = _setting(None, "file", "Client certificate (PEM) to show to the platform.")
+    cert_file: ReadableFile = _setting(None, "file", "Client certificate (PEM) to present to the platform.")
     key_file: ReadableFile = _setting(None, "file", "Private key (PEM) of the client certificate.")
     proxy_url: ProxyUrl = _setting(
         None,
         "url",
-        "Proxy for the way to the platform, such as http://proxy.example:3128; proxies of the environment "
-        "are not used.",
+        "Proxy to the platform, such as http://proxy.example:3128. Proxy variables of the environment are "
+        "ignored.",
         secret=True,
     )
-    # Look-ups take milliseconds and a body that keeps coming has no deadline: this leaves room, and ends
-    # within a poll interval. Pages of a large platform were seen to take 20 s to begin.
+    # Look-ups take milliseconds, and a body that keeps arriving has no deadline, so 10 s is ample and still
+    # below the poll interval. On a large platform, the first byte of a page was seen to take 20 s.
     timeout: Duration = _setting(
         "10s",
         "duration",
-        "Time to connect, to wait for an answer to begin, and to wait for more of it; the first byte of a "
-        "page may take six times as long, up to a minute.",
+        "Timeout to connect, for the first byte of a response, and between two reads. The first byte of a "
+        "page may take six times as long, at most one minute.",
         gt=0,
     )
     # Look-ups by id cost the platform about a millisecond; eight at once keep one of its cores busy.
-    concurrency: int = _setting("8", "number", "Requests under way at once, 1 to 64.", ge=1, le=64)
-    # A tail page can take seconds of the platform's database: nine tenths of it stay with its users.
+    concurrency: int = _setting("8", "number", "Maximum number of concurrent requests, 1 to 64.", ge=1, le=64)
+    # A tail page can take seconds of the platform's database: nine tenths of the time are left to its users.
     duty: float = _setting(
         "0.1",
         "number",
-        "Share of the wall time that requests of tail pages may take, above 0 to 1.",
+        "Maximum share of wall time spent on requests for tail pages, above 0 and up to 1.",
         gt=0,
         le=1,
     )
-    # On a large platform the offset of a page costs, not its width. Heavy records make pages smaller.
-    page_size: int = _setting("500", "number", "Most records to ask for in one page, 1 to 500.", ge=1, le=500)
+    # On a large platform, the cost of a page comes from its offset, not its size. Large records shrink pages.
+    page_size: int = _setting("500", "number", "Maximum number of records per page, 1 to 500.", ge=1, le=500)
     # Without outputs, 1,000 hosts are 0.4 MB: enough for 100,000 of them, and memory stays bounded.
     max_response_bytes: Size = _setting(
         "64MiB",
         "size",
-        "Most bytes that are held of one response; outputs in it are skipped and do not count.",
+        "Maximum bytes of one response held in memory. Outputs are skipped and do not count.",
         ge=1024,
     )
     timezone: TimeZone = _setting(
         "UTC",
         "zone",
-        "Time zone of the platform's times that name none: an IANA name, or an offset such as +08:00.",
+        "Time zone of platform times without an offset: an IANA name, or an offset such as +08:00.",
     )
-    # A blip passes in two; what lasts longer is left to the next poll, which backs off.
+    # Two retries cover a short fault. A longer one is left to the next poll, which backs off.
     retries: int = _setting(
-        "2", "number", "Further tries of a request whose failure may pass, 0 to 10.", ge=0, le=10
+        "2", "number", "Retries of a request after a transient failure, 0 to 10.", ge=0, le=10
     )
 
     @model_validator(mode="after")
     def _agree(self) -> "ApiSettings":
-        """Refuse credentials of which one would be ignored, or which lack their other half."""
+        """Refuse credentials that conflict or are incomplete."""
         secrets = [
             name for name in ("password", "password_file", "token_file") if getattr(self, name) is not None
         ]
@@ -143,84 +145,84 @@ class ApiSettings(_Group):
 
 
 class PollSettings(_Group):
-    """When to look, and what a first start counts."""
+    """When to poll, and what the first start counts."""
 
-    # Freshness of about a quarter of a minute at one cheap request a poll. A second is the shortest lease of
-    # replicas, and nobody scrapes more often.
+    # Metrics at most about 15 s old, for one cheap request per poll. Minimum 1s: the shortest lease of a
+    # replica, and no one scrapes more often.
     interval: Duration = _setting(
-        "15s", "duration", "Time from the start of one poll to that of the next, at least 1s.", ge=1
+        "15s", "duration", "Time between the starts of two polls, at least 1s.", ge=1
     )
-    # What shifts without growing the total is rare: one tail page in five minutes finds it.
+    # Records rarely change pages while the total stays the same: one tail page in five minutes finds that.
     recheck_interval: Duration = _setting(
         "5m",
         "duration",
-        "Time after which the newest records are read again though their number did not grow.",
+        "Time after which the newest records are read again even if their number did not grow.",
         gt=0,
     )
-    # A day: whatever hides a record from the quick way, it counts within a day.
+    # A day: a record that the tail misses, for whatever reason, is counted within a day.
     sweep: Duration = _setting(
         "24h",
         "duration",
-        "Age of records up to which a slow sweep reads all pages again and again, to find what was missed; "
-        "0 turns it off.",
+        "Maximum age of records that the sweep, a slow repeated reading of all pages, covers to find "
+        "missed records; 0 turns the sweep off.",
     )
-    # Four full pages: what is open on a busy platform is seldom older.
+    # Older records are rarely still open, even on a busy platform.
     adopt: int = _setting(
         "200",
         "number",
-        "Newest records that a first start searches for open ones, 0 to 10000.",
+        "Number of newest records that the first start searches for open records, 0 to 10000.",
         ge=0,
         le=10_000,
     )
-    # Counters start at nought: what ended before is in no rate.
+    # Counters start at 0: earlier records cannot appear in a rate.
     history: History = _setting(
         "none",
         "none|all|duration",
-        "Finished records that a first start counts: none, all, or those of a duration.",
+        "Finished records that the first start counts: none, all, or those of the last DURATION.",
     )
-    # Host rows were seen to arrive 1.7 s after their record was done.
+    # Host results were seen to arrive 1.7 s after their record was done.
     settle_grace: Duration = _setting(
-        "15s", "duration", "Time that a finished record waits for hosts that have not reported."
+        "15s", "duration", "Time to wait for missing host results of a finished record."
     )
-    # A platform needs some seconds to end a record whose time is up.
+    # The platform needs some seconds to end a record after its timeout.
     overdue_grace: Duration = _setting(
-        "30s", "duration", "Time past its own timeout after which an open record is overdue."
+        "30s", "duration", "Time after its own timeout at which an open record is overdue."
     )
 
 
 class StateSettings(_Group):
-    """Where the ledger is, and how long it remembers."""
+    """Address of the ledger, and how long it keeps ids."""
 
     url: StateUrl = _setting(
-        "sqlite:///job-exporter.db", "url", "Address of the ledger, for SQLite or PostgreSQL.", secret=True
+        "sqlite:///job-exporter.db", "url", "Address of the ledger: SQLite or PostgreSQL.", secret=True
     )
     # A month: an audit can still explain last month's numbers, and the file stays small.
     retention: Duration = _setting(
-        "30d", "duration", "Time that ids of settled records are kept, at least; older ones are pruned.", gt=0
+        "30d", "duration", "Minimum time to keep the ids of settled records; older ids are pruned.", gt=0
     )
 
 
 class MetricsSettings(_Group):
-    """What the metrics look like."""
+    """Labels, buckets and limits of the metrics."""
 
-    # Prometheus' own default scrape interval: every server sees the zero once.
+    # The default scrape interval of Prometheus: every server sees the zero once.
     zero_hold: Duration = _setting(
         "60s",
         "duration",
-        "Time that a new series shows 0 before its value, so that increase() sees its birth.",
+        "Time for which a new series shows 0 before its value, so that increase() counts its first value.",
     )
     # Far above the IDCs of a company, far below what hurts a Prometheus server.
     label_limit: int = _setting(
         "500",
         "number",
-        "Values of one label before further ones fold into 'other', 1 to 100000.",
+        "Maximum number of values per label, 1 to 100000; further values are counted as 'other'.",
         ge=1,
         le=100_000,
     )
     record_labels: RecordLabels = _setting(
         "provider,script_type",
         "provider|script_type",
-        "Labels of job_records_finished_total beside the result.",
+        "Labels of job_records_finished_total in addition to result_status.",
         repeatable=True,
     )
     # Where people set timeouts (whole seconds, minutes, hours), so that a quantile can be told from a limit;
@@ -234,11 +236,11 @@ class MetricsSettings(_Group):
 
 
 class WebSettings(_Group):
-    """What the exporter itself serves."""
+    """The web server of the exporter."""
 
-    # Outside the range of ports that public exporters share.
+    # Outside the port range that public exporters use.
     listen_address: ListenAddresses = _setting(
-        ":16868", "[host]:port", "Address to serve on; without a host, on all interfaces.", repeatable=True
+        ":16868", "[host]:port", "Address to listen on; without a host: all interfaces.", repeatable=True
     )
     config_file: ReadableFile = _setting(
         None,
@@ -249,28 +251,29 @@ class WebSettings(_Group):
     record_url: RecordUrl = _setting(
         "",
         "url",
-        "Link to a record on the platform's own pages, with {id} for its id; http or https; none if empty.",
+        "Link template (http or https) to a record in the platform's UI, with {id} for the id; "
+        "empty: no links.",
     )
 
 
 class LogSettings(_Group):
-    """How the exporter tells what it does."""
+    """The log."""
 
     level: Annotated[Literal["debug", "info", "warning", "error"], Level] = _setting(
-        "info", "debug|info|warning|error", "Least severity of the lines that are logged."
+        "info", "debug|info|warning|error", "Minimum severity of log lines."
     )
     # One event a line, read by people and by log collectors alike.
     format: Annotated[Literal["logfmt", "json"], Word] = _setting(
-        "logfmt", "logfmt|json", "Form of a log line."
+        "logfmt", "logfmt|json", "Format of log lines."
     )
 
 
 class Settings(BaseSettings):
-    """Everything that can be set, frozen; read by `load`, or constructed from groups."""
+    """All settings, frozen; read by `load`, or constructed from groups."""
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    config: str = _setting("", "file", "YAML file with settings that neither a flag nor a variable gives.")
+    config: str = _setting("", "file", "YAML settings file; flags and variables override it.")
     api: ApiSettings = Field(default_factory=ApiSettings)
     poll: PollSettings = Field(default_factory=PollSettings)
     state: StateSettings = Field(default_factory=StateSettings)
@@ -287,15 +290,15 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Read arguments only: `load` says what they are."""
+        """Read only the arguments: `load` merges the sources."""
         return (init_settings,)
 
     def require_platform(self) -> str:
-        """Give the address of the platform; raises SettingsError when none was set."""
+        """The address of the platform. Raises SettingsError if it is not set."""
         if not self.api.base_url:
             raise SettingsError(
-                "the address of the job platform is missing: give it as the flag --api.base-url=URL, "
-                "as the variable JOB_EXPORTER_API__BASE_URL=URL, "
-                "or as the key base_url under api in the file named by --config"
+                "the address of the job platform is missing: set the flag --api.base-url=URL, "
+                "the variable JOB_EXPORTER_API__BASE_URL=URL, "
+                "or the key base_url under api in the file named by --config"
             )
         return self.api.base_url

@@ -29,14 +29,14 @@ _SIZE = re.compile(rf"({_NUMBER})\s*([kmg]?i?b)?", re.ASCII | re.IGNORECASE)
 _SIZE_BYTES = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 _LISTEN = re.compile(r"(?:\[([^\[\]\s]+)\]|([A-Za-z0-9._-]*)):(\d{1,5})", re.ASCII)
 _OFFSET = re.compile(r"([+-])(\d\d):([0-5]\d)", re.ASCII)
-_LARGEST_OFFSET = timedelta(hours=14)  # Kiritimati; more is a slip of the pen
+_LARGEST_OFFSET = timedelta(hours=14)  # Kiritimati; a larger offset is a typing error
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, token
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")  # RFC 9110, field-value, in ASCII; no line ends
-# What the client decides itself: a second value would break the framing or be answered with 415.
+# Set by the HTTP client: a second value would break the framing or cause status 415.
 _CLIENT_HEADERS = frozenset({"connection", "content-length", "content-type", "transfer-encoding"})
 _NOT_IN_URL = re.compile(r"[\s\x00-\x20\x7f\\]")  # urlsplit drops some of these silently
 _TELEMETRY_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
-_QUOTED_LENGTH = 60  # a mistyped value is recognised by its head; an error stays one line
+_QUOTED_LENGTH = 60  # enough to recognise a mistyped value; the error stays one line
 
 RECORD_LABELS = ("provider", "script_type")  # in the order of the metrics' labels
 

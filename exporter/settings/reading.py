@@ -1,4 +1,4 @@
-"""Flags over environment over file, and every error as one line that says where it came from.
+"""Reads flags, environment and settings file, in this precedence; each error is one line with its source.
 
 pydantic-settings makes the flags out of the model and checks what comes together. The environment is an
 argument here, and the file is read as text only (YAML's own guesses turn the offset +10:00 into 600 and a
@@ -40,7 +40,7 @@ _SERVICE_LINK = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Layer:
-    """What one source gives: raw values by key (`api.base_url`), and how it names a setting."""
+    """One source: raw values by key (`api.base_url`), and the name of a setting in this source."""
 
     values: dict[str, Any]
     name: Callable[[SettingInfo], str]
@@ -71,7 +71,7 @@ def load(argv: Sequence[str], environ: Mapping[str, str], *, beside: Iterable[st
 
 
 class _Parser(ArgumentParser):
-    """Raises where argparse would end the process."""
+    """Raises SettingsError instead of ending the process."""
 
     def error(self, message: str) -> Never:
         raise SettingsError(f"{message}: write --flag=VALUE (and so when the value begins with a dash)")
@@ -111,13 +111,13 @@ def _variables(environ: Mapping[str, str]) -> dict[str, Any]:
 
 
 class _TextLoader(yaml.BaseLoader):
-    """YAML whose scalars stay text, nulls apart; the same key twice is an error."""
+    """YAML loader: scalars other than null stay text; a duplicate key is an error."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Refuse what YAML forbids and PyYAML lets pass: the last of two equal keys would win silently."""
+        """Refuse duplicate keys: PyYAML would silently use the last one."""
         mapping = super().construct_mapping(node, deep=deep)
         if len(mapping) < len(node.value):
-            raise yaml.constructor.ConstructorError(None, None, "a key stands twice", node.start_mark)
+            raise yaml.constructor.ConstructorError(None, None, "duplicate key", node.start_mark)
         return mapping
 
 
@@ -162,9 +162,9 @@ def _yaml(path: str, place: str) -> Any:
         document = yaml.load(text, _TextLoader)  # noqa: S506  makes text, lists and mappings only
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        twice = error.problem == "a key stands twice"
+        twice = error.problem == "duplicate key"
         # Other texts of the library may repeat a piece of a password.
-        what = "a key stands twice in the mapping" if twice else "not valid YAML"
+        what = "duplicate key in the mapping" if twice else "not valid YAML"
         reason = f"{what} at line {mark.line + 1}, column {mark.column + 1}" if mark else what
     except yaml.YAMLError:
         reason = "it holds characters that YAML forbids"
@@ -176,7 +176,7 @@ def _yaml(path: str, place: str) -> Any:
 
 
 def _explain(error: ValidationError, layers: Sequence[_Layer]) -> str:
-    """Tell the first error: the flag, variable or key that it is about, what is wrong, what to do."""
+    """Describe the first error: the flag, variable or key, what is wrong, how to fix it."""
     first = error.errors(include_url=False, include_input=False)[0]
     raised = first.get("ctx", {}).get("error")
     reason = str(raised) if raised is not None else first["msg"][:1].lower() + first["msg"][1:]
@@ -205,7 +205,7 @@ def _example(group: str) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Find the known name that is most like it, also where only the group is missing."""
+    """Find the most similar known name, also if only the group is missing."""
 
     def likeness(candidate: str) -> float:
         tail = re.split(r"\.|__", candidate)[-1]

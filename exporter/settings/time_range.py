@@ -1,4 +1,4 @@
-"""A stretch of time as a person asks for it. PURE; all times are POSIX seconds."""
+"""Parses time windows such as `--since 24h`. Pure; all times are POSIX seconds."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,18 +9,18 @@ AHEAD = 5.0  # seconds that a time may lie ahead of now: two clocks differ, and 
 
 
 class WindowError(Exception):
-    """What was asked for is no stretch of the past; the message says what to write."""
+    """The window is invalid or not in the past; the message says what to write."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """What lies after `begin` and by `end`."""
+    """A half-open window: after `begin`, up to and including `end`."""
 
     begin: float
     end: float
 
     def holds(self, moment: float | None) -> bool:
-        """Whether this moment, if it is one, lies in the window."""
+        """Whether this time lies in the window; False for None."""
         return moment is not None and self.begin < moment <= self.end
 
 
@@ -59,7 +59,7 @@ def instant(flag: str, text: str, *, now: float) -> float:
 
 
 def shown(moment: float) -> str:
-    """A time as a person reads it; seconds since the epoch where no calendar has it."""
+    """Format a time for people; seconds since the epoch if no calendar date exists for it."""
     try:
         return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     except (ValueError, OverflowError, OSError):

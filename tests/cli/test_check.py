@@ -116,7 +116,7 @@ async def test_a_good_platform_has_nothing_but_good_lines(order: Order, told: st
 async def test_an_empty_platform_is_no_fault() -> None:
     """There is nothing to look at: status 0, and what to do."""
     status, lines = await checked(Platform(World()))
-    assert (status, lines["tail"]) == (0, "note no records nothing to look at: run a job, then check again")
+    assert (status, lines["tail"]) == (0, "note no records nothing to check: run a job, then check again")
 
 
 @pytest.mark.parametrize(("skew", "shown"), [(3600.0, "+3"), (-3600.0, "-3")])
@@ -125,7 +125,7 @@ async def test_a_wrong_clock_is_noted(skew: float, shown: str) -> None:
     status, lines = await checked(Platform(world(now=NOW + skew), skew=skew))
     assert status == 0
     assert lines["clock"].startswith(f"note {shown}")
-    assert "set both clocks by NTP" in lines["clock"]
+    assert "synchronise both clocks with NTP" in lines["clock"]
 
 
 async def test_a_platform_without_a_date_is_noted() -> None:
@@ -147,7 +147,7 @@ async def test_the_order_may_be_unknown_yet(records: int) -> None:
     for _ in range(records):
         made.add(RecordSpec(hosts=HOSTS[:1], start=NOW), NOW)
     status, lines = await checked(Platform(made))
-    assert (status, lines["order"]) == (0, "note unknown yet newer records will tell")
+    assert (status, lines["order"]) == (0, "note unknown yet it is found when newer records arrive")
 
 
 async def test_where_nothing_is_visible_nothing_is_looked_up() -> None:
@@ -185,9 +185,14 @@ def failing(
     [
         ("page", b"<html>hello</html>", "reachable", "is api.base-url the job API"),
         ("page", b'{"status":"error","message":"invalid user","content":null}', "reachable", "api.username"),
-        ("page", b'{"status":"error","message":"db down","content":null}', "reachable", "look at its log"),
+        ("page", b'{"status":"error","message":"db down","content":null}', "reachable", "check its log"),
         ("record", b"[]", "record", "decode"),
-        ("record", b'{"status":"error","message":"record not found","content":null}', "record", "went away"),
+        (
+            "record",
+            b'{"status":"error","message":"record not found","content":null}',
+            "record",
+            "record was deleted",
+        ),
         ("result", b'{"status":"success","message":"","content":7}', "result", "decode"),
         ("result", b" " * 2_000_000, "result", "raise api.max-response-bytes"),
     ],
@@ -213,7 +218,7 @@ async def test_a_last_page_that_fails_is_bad() -> None:
     [
         (PageCost(seconds=0.1, size=1000), Verdict.OK, ""),
         (PageCost(seconds=2.0, size=1000), Verdict.NOTE, "one page each 10 s (api.duty 0.2)"),
-        (PageCost(seconds=0.1, size=4001), Verdict.NOTE, "records are heavy"),
+        (PageCost(seconds=0.1, size=4001), Verdict.NOTE, "records are large"),
     ],
 )
 def test_a_dear_page_is_noted(cost: PageCost, verdict: Verdict, advice: str) -> None:
@@ -252,7 +257,7 @@ TIME = r'"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(Z|[+-]\d\d:\d\d)"'
     [
         (replacing(r'"TotalCount":\s*\d+', '"Total":25'), "reachable", "a page without totalCount"),
         (replacing(r'"TotalCount":\s*\d+', '"TotalCount":NaN'), "reachable", "has a NaN or an Infinity"),
-        (replacing(TIME, '"23.11.26 10h"'), "times", "start_time and end_time in a format that is not known"),
+        (replacing(TIME, '"23.11.26 10h"'), "times", "start_time and end_time in an unknown format"),
         (replacing(TIME, '""'), "times", "the newest record has no start"),
         (replacing('"end_?[tT]ime": *' + TIME, '"endTime":""'), "times", "the newest record has no end"),
         (replacing(r'"(id|recordId)": *"', r'"\1":"' + "x" * 60), "visible", "have no id of at most 64"),
@@ -290,7 +295,7 @@ async def test_ids_may_be_numbers() -> None:
         (-290.0, ""),
         (0.0, ""),
         (1000.0, ""),
-        (8 * 3600.0 + 100.0, "8 h 02 min behind the platform's clock, as those of another zone"),
+        (8 * 3600.0 + 100.0, "8 h 02 min behind the platform's clock, as if from another time zone"),
         (5.5 * 3600.0, "5 h 30 min behind"),
         (8 * 3600.0 + 600.0, ""),
         (26 * 3600.0, ""),

@@ -134,7 +134,7 @@ def test_an_unknown_command_is_refused(capsys: Captured) -> None:
     """Those that there are get named."""
     line = refused(capsys, "start")
     assert (
-        "no command 'start'; there are: run, check, healthcheck, simulate, demo, audit, ledger, metrics"
+        "unknown command 'start'; commands: run, check, healthcheck, simulate, demo, audit, ledger, metrics"
         in line
     )
 
@@ -378,7 +378,7 @@ def test_credentials_can_be_rehearsed(dialect: str, answer: tuple[int, str], tmp
 
 def test_the_demo_runs_until_a_signal(monkeypatch: pytest.MonkeyPatch) -> None:
     """It says where to look, and leaves no ledger behind."""
-    out = Ending("Ctrl-C ends it")
+    out = Ending("Press Ctrl-C to stop")
     monkeypatch.setattr(sys, "stdout", out)
     assert ran("demo", "--web.listen-address=127.0.0.1:0", "--log.level=error") == 0
     for words in ("the page", "the metrics", "the platform", "/sim/truth"):

@@ -69,7 +69,7 @@ async def test_a_stop_does_not_wait_for_a_commit(
         ended = await program.stop()
     assert ended.status == 0
     assert ended.seconds < PROMISED_STOP
-    assert "still being written" in ended.stderr
+    assert "ledger busy at shutdown" in ended.stderr
     (tmp_path / "slow").unlink()
     async with started(tmp_path, *running(still.url), env=disk) as program:
         await program.ready()

@@ -162,7 +162,7 @@ async def besiege(case: Case, folder: Path) -> None:
             await program.kill()
         assert ended.status == 0
         log = (folder / "stderr").read_text()
-        assert not [word for word in ("fault of the exporter", "Traceback", "Warning") if word in log], log
+        assert not [word for word in ("bug in the exporter", "Traceback", "Warning") if word in log], log
 
 
 async def first_life(siege: Siege) -> set[str]:

@@ -123,7 +123,7 @@ async def test_a_platform_unreachable_at_the_start_is_waited_for(tmp_path: Path)
         async with await serve(SimulatorConfig(port=port, traffic=False, history=5)):
             await program.ready()
             assert await program.value("job_records", execute_status="done") == 5
-            assert "polls are good again" in program.log
+            assert "polls succeed again" in program.log
             ended = await program.stop()
     assert ended.status == 0
 

@@ -242,7 +242,7 @@ def test_the_command_says_what_it_copied(
     with pytest.raises(SystemExit) as ended:
         main(["ledger", "copy", source, f"sqlite:///{tmp_path / 'target.db'}"], {})
     assert ended.value.code == 0
-    assert "job_exporter_settled: 2309 rows, all the same\n" in capsys.readouterr().out
+    assert "job_exporter_settled: 2309 rows, all identical\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -262,5 +262,5 @@ def test_half_a_command_is_refused(argv: list[str], capsys: pytest.CaptureFixtur
         main(argv, {})
     assert ended.value.code == 2
     said = capsys.readouterr().err
-    assert "write: job-exporter ledger copy FROM TO" in said
+    assert "run: job-exporter ledger copy FROM TO" in said
     assert "canary" not in said

@@ -104,7 +104,7 @@ def test_after_failures_polls_back_off_to_a_minute(tmp_path: Path) -> None:
         its.forget_requests()
         its.poll(3)
         assert len(its.api.requests) == 3
-    assert any(line["event"] == "polls are good again" and line["failed"] == len(asked) for line in lines)
+    assert any(line["event"] == "polls succeed again" and line["failed"] == len(asked) for line in lines)
     failed = [line for line in lines if line["event"] == "poll failed"]
     assert {(line["reason"], line["log_level"]) for line in failed} == {("http", "warning")}
 
@@ -206,7 +206,9 @@ def test_a_fault_of_the_exporter_is_survived_and_told(tmp_path: Path) -> None:
         its.api.mood = broken
         with capture_logs() as lines:
             its.poll()
-        fault = next(line for line in lines if line["event"] == "poll failed by a fault of the exporter")
+        fault = next(
+            line for line in lines if line["event"] == "poll failed because of a bug in the exporter"
+        )
         assert fault["exc_info"]
         assert its.daemon.poller.last_error == "ZeroDivisionError"
         assert failures(its) == 1

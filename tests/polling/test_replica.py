@@ -235,7 +235,10 @@ def test_a_lead_that_was_lost_and_is_had_again_is_shown_at_once(logged: list[Any
     assert (leads, again) == (False, True)
     assert 30 < lost < 40
     assert 60 < found < 66
-    assert [line["event"] for line in logged] == ["the ledger can't be reached", "the ledger is back"]
+    assert [line["event"] for line in logged] == [
+        "the ledger is unreachable",
+        "the ledger is reachable again",
+    ]
 
 
 def test_a_database_that_says_nothing_is_told(logged: list[Any]) -> None:
@@ -256,7 +259,10 @@ def test_a_database_that_says_nothing_is_told(logged: list[Any]) -> None:
         return said
 
     assert "does not answer" in (at_once(scenario()) or "")
-    assert [line["event"] for line in logged] == ["the ledger can't be reached", "the ledger is back"]
+    assert [line["event"] for line in logged] == [
+        "the ledger is unreachable",
+        "the ledger is reachable again",
+    ]
 
 
 # -- what goes wrong
@@ -279,7 +285,7 @@ def test_a_fault_costs_one_beat(logged: list[Any]) -> None:
             life.task.cancel()
 
     at_once(scenario())
-    faults = [line for line in logged if "fault of the exporter" in line["event"]]
+    faults = [line for line in logged if "bug in the exporter" in line["event"]]
     assert [line["log_level"] for line in faults] == ["error", "error"]
 
 

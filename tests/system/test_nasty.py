@@ -198,7 +198,7 @@ def expect_all_well(platform: Platform, form: Literal["logfmt", "json"]) -> None
             expect_page(daemon)
     events = read_log(lines.text.splitlines(), form)
     told = {event["event"].partition(":")[0] for event in events}
-    assert told & {"poll failed", "record cannot be read"}
+    assert told & {"poll failed", "record is unreadable"}
     assert "error" not in {event["level"] for event in events}
 
 
