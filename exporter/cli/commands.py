@@ -56,7 +56,7 @@ def ledger(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     del environ
     given = ledger_parser().parse_args(argv)
     for table, rows in copy(given.source, given.target).items():
-        print(f"{table}: {rows} rows, all the same")
+        print(f"{table}: {rows} rows, all identical")
     return 0
 
 
