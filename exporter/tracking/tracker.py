@@ -154,7 +154,7 @@ class Tracked(Struct, frozen=True, kw_only=True, gc=False):
     seen_open: float | None = None  # when it was last seen open, platform's clock; not kept in the ledger
     result_lookups: int = 0
     record: Record | None = None  # once done; a page of whole records may have told it
-    best: Results | None = None  # of the look-ups of its hosts, the one that showed most; not kept either
+    best: Results | None = None  # of the look-ups of its hosts, the one that showed most
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
