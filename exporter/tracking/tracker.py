@@ -154,7 +154,7 @@ class Tracked(Struct, frozen=True, kw_only=True, gc=False):
     seen_open: float | None = None  # when it was last seen open, platform's clock; not kept in the ledger
     result_lookups: int = 0
     record: Record | None = None  # once done; a page of whole records may have told it
-    best: Results | None = None  # of the look-ups of its hosts, the one that showed most; not kept either
+    best: Results | None = None  # of the look-ups of its hosts, the one that showed most
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -324,12 +324,18 @@ def _missed(tracked: Tracked, clock: Clock, rules: Rules) -> Tracked | Settlemen
     missed = tracked.not_found + 1
     if missed >= VANISHED_LOOKUPS and clock.now - since >= VANISHED_AFTER:
         if tracked.record is not None:  # it was seen done
-            return _settle(tracked, tracked.record, clock, rules)
+            return _settle(_without_empty_results(tracked), tracked.record, clock, rules)
         # One still doubtful was never followed: it may have been the baseline, and nothing is lost.
         counts = (incomplete("vanished"),) if tracked.baseline_end is None else ()
         return _leave(tracked, Outcome.VANISHED, increments=counts)
     wait = max(rules.interval, VANISHED_AFTER / VANISHED_LOOKUPS)
     return replace(tracked, not_found=missed, not_found_since=since, due=clock.now + wait)
+
+
+def _without_empty_results(tracked: Tracked) -> Tracked:
+    """Drop results without any row: a deleted record has none, so they say nothing of its hosts."""
+    best = tracked.best
+    return tracked if best is None or best.rows or best.bad_rows else replace(tracked, best=None)
 
 
 def _is_baseline(tracked: Tracked, record: Record, clock: Clock) -> bool:

@@ -5,7 +5,7 @@ Bytes go through a dialect of the simulator and through `exporter.jobapi.decoder
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC
 from enum import StrEnum
@@ -269,24 +269,28 @@ class Daemon:
             rows = connection.exec_driver_sql("SELECT id FROM job_exporter_settled WHERE outcome = 'settled'")
             return {row[0] for row in rows}
 
-    def moved(self) -> dict[Series, float]:
-        """What the ledger says of each record that it moved, summed up."""
+    def moved(self, ids: Collection[str] | None = None) -> dict[Series, float]:
+        """Sum up what the ledger says that each record moved; of these records only, if given."""
         names = {number: series for series, number in self.ledger.state.numbers.items()}
         sums: dict[Series, float] = {}
         with self.ledger._database.engine.connect() as connection:
-            rows = connection.exec_driver_sql("SELECT moved FROM job_exporter_settled")
-            for text in rows.scalars():
+            rows = connection.exec_driver_sql("SELECT id, moved FROM job_exporter_settled")
+            for record_id, text in rows:
+                if ids is not None and record_id not in ids:
+                    continue
                 for series, value in effects.read(text, names).items():
                     sums[series] = sums.get(series, 0.0) + value
         return sums
 
-    def tally(self) -> Tally:
-        """The counters, in the shape of the simulator's truth."""
+    def tally(self, *, without: Collection[str] = ()) -> Tally:
+        """The counters in the shape of the simulator's truth, less what the records `without` moved."""
+        less = self.moved(without) if without else {}
         results, kinds = Counter[str](), Counter[tuple[str, str, str]]()
         hosts, outcomes = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
         seen, seconds = Counter[str](), Counter[str]()
         for series, sample in self.snapshot.counters.items():
-            labels, number = tuple(value for _, value in series.labels), int(sample.value)
+            labels = tuple(value for _, value in series.labels)
+            number = int(sample.value - less.get(series, 0.0))
             match series.family:
                 case "job_records_finished_total":
                     results[labels[0]] += number

@@ -45,6 +45,23 @@ def test_a_crash_around_a_commit_loses_nothing_and_doubles_nothing(
         assert its.daemon.value("job_records_discovered_total") == 5
 
 
+def test_hosts_seen_before_a_restart_count_though_their_record_is_deleted(tmp_path: Path) -> None:
+    """The results of a finished record that waits for its hosts are in the ledger."""
+    with life(tmp_path) as its:
+        its.poll()
+        record = its.add(hosts=3)
+        its.poll(2)
+        its.end(record, report_hosts=False)
+        its.poll()
+        assert not its.finished
+        assert its.api.lookups(record, "result")
+        its.daemon.restart()
+        its.world.delete([record])
+        its.poll(12)
+        assert its.finished == 1
+        assert its.is_true()
+
+
 def test_counters_go_on_after_a_restart(tmp_path: Path) -> None:
     """Rule 8: they live in the ledger."""
     with life(tmp_path, past=10) as its:

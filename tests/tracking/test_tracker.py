@@ -492,6 +492,17 @@ def test_a_record_seen_done_that_vanishes_counts_as_it_was() -> None:
     assert (after.outcome, after.record) == (Outcome.SETTLED, done())
 
 
+def test_empty_results_of_a_record_that_has_vanished_say_nothing_of_its_hosts() -> None:
+    """A page told it done; it was deleted before its results were asked for. It counts without hosts."""
+    after: Tracked | Settlement = look_up(first_seen(record=done()), None, rows())
+    for seconds in (15, 35, 75):
+        after = missed(open_(after), seconds)
+    counted = left(after)
+    assert counted.outcome is Outcome.SETTLED
+    assert counts(counted, "no_results")
+    assert not any(part.series.family == "job_host_results_total" for part in counted.increments)
+
+
 def test_a_failure_is_told_to_the_page() -> None:
     """With the settlement that counts it."""
     after = left(look_up(tracked(), done(result_status=ResultStatus.FAIL), COMPLETE))
