@@ -31,7 +31,7 @@ def ended_long_ago(platform: RunningSimulator, count: int) -> list[str]:
 
 async def counting(program: Program, folder: Path, ids: list[str]) -> None:
     """Wait until all of these are counted."""
-    async for _ in attempts("all are counted"):
+    async for _ in attempts("all are counted", patience=120.0):
         if set(ids) <= set(ledger_rows(folder / "job-exporter.db").settled):
             return
 

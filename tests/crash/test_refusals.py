@@ -63,7 +63,7 @@ def run(*arguments: str) -> tuple[str, ...]:
 
 
 WRONG = {
-    "no command": Wrong(arguments=("rnu",), says=("unknown command 'rnu'", "run, check, simulate")),
+    "no command": Wrong(arguments=("rnu",), says=("unknown command 'rnu'", "run, check, healthcheck")),
     "no base URL": Wrong(
         arguments=("run",),
         says=("address of the job platform is missing", "--api.base-url=URL", "JOB_EXPORTER_API__BASE_URL"),

@@ -65,7 +65,8 @@ async def _past(folder: Path) -> Past:
 async def backfilled(url: str, output: Path, labels: Mapping[str, str], *flags: str) -> None:
     """Run the command as a user does, beside a ledger."""
     own = (f"--label={name}={value}" for name, value in labels.items())
-    command = (sys.executable, "-m", "exporter", "backfill", f"--api.base-url={url}", "--api.duty=1")
+    own = (*own, "--api.duty=1", "--step=1m")
+    command = (sys.executable, "-m", "exporter", "backfill", f"--api.base-url={url}")
     process = await asyncio.create_subprocess_exec(
         *command, f"--output={output}", *own, *flags, stdout=PIPE, stderr=PIPE
     )

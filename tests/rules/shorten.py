@@ -87,7 +87,7 @@ def shorten_flags(factor: float) -> list[str]:
     """Give the flags of an exporter that polls, waits and holds back `factor` faster than by default."""
     settings = Settings()
     waits = {
-        "poll.interval": settings.poll.interval,
+        "poll.interval": max(settings.poll.interval, factor),  # at least a second when divided
         "poll.recheck-interval": settings.poll.recheck_interval,
         "poll.settle-grace": settings.poll.settle_grace,
         "poll.overdue-grace": settings.poll.overdue_grace,

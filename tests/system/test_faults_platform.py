@@ -369,7 +369,7 @@ def test_open_records_that_can_never_be_read(tmp_path: Path) -> None:
         waits = [later - earlier for earlier, later in pairwise(lookups)]
         assert len(lookups) < 12
         assert all(later > 1.5 * earlier for earlier, later in pairwise(waits))
-        said = Counter(line["record"] for line in lines if "cannot be read" in line["event"])
+        said = Counter(line["record"] for line in lines if "record is unreadable" in line["event"])
         assert said == dict.fromkeys(bad, 1)
         its.api.mood = lambda _asked: None
         for record in bad:

@@ -28,7 +28,9 @@ class Replicas(Daemon):
     def restart(self) -> None:
         """Another replica takes over; the old one, which was only paused, ends its poll after that."""
         paused, poller = self.ledger, self.poller
-        with paused._database.engine.begin() as connection:
+        # By a connection of its own: a cut of the paused replica's may still be to come.
+        engine = sa.create_engine(paused._database.engine.url, poolclass=sa.NullPool)
+        with engine.begin() as connection:
             connection.execute(sa.text("UPDATE job_exporter_leader SET until = 0"))
         self.start()
         assert self.ledger.leads

@@ -41,8 +41,8 @@ MUTANTS = (
     Mutant(
         name="the cursor moves past a late row",
         file="discovery/gaps.py",
-        old="(gap.missing > gap.empty_positions or not gap.low_known)",
-        new="False",
+        old="    return gap.missing > gap.empty_positions or not gap.low_known\n",
+        new="    return False\n",
     ),
     Mutant(
         name="records without rows are not looked at again",
@@ -52,10 +52,10 @@ MUTANTS = (
     ),
     Mutant(
         name="ties are ignored",
-        file="discovery/tail.py",
-        old="fresh = tuple(item for item in page.items if item.id not in known)",
-        new="fresh = tuple(item for item in page.items if item.id not in known and item.start not in"
-        " {other.start for other in page.items if other.id in known})",
+        file="discovery/reading.py",
+        old="new = [item for item in page.items if item.id not in known]",
+        new="new = [item for item in page.items if item.id not in known and item.start not in"
+        " {other.start for other in page.items if other.id in known}]",
     ),
     Mutant(
         name="dedupe in memory only",
@@ -91,13 +91,6 @@ MUTANTS = (
         new="            self._notify(connection)\n            self.state = state\n        return state\n",
     ),
     Mutant(
-        name="memory moves on before the commit",
-        file="polling/poller.py",
-        old="        await self._commit(await asyncio.to_thread(self._decided, gathered))\n",
-        new="        changes = self._decided(gathered)\n        self._tail = changes.tail\n"
-        "        await self._commit(changes)\n",
-    ),
-    Mutant(
         name="open records are forgotten when they leave the tail",
         file="tracking/tracker.py",
         old="        if item.due <= soon:\n",
@@ -124,14 +117,14 @@ MUTANTS = (
     ),
     Mutant(
         name="the rest of a gap starves behind wider ones",
-        file="discovery/tail.py",
+        file="discovery/reading.py",
         old="return now - gap.due if now - gap.due > PATIENCE else 0.0",
         new="return 0.0",
     ),
     Mutant(
         name="the baseline counts",
         file="tracking/tracker.py",
-        old="    return end is None or end <= tracked.baseline_end or is_future(end, clock.platform)",
+        old="    return end <= tracked.baseline_end or is_future(end, clock.platform)",
         new="    return False",
     ),
     Mutant(
@@ -145,13 +138,6 @@ MUTANTS = (
         file="jobapi/json_filter.py",
         old='return data.replace(rb"\\\\", b"..").replace(rb"\\"", b"..")',
         new='return data.replace(rb"\\"", b"..")',
-        tests=("tests/jobapi/test_json_filter.py",),
-    ),
-    Mutant(
-        name="an output is cut between two surrogates",
-        file="jobapi/json_filter.py",
-        old="(?:\\\\u[dD][89abAB][0-9a-fA-F]{2})?(?:",
-        new="(?:",
         tests=("tests/jobapi/test_json_filter.py",),
     ),
     Mutant(
