@@ -20,6 +20,7 @@ from exporter.simulator.traffic import Traffic
 from tests.harness.inprocess import METRICS, Clock, Daemon, WorldApi
 
 HOUR, DAY = 3600.0, 86_400.0
+HOLD = 60.0  # metrics.zero-hold
 BEGIN = 19_676 * DAY  # a midnight of 2023
 END = BEGIN + 30 * DAY
 SEAM = END - 12 * HOUR + 20 * 60 + 7  # counting begins in the middle of an hour, a minute and a poll
@@ -81,7 +82,7 @@ class Month:
     def after(self, url: str, folder: Path) -> None:
         """Run an exporter of the platform at `url` to the end; its ledger lies in `folder`."""
         clock = Clock(SEAM - POLL)
-        daemon = Daemon(WorldApi(self.world, clock=clock), folder, clock, platform=url)
+        daemon = Daemon(WorldApi(self.world, clock=clock), folder, clock, platform=url, zero_hold=HOLD)
         exposition = Exposition(config=METRICS)
         now = SEAM
         while now <= END:
@@ -89,6 +90,7 @@ class Month:
             self._advance(now)
             clock.now = now - POLL
             daemon.poll()
+            daemon.release()
             exposition.show(daemon.snapshot)
             if now == SEAM or now % SCRAPE == 0:
                 body = exposition.scrape(accept="", accept_encoding="").body
