@@ -64,8 +64,8 @@ async def _past(folder: Path) -> Past:
 
 async def backfilled(url: str, output: Path, labels: Mapping[str, str], *flags: str) -> None:
     """Run the command as a user does, beside a ledger."""
-    own = (f"--label={name}={value}" for name, value in labels.items())
-    own = (*own, "--api.duty=1", "--step=1m")
+    own = [f"--label={name}={value}" for name, value in labels.items()]
+    own += ["--api.duty=1", "--step=1m"]
     command = (sys.executable, "-m", "exporter", "backfill", f"--api.base-url={url}")
     process = await asyncio.create_subprocess_exec(
         *command, f"--output={output}", *own, *flags, stdout=PIPE, stderr=PIPE
