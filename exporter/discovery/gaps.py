@@ -81,8 +81,8 @@ def joined(gaps: Iterable[Gap]) -> tuple[Gap, ...]:
     """Sort gaps by where they end; those of growth that nothing was read of yet are one where they meet."""
     result: list[Gap] = []
     for gap in sorted(gaps, key=lambda gap: gap.hi):
-        below = result[-1] if result else gap
-        if _is_unread(below) and _is_unread(gap) and below.hi == gap.lo + gap.anchor:
+        below = result[-1] if result else None
+        if below and _is_unread(below) and _is_unread(gap) and below.hi == gap.lo + gap.anchor:
             missing, due = below.missing + gap.missing, min(below.due, gap.due)
             stalled = below.is_stalled and gap.is_stalled
             result[-1] = replace(below, hi=gap.hi, at=gap.hi, missing=missing, due=due, is_stalled=stalled)

@@ -81,6 +81,11 @@ def test_growth_that_meets_is_one_gap() -> None:
     )
 
 
+def test_growth_without_a_position_of_its_own_does_not_meet_itself() -> None:
+    """After deletions all positions of a gap may be its anchor."""
+    assert joined([grown(2, 3)]) == (grown(2, 3),)
+
+
 def test_growth_that_meets_is_due_when_the_first_of_it_is() -> None:
     """What waited to add up waits no longer once growth is there that is to be read now."""
     (gap,) = joined([grown(89, 95, due=NOW + 1), grown(94, 100)])
