@@ -212,7 +212,7 @@ def test_a_record_too_large_for_any_page_is_passed_over(tmp_path: Path) -> None:
         with capture_logs() as lines:
             its.poll(60)
         assert its.daemon.settled() == around
-        said = [line for line in lines if "can't be read" in line["event"]]
+        said = [line for line in lines if "position is unreadable" in line["event"]]
         assert {line["request"] for line in said} == {f"pageNo={position + 1}&pageSize=1"}
         for _ in range(60):  # from here on no re-check meets it
             around.add(its.ran())

@@ -77,7 +77,7 @@ def test_records_that_always_fail_cost_the_others_nothing(endpoint: str, tmp_pat
         assert its.daemon.value("job_exporter_poll_failures_total") == 0
         assert its.daemon.gauge("job_exporter_catching_up") == 0
         assert its.daemon.gauge("job_exporter_unreadable_records") == 20
-        named = [line["record"] for line in lines if "cannot be read" in line["event"]]
+        named = [line["record"] for line in lines if "record is unreadable" in line["event"]]
         assert sorted(named) == sorted(bad)
         assert all(len(its.api.lookups(record, endpoint)) < 15 for record in bad)
         its.api.mood = lambda _asked: None

@@ -88,7 +88,7 @@ def test_a_record_whose_pages_fail_costs_no_other(order: Any, kind: str, tmp_pat
         assert unreadable(its) == 1
         assert its.daemon.gauge("job_exporter_platform_up") == 1
         assert its.daemon.value("job_exporter_poll_failures_total") == 0
-        assert len([line for line in lines if "can't be read" in line["event"]]) == 1
+        assert len([line for line in lines if "position is unreadable" in line["event"]]) == 1
         before = poison.failed
         its.poll(60)
         assert poison.failed - before < 12  # at growing intervals
