@@ -25,7 +25,7 @@ bench: venv  ## figures of cost and speed, as ratios measured in one run
 
 soak: venv  ## the long runs: kills, fuzzing (guided by coverage where there is a wheel for it)
 	-$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements-fuzz.lock
-	$(BIN)/python -m pytest -m soak $(ARGS)
+	$(BIN)/python -m pytest -m soak --timeout=0 $(ARGS)
 
 look: venv tools  ## pictures of the dashboards, into .output/look (needs node, npm and chromium)
 	$(BIN)/python -m tests.look $(ARGS)

@@ -17,7 +17,7 @@ from tests.rules.shorten import shorten_rules
 from tests.rules.tools import ROOT
 
 pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("dashboards")]
-TARGETS = targets()
+TARGETS = list(targets())
 # Nothing may fail or be odd in the demo.
 QUIET = {"Firing now", "Failures by reason", "Odd data", "Hosts that belong to no place"}
 # A minute of the demo holds few records.

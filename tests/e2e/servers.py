@@ -5,7 +5,6 @@ Their configurations are the ones of deploy/prometheus, changed in two ways only
 """
 
 import json
-import re
 import subprocess
 import threading
 import time
@@ -18,14 +17,13 @@ from typing import Any
 
 import yaml
 
+from tests.harness.server import running
 from tests.rules.shorten import shorten_config, shorten_duration, shorten_rules
 from tests.rules.tools import ROOT, program
 
 _SHIPPED = ROOT / "deploy" / "prometheus"
-# Both programs start within a second; a machine under load takes its time.
-_START = 30.0
 _LOADING = 600.0  # seconds: a month takes half a minute on an idle machine
-_LISTENING = re.compile(r"[Ll]istening on.*address=127\.0\.0\.1:(\d+)")
+_LISTENING = r"[Ll]istening on.*address=(127\.0\.0\.1:\d+)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,34 +212,8 @@ def shipped_rules(*, factor: float, thresholds: Mapping[str, float] | None = Non
 @contextmanager
 def _running(path: Path, *arguments: str, folder: Path) -> Iterator[str]:
     """Run a server on a free port until the block ends, its log in `folder`; give its host:port."""
-    command = [str(path), *arguments, "--web.listen-address=127.0.0.1:0"]
+    command: list[str | Path] = [path, *arguments, "--web.listen-address=127.0.0.1:0"]
     # Alertmanager finds its default templates beside itself (.ci/tools says why).
-    with subprocess.Popen(command, cwd=path.parent, stderr=subprocess.PIPE, text=True) as process:
-        started = threading.Event()
-        lines: list[str] = []
-        thread = threading.Thread(target=_drain, args=(process, folder / f"{path.name}.log", lines, started))
-        thread.start()
-        try:
-            assert started.wait(_START), f"{path.name} did not start: {lines}"
-            yield _address(path.name, lines)
-        finally:
-            process.terminate()
-            thread.join()
-
-
-def _drain(process: subprocess.Popen[str], target: Path, lines: list[str], started: threading.Event) -> None:
-    """Read the log to its end, so that the pipe never fills; set `started` when it listens or ended."""
-    assert process.stderr
-    with target.open("w", encoding="utf-8") as log:
-        for line in process.stderr:
-            log.write(line)
-            lines.append(line)
-            if _LISTENING.search(line):
-                started.set()
-    started.set()
-
-
-def _address(name: str, lines: Sequence[str]) -> str:
-    found = next((match for line in lines if (match := _LISTENING.search(line))), None)
-    assert found, f"{name} ended: {''.join(lines[-5:])}"
-    return f"127.0.0.1:{found[1]}"
+    log = folder / f"{path.name}.log"
+    with running(command, cwd=path.parent, log=log, ready=[_LISTENING]) as address:
+        yield address
