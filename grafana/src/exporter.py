@@ -219,7 +219,7 @@ def _ledger() -> Row:
                         expr=f"max by (instance, version, python) ({q.select('job_exporter_build_info')})",
                         head="Up",
                         unit="none",
-                        width=40,
+                        width=50,
                     )
                 ],
                 sort=("Replica",),

@@ -1,13 +1,13 @@
-"""Draw every dashboard into a folder: `make look`, or `python -m tests.look [FOLDER]`.
+"""Draw every dashboard into a folder: `make look`, or `python -m tests.look [FOLDER] [--idcs=30] [--down]`.
 
 A simulated platform, the exporter with hours of history from `backfill`, and a Prometheus with the rules run
 meanwhile. Needs node, npm, chromium and `make tools`. Grafana's libraries (660 MB) are installed into
 .output.
 """
 
+import argparse
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -26,6 +26,7 @@ ROOT = HERE.parent.parent
 OUTPUT = ROOT / ".output" / "look"
 HOURS = 7  # an hour more than the widest picture: the first rates look back
 SETTLED = 90  # seconds of scraping: the recording rules have values then, and alerts their first state
+DOWN = 240  # seconds until the alert about a platform that is down fires
 THEMES = ("dark", "light")
 RANGES = ("1h", "6h")
 SIZE = ("1600", "900")
@@ -33,17 +34,22 @@ SIZE = ("1600", "900")
 
 def main(arguments: Sequence[str]) -> int:
     """Draw the dashboards; return 1 where a panel showed an error."""
-    output = Path(arguments[0]).resolve() if arguments else OUTPUT
+    wished = _arguments(arguments)
+    output = wished.folder.resolve()
     work = output / "work"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     harness = _harness(output / "harness")
     with ExitStack() as running:
-        prometheus = _prometheus(running, work)
+        platform, url = _platform(running, work, wished.idcs)
+        prometheus = _prometheus(running, work, url)
         web = _port()
         boards = ROOT / "grafana" / "dashboards"
         running.enter_context(_process(["node", "serve.mjs", str(web), str(boards)], harness, work / "web"))
         time.sleep(SETTLED)
+        if wished.down:
+            platform.terminate()
+            time.sleep(DOWN)
         names = sorted(path.stem for path in boards.glob("*.json"))
         broken = []
         for board, shown, theme in product(names, RANGES, THEMES):
@@ -55,6 +61,14 @@ def main(arguments: Sequence[str]) -> int:
     return int(bool(broken))
 
 
+def _arguments(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.look", description="Draw every dashboard.")
+    parser.add_argument("folder", nargs="?", type=Path, default=OUTPUT)
+    parser.add_argument("--idcs", type=int, default=8, help="how many IDCs the platform has")
+    parser.add_argument("--down", action="store_true", help="the platform is down when they are drawn")
+    return parser.parse_args(arguments)
+
+
 def _harness(folder: Path) -> Path:
     """Copy the page that draws, install its libraries as locked, and build it."""
     shutil.copytree(HERE, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
@@ -64,15 +78,21 @@ def _harness(folder: Path) -> Path:
     return folder
 
 
-def _prometheus(running: ExitStack, work: Path) -> str:
-    """Start platform, exporter and Prometheus, with history; return Prometheus' address."""
-    platform, exporter, port = _port(), _port(), _port()
-    url = f"http://127.0.0.1:{platform}"
+def _platform(running: ExitStack, work: Path, idcs: int) -> tuple["subprocess.Popen[bytes]", str]:
+    """Start the platform; return its process and address."""
+    port = _port()
+    url = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "tests.look.platform", str(port), str(HOURS * 3600), str(idcs)]
+    process = running.enter_context(_process(command, ROOT, work / "platform"))
+    _wait(f"{url}/api/v1/job/record/page?pageNo=1&pageSize=1")
+    return process, url
+
+
+def _prometheus(running: ExitStack, work: Path, url: str) -> str:
+    """Start the exporter of the platform at `url`, and Prometheus with history; return its address."""
+    exporter, port = _port(), _port()
     settings = [f"--api.base-url={url}", f"--state.url=sqlite:///{work}/ledger.db"]
     python = [sys.executable, "-m"]
-    simulated = [*python, "tests.look.platform", str(platform), str(HOURS * 3600)]
-    running.enter_context(_process(simulated, ROOT, work / "platform"))
-    _wait(f"{url}/api/v1/job/record/page?pageNo=1&pageSize=1")
     daemon = [*python, "exporter", "run", *settings, f"--web.listen-address=127.0.0.1:{exporter}"]
     running.enter_context(_process(daemon, ROOT, work / "exporter"))
     _wait(f"http://127.0.0.1:{exporter}/-/ready")
@@ -103,16 +123,16 @@ def _shot(picture: Path, query: str, harness: Path, web: int) -> bool:
 
 
 @contextmanager
-def _process(command: Sequence[str], folder: Path, log: Path) -> Iterator[None]:
+def _process(command: Sequence[str], folder: Path, log: Path) -> Iterator["subprocess.Popen[bytes]"]:
     """Run a program until the pictures are drawn; what it says goes into a file."""
     with (
         log.with_suffix(".log").open("w") as said,
         subprocess.Popen(command, cwd=folder, stdout=said, stderr=subprocess.STDOUT) as process,
     ):
         try:
-            yield
+            yield process
         finally:
-            process.send_signal(signal.SIGTERM)
+            process.terminate()
 
 
 def _port() -> int:

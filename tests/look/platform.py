@@ -1,6 +1,6 @@
-"""A simulated platform whose pictures show something: eight IDCs, one of them sick now and in spells before.
+"""A simulated platform whose pictures show something: one IDC is sick now and in spells before.
 
-usage: python -m tests.look.platform PORT SECONDS_OF_HISTORY
+usage: python -m tests.look.platform PORT SECONDS_OF_HISTORY IDCS
 """
 
 import asyncio
@@ -49,8 +49,10 @@ def sickness(now: float) -> Sickness:
 
 def main(arguments: list[str]) -> None:
     """Serve the platform until it is stopped."""
-    port, history = map(int, arguments)
-    shown = replace(SHOWN, sickness=sickness(time.time()))
+    port, history, idcs = map(int, arguments)
+    more = [(f"idc-{number:02}", 50) for number in range(len(IDCS) + 1, idcs + 1)]
+    places = dict([*IDCS.items(), *more][:idcs])
+    shown = replace(SHOWN, idcs=places, sickness=sickness(time.time()))
     cast("dict[str, Scenario]", scenarios.SCENARIOS)["look"] = shown
     config = SimulatorConfig(host="127.0.0.1", port=port, scenario="look", history=history, seed=SEED)
     asyncio.run(run(config, ready=lambda _: None))
