@@ -156,7 +156,7 @@ def _lag() -> Row:
             lines(
                 "Duration of a poll",
                 "How long the last poll took, and how old the last good one is.",
-                "s",
+                "dthms",
                 {
                     "last poll took": f"max({q.select('job_exporter_poll_duration_seconds')})",
                     "since a good poll": since(LAST_POLL),

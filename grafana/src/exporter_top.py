@@ -82,7 +82,7 @@ def wrong() -> Sequence[PanelBuilder]:
             "Unreadable",
             "Records that can't be read now. They are not counted until they can be; all others are.",
             "none",
-            graded(q.total(q.select(UNREADABLE)), warn=q.threshold("unreadable:count")),
+            graded(q.while_up(q.total(q.select(UNREADABLE))), warn=q.threshold("unreadable:count")),
         ),
         stat(
             "Lag (p90)",

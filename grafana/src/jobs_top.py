@@ -94,7 +94,7 @@ def wrong() -> Sequence[PanelBuilder]:
             "Unreadable",
             "Records that can't be read now. They are not counted until they can be.",
             "none",
-            graded(q.total(q.select(UNREADABLE)), warn=q.threshold("unreadable:count")),
+            graded(q.while_up(q.total(q.select(UNREADABLE))), warn=q.threshold("unreadable:count")),
         ),
     )
 

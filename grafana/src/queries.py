@@ -120,6 +120,11 @@ def least(vector: str, *by: str) -> str:
     return f"min{grouping} ({once(vector)})"
 
 
+def while_up(vector: str) -> str:
+    """Return `vector` while the platform is reached: what it told before is not known to hold."""
+    return f"{vector} and on () ({least(select('job_exporter_platform_up'))} == 1)"
+
+
 def age(metric: str, *by: str, matchers: tuple[str, ...] = ()) -> str:
     """Return the seconds since a timestamp; of several platforms the longest."""
     return f"time() - {least(select(metric, *matchers), *by)}"
