@@ -20,6 +20,8 @@ from exporter.cli.main import main
 from exporter.ledger.errors import LedgerError
 from exporter.settings.parsers import duration
 from exporter.simulator.config import SimulatorConfig
+from exporter.simulator.faults import Fault, Faults, FaultSettings
+from exporter.simulator.platform import Stats
 from exporter.simulator.server import RunningSimulator, serve
 from tests.crash.harness import attempts
 from tests.harness.backfill import last_tally, samples
@@ -54,21 +56,39 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
+class HangsAt(Faults):
+    """A platform that answers no request once `limit` of them have come."""
+
+    def __init__(self, limit: int, stats: Stats) -> None:
+        super().__init__(settings=FaultSettings(slow_seconds=600.0))
+        self._limit, self._stats = limit, stats
+
+    def pick(self) -> Fault | None:
+        """Hang, or do nothing."""
+        return Fault.SLOW if self._stats.requests.total() >= self._limit else None
+
+
 async def ran(
     simulator: RunningSimulator, *argv: str, end_at: int | None = None, by: signal.Signals = signal.SIGKILL
 ) -> tuple[int, str, str]:
-    """Run the command in a process of its own; `end_at`: by a signal, once so many requests were met."""
+    """Run the command in its own process.
+
+    With `end_at`, the platform hangs after that many requests, and the process gets the signal `by`.
+    """
+    platform = simulator.platform
+    faults = platform.faults
+    if end_at is not None:
+        platform.faults = HangsAt(end_at, platform.stats)
     command = (sys.executable, "-m", "exporter", "backfill", f"--api.base-url={simulator.url}")
     flags = ("--from=1d", "--to=now", "--output=out.txt", "--api.duty=1", *argv)
     process = await asyncio.create_subprocess_exec(*command, *flags, stdin=DEVNULL, stdout=PIPE, stderr=PIPE)
     if end_at is not None:
-        stats = simulator.platform.stats
         async for _ in attempts("so many requests"):
-            if stats.requests.total() >= end_at or process.returncode is not None:
+            if platform.stats.requests.total() > end_at:  # one more than is answered
                 break
-        if process.returncode is None:
-            process.send_signal(by)
+        process.send_signal(by)
     stdout, stderr = await process.communicate()
+    platform.faults = faults
     assert process.returncode is not None
     return process.returncode, stdout.decode(), stderr.decode()
 
@@ -106,7 +126,7 @@ async def test_killed_it_goes_on_where_it_was(tmp_path: Path) -> None:
 async def test_an_interrupt_is_told_and_kept(tmp_path: Path) -> None:
     """Ctrl-C: status 2, one line that says how to go on."""
     async with await serve(QUICK) as simulator:
-        status, told, said = await ran(simulator, "--api.duty=0.05", end_at=20, by=signal.SIGINT)
+        status, told, said = await ran(simulator, end_at=20, by=signal.SIGINT)
     assert (status, told) == (2, "")
     assert said.splitlines()[-1] == (
         "job-exporter: interrupted; what was read is kept in out.txt.partial: "
