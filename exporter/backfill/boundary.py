@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from exporter.backfill.grid import BackfillError
+from exporter.backfill.samples import BackfillError
 from exporter.ledger import address
 from exporter.ledger.reader import Inspection
 from exporter.tracking.known import LedgerStatus

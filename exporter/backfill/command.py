@@ -13,10 +13,9 @@ from rich.console import Console
 
 from exporter import app, logs
 from exporter.backfill.boundary import Live, live
-from exporter.backfill.grid import BackfillError, Grid, grid
 from exporter.backfill.progress import Shown
 from exporter.backfill.reader import Reader, ReadingConfig, answered
-from exporter.backfill.sums import filled_families
+from exporter.backfill.samples import BackfillError, Grid, filled_families, grid
 from exporter.backfill.workfile import Partial, opened
 from exporter.backfill.writer import Labels, Text, output, refuse_existing, summed
 from exporter.jobapi.client import JobApi, NullObserver

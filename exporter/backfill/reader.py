@@ -10,8 +10,7 @@ from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from exporter.backfill.grid import BackfillError, ended
-from exporter.backfill.sums import LAG
+from exporter.backfill.samples import LAG, BackfillError, ended
 from exporter.backfill.workfile import Finished, Partial
 from exporter.discovery.pages import PROBE, Order, PageRequest, covered, page_at
 from exporter.discovery.scan import Walk, heavy, next_page, read, share, skipped

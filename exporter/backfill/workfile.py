@@ -13,8 +13,7 @@ from typing import Any
 
 import msgspec
 
-from exporter.backfill.grid import BackfillError
-from exporter.backfill.sums import Point
+from exporter.backfill.samples import BackfillError, Point
 from exporter.discovery.scan import Walk
 from exporter.model import Series
 from exporter.settings.time_range import Window

@@ -7,8 +7,7 @@ from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 
-from exporter.backfill.grid import BackfillError, Grid
-from exporter.backfill.sums import DISCOVERED, LabelSet, Point, Sums, filled_families
+from exporter.backfill.samples import DISCOVERED, BackfillError, Grid, LabelSet, Point, Sums, filled_families
 from exporter.backfill.workfile import Partial
 from exporter.metrics.collector import cumulated, head, heads
 from exporter.metrics.families import Family, MetricsConfig, MetricType, number

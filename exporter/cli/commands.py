@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from exporter import app, logs
 from exporter.audit.auditor import AuditError
-from exporter.backfill.grid import BackfillError
+from exporter.backfill.samples import BackfillError
 from exporter.cli import check as platform
 from exporter.cli import notify
 from exporter.jobapi.transport import ConfigError

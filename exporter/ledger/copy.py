@@ -12,10 +12,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from exporter.ledger import address, bulk, tables
+from exporter.ledger import address, bulk, migrations, tables
 from exporter.ledger.database import Database
 from exporter.ledger.errors import LedgerBusyError, LedgerError
-from exporter.ledger.lockfile import Lock
+from exporter.ledger.sqlite_file import Lock
 
 ROWS = 1_000  # read and written at once: what is in memory
 PATIENCE = 60.0  # seconds that either server may wait for the other
@@ -54,7 +54,7 @@ def _source(url: str) -> Iterator[sa.Connection]:
 
 
 def _require_current(connection: sa.Connection, name: str) -> None:
-    version, current = tables.version(connection), len(tables.MIGRATIONS)
+    version, current = migrations.version(connection), len(migrations.MIGRATIONS)
     if version is None:
         raise LedgerError(f"ledger {name}: there is none to copy")
     if version != current:
@@ -107,11 +107,11 @@ def _emptied(url: str) -> Iterator[sa.Connection]:
     database = Database(url, patience=PATIENCE)
     try:
         with database.writing() as connection:
-            if tables.version(connection) is not None:
+            if migrations.version(connection) is not None:
                 raise LedgerError(
                     f"ledger {database.name}: there is one already; name an empty database to copy to"
                 )
-            tables.migrate(connection)
+            migrations.migrate(connection)
             for table in tables.TABLES:
                 connection.execute(sa.delete(table))  # what a new ledger says of itself
             yield connection

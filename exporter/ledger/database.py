@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from exporter.ledger import address
 from exporter.ledger.errors import LedgerError, SchemaError, advised, explained
-from exporter.ledger.lockfile import Lock
+from exporter.ledger.sqlite_file import Lock
 from exporter.ledger.watchdog import Watchdog
 
 OLDEST_POSTGRESQL = 13  # the oldest that its makers still mended when this was written

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from msgspec.structs import replace as change
 
 from exporter.discovery.tail import Tail
-from exporter.ledger import load, statements, tables
+from exporter.ledger import layout, load, migrations, statements, tables
 from exporter.ledger.clock import LedgerClock
 from exporter.ledger.database import Database
 from exporter.ledger.errors import LedgerError, LostLeadershipError, NotLeadingError
@@ -298,8 +298,8 @@ class Ledger:
         """Bring the ledger up to date; lead, where no other replica does, and lay out the counters."""
         grant, notes = None, []
         with self._database.writing(slow=True) as connection:
-            tables.migrate(connection)
-            tables.claim(connection, self._platform)
+            migrations.migrate(connection)
+            migrations.claim(connection, self._platform)
             if self._leadership is not None:
                 grant = self._leadership.take(connection)
             if self._leadership is None or grant is not None:
@@ -311,18 +311,18 @@ class Ledger:
 
     def _lay_out(self, connection: sa.Connection, now: float) -> list[str]:
         """Give the counters the layout of the settings; returns what was changed, in words."""
-        layout = self._layout
+        wanted = self._layout
         progress = tables.get(connection, "progress", tables.Progress)
         if progress is not None:
             self._clock.go_on_from(progress.time)
         held_until = self._held_until(self.time())
-        notes = tables.lay_out(
+        notes = layout.lay_out(
             connection,
-            record_labels=layout.record_labels,
-            buckets=layout.buckets,
+            record_labels=wanted.record_labels,
+            buckets=wanted.buckets,
             held_until=held_until,
         )
-        tables.bear(connection, layout.initial, born=now, held_until=held_until)
+        layout.bear(connection, wanted.initial, born=now, held_until=held_until)
         return notes
 
     @contextlib.contextmanager

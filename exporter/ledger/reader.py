@@ -14,7 +14,7 @@ import msgspec
 import sqlalchemy as sa
 
 from exporter.discovery.tail import Tail
-from exporter.ledger import address, tables
+from exporter.ledger import address, migrations, tables
 from exporter.ledger.clock import FIRST
 from exporter.ledger.database import Database
 from exporter.ledger.errors import LedgerError, SchemaError, explained
@@ -52,7 +52,7 @@ class Inspection:
                 raise SchemaError("it is no ledger; name the daemon's in state.url")
             version = tables.get(connection, "version", int) or 0
             owner = tables.get(connection, "platform", str)
-            newest = len(tables.MIGRATIONS)
+            newest = len(migrations.MIGRATIONS)
             if version != newest:
                 other = "this program once as the daemon" if version < newest else "the newer program instead"
                 raise SchemaError(f"it has version {version}, this program reads {newest}; start {other}")

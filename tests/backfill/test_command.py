@@ -14,8 +14,8 @@ import yaml
 
 from exporter.backfill.boundary import Live, live
 from exporter.backfill.command import backfill_parser
-from exporter.backfill.grid import BackfillError
 from exporter.backfill.progress import described
+from exporter.backfill.samples import BackfillError
 from exporter.cli.main import main
 from exporter.ledger.errors import LedgerError
 from exporter.settings.parsers import duration

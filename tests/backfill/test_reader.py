@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.backfill import reader
-from exporter.backfill.grid import BackfillError
+from exporter.backfill.samples import BackfillError
 from exporter.jobapi.client import PageCost
 from exporter.jobapi.errors import (
     ApiError,

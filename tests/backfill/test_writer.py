@@ -15,8 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from exporter.backfill.grid import BackfillError, ended, grid
-from exporter.backfill.sums import filled_families
+from exporter.backfill.samples import BackfillError, ended, filled_families, grid
 from exporter.backfill.workfile import Finished
 from exporter.backfill.writer import STAMPS, output
 from exporter.metrics.families import MetricType

@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 
 from exporter.backfill.command import backfill
-from exporter.backfill.grid import grid
 from exporter.backfill.reader import Reader, ReadingConfig
+from exporter.backfill.samples import grid
 from exporter.backfill.workfile import Partial
 from exporter.backfill.writer import Text, output, summed
 from exporter.discovery.pages import Order, covered

@@ -8,8 +8,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from exporter.backfill.grid import Grid, grid
 from exporter.backfill.reader import Reader, ReadingConfig
+from exporter.backfill.samples import Grid, grid
 from exporter.backfill.workfile import Finished, Partial
 from exporter.backfill.writer import Labels, Text, summed
 from exporter.discovery.scan import Walk

@@ -13,7 +13,7 @@ from exporter.discovery.tail import Tail
 from exporter.ledger import statements as writing
 from exporter.ledger.errors import LedgerError
 from exporter.ledger.ledger import Layout, Ledger
-from exporter.ledger.tables import MIGRATIONS
+from exporter.ledger.migrations import MIGRATIONS
 from exporter.model import LeaderStatus
 from exporter.tracking.counting import Increment
 from exporter.tracking.decision import Changes

@@ -12,8 +12,8 @@ from exporter.discovery.tail import Tail
 from exporter.ledger.clock import FIRST
 from exporter.ledger.errors import LedgerError
 from exporter.ledger.ledger import Layout, Ledger
+from exporter.ledger.migrations import MIGRATIONS
 from exporter.ledger.reader import Inspection
-from exporter.ledger.tables import MIGRATIONS
 from exporter.tracking.counting import Increment
 from exporter.tracking.decision import Changes
 from exporter.tracking.known import Known, LedgerStatus

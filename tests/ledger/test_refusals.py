@@ -12,7 +12,7 @@ import pytest
 from exporter.discovery.tail import Tail
 from exporter.ledger.errors import LedgerBusyError, LedgerError
 from exporter.ledger.ledger import Layout, Ledger
-from exporter.ledger.tables import MIGRATIONS
+from exporter.ledger.migrations import MIGRATIONS
 from exporter.tracking.counting import Increment
 from exporter.tracking.decision import Changes
 from exporter.tracking.tracker import CountingStart, Outcome, Settlement

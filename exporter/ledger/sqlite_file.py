@@ -1,10 +1,11 @@
 """The lock file beside an SQLite ledger: one process holds a ledger, and finds it again where it left it."""
 
 import fcntl
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import IO
 
-from exporter.ledger import integrity
 from exporter.ledger.errors import LedgerBusyError, LedgerError, advised
 
 
@@ -45,7 +46,7 @@ class Lock:
         """Look at the whole file, before anything is written to it. Raises LedgerError."""
         if self._file is None:
             return
-        if said := integrity.damage(self._ledger, is_used=Path(self._file.name).stat().st_size > 0):
+        if said := damage(self._ledger, is_used=Path(self._file.name).stat().st_size > 0):
             raise LedgerError(f"ledger {self._ledger}: {advised(said)}")
 
     def refuse_moved(self) -> None:
@@ -90,3 +91,23 @@ def _identity(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return stat.st_dev, stat.st_ino
+
+
+MALFORMED = "database disk image is malformed"  # SQLite's own words
+EMPTIED = f"the file is empty, and once held a ledger: {MALFORMED}"
+
+
+def damage(path: Path, *, is_used: bool) -> str | None:
+    """What is wrong with the file; None: nothing, or it is to be made. `is_used`: it was a ledger before."""
+    if not path.is_file():
+        return None
+    if not path.stat().st_size:
+        return EMPTIED if is_used else None
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            found: str = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    except UnicodeDecodeError:
+        return MALFORMED
+    except sqlite3.Error as error:
+        return str(error)
+    return None if found == "ok" else MALFORMED
