@@ -20,7 +20,8 @@ from exporter import __version__
 from exporter.jobapi.client import JobApi
 from exporter.jobapi.json_filter import WHOLE
 from exporter.jobapi.transport import ApiConfig
-from exporter.ledger.ledger import Layout, Ledger
+from exporter.ledger.layout import Layout
+from exporter.ledger.ledger import Ledger
 from exporter.metrics.exposition import Exposition, Scrape
 from exporter.metrics.families import (
     HOST_BUCKETS,

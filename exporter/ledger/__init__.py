@@ -1,5 +1,5 @@
-"""The durable state: what was counted, what is followed, and who may write.
+"""The ledger: what was counted, which records are followed, and who may write.
 
-`ledger` is the only writer; `reader` looks at a ledger beside its daemon; `copy` copies one to another
+`ledger` is the only writer. `reader` reads a ledger while its daemon runs. `copy` copies a ledger to another
 database.
 """

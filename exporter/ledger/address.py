@@ -1,4 +1,4 @@
-"""Addresses of ledgers, as every command takes them. No error repeats one: it may hold a password."""
+"""The address of a ledger (`state.url`). Errors do not repeat it: it may contain a password."""
 
 from pathlib import Path
 
@@ -6,38 +6,38 @@ import sqlalchemy as sa
 
 from exporter.ledger.errors import LedgerError
 
-IN_MEMORY = (None, "", ":memory:")  # what SQLite is told instead of a file
-ADVICE = "write sqlite:///PATH, or postgresql://USER:PASSWORD@HOST/NAME"
+DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgresql+psycopg": "postgresql+psycopg"}
+IN_MEMORY = (None, "", ":memory:")  # names of SQLite databases without a file
+ADVICE = "write sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME"
 
 
 def parsed(url: str) -> sa.URL:
-    """Read an address; PostgreSQL is reached by psycopg. Raises LedgerError."""
+    """Parse an address; PostgreSQL is reached through psycopg. Raises LedgerError."""
     try:
         address = sa.make_url(url)
     except sa.exc.ArgumentError:
-        raise LedgerError(f"state.url is not understood; {ADVICE}") from None
-    except ValueError:
-        # A password without @HOST stands where a port belongs.
+        raise LedgerError(f"state.url is not a database address; {ADVICE}") from None
+    except ValueError:  # a password without @HOST is read as a port
         raise LedgerError(
-            f"state.url is not understood: its port is not a number, or its host is missing; {ADVICE}"
+            f"state.url is not a database address: the port is not a number, or the host is missing; {ADVICE}"
         ) from None
-    if address.drivername == "postgresql":
-        return address.set(drivername="postgresql+psycopg")
-    return address
+    if address.drivername not in DRIVERS:
+        raise LedgerError(f"state.url names a database that is not supported; {ADVICE}")
+    return address.set(drivername=DRIVERS[address.drivername])
 
 
 def sqlite_path(address: sa.URL) -> Path | None:
-    """The file of an SQLite ledger; None: it is on a server. Raises LedgerError for one in memory."""
-    if address.get_backend_name() != "sqlite":
+    """The file of an SQLite ledger; None for PostgreSQL. Raises LedgerError for a database in memory."""
+    if address.drivername != "sqlite":
         return None
     if address.database in IN_MEMORY:
         raise LedgerError(
-            "state.url names no file, and a ledger in memory forgets what was counted; "
+            "state.url names no file, and a ledger in memory is lost at the end of the process; "
             "write sqlite:///job-exporter.db"
         )
     return Path(str(address.database))
 
 
 def named(address: sa.URL) -> str:
-    """Name the database of an address, without anything that may be a password."""
+    """The address without its password and query, for messages."""
     return address.set(query={}).render_as_string(hide_password=True)

@@ -1,13 +1,13 @@
-"""Ledger time: the seconds in which a ledger was polled. Everything that waits, waits by it.
+"""Ledger time: the number of seconds for which a ledger was polled. All deadlines use it.
 
-It runs by the monotonic clock: no jump of a wall clock matters. Each commit carries it into the ledger,
-and the next process goes on from there: a downtime does not count, and what waited goes on waiting.
+It runs by the monotonic clock, so a jump of the wall clock does not change it. Each commit writes it to the
+ledger, and the next process continues from there: a downtime does not count.
 """
 
 import time
 from collections.abc import Callable
 
-FIRST = 1_000_000.0  # of a new ledger: no POSIX time that one could be taken for
+FIRST = 1_000_000.0  # of a new ledger: small, so that nobody takes it for a POSIX time
 
 
 class LedgerClock:
@@ -21,6 +21,6 @@ class LedgerClock:
         """Ledger time in seconds."""
         return self._monotonic() + self._ahead
 
-    def go_on_from(self, durable: float) -> None:
-        """Continue from the time of the last commit, where this process has not come further."""
-        self._ahead += max(0.0, durable - self.now())
+    def continue_from(self, committed: float) -> None:
+        """Move forward to the time of the last commit, unless this process is already past it."""
+        self._ahead += max(0.0, committed - self.now())

@@ -1,10 +1,10 @@
-"""What a database says when it fails, turned into one line that says what to do about it.
+"""Errors of the ledger. A message is one line that says what to do.
 
-LedgerError            the ledger can't be used
-├── LedgerBusyError         another process holds it
-└── LostLeadershipError     another replica may have taken over: nothing was written
+LedgerError                 the ledger cannot be used
+├── LedgerBusyError         another process uses it
+└── LostLeadershipError     another replica may lead: nothing was written
 
-Two more stay inside the package and become one of these: SchemaError and NotLeadingError.
+Inside the package, `explained` and `Ledger` turn SchemaError and NotLeadingError into these.
 """
 
 import contextlib
@@ -16,58 +16,59 @@ import sqlalchemy as sa
 
 
 class SchemaError(Exception):
-    """The database is not a ledger that this program can use; the message says why and what to do."""
+    """The database is not a ledger that this program can use."""
 
 
 class NotLeadingError(Exception):
-    """Another replica has taken over, or this one never led."""
+    """This replica does not lead."""
 
 
 class LedgerError(Exception):
-    """The ledger can't be used."""
+    """The ledger cannot be used."""
 
 
 class LedgerBusyError(LedgerError):
-    """Another process holds the ledger."""
+    """Another process uses the ledger."""
 
 
 class LostLeadershipError(LedgerError):
-    """This replica does not lead, or no longer: what it wanted to write was not written."""
+    """This replica does not lead: nothing was written."""
 
 
 @contextlib.contextmanager
 def explained(name: str) -> Iterator[None]:
-    """Turn what the database says into a LedgerError that says what to do."""
+    """Turn errors of the database into a LedgerError that says what to do."""
     try:
         yield
     except SchemaError as error:
         raise LedgerError(f"ledger {name}: {error}") from None
     except msgspec.DecodeError as error:
         raise LedgerError(
-            f"ledger {name} holds what this program did not write ({error}); "
-            "move it away to start anew, or restore it from a backup"
+            f"ledger {name} contains a value that this program did not write ({error}); "
+            "restore it from a backup, or move it away to start anew"
         ) from None
     except sa.exc.SQLAlchemyError as error:
         cause = getattr(error, "orig", None) or error
         raise LedgerError(f"ledger {name}: {advised(str(cause), getattr(cause, 'sqlstate', None))}") from None
 
 
-# What PostgreSQL's codes and words (where there is no code: while connecting), and SQLite's words ask for.
+# Advice by PostgreSQL's error code, and by words of SQLite, psycopg and libpq (which have no code).
 _BY_CODE: Mapping[str, str] = {
-    "25006": "that server only reads; name the one that writes in state.url",
+    "25006": "this server is read-only; name the primary server in state.url",
     "42501": "let this user make tables in its schema (GRANT USAGE, CREATE ON SCHEMA …) and own those of the "
     "ledger (ALTER TABLE … OWNER TO …), or give it a schema of its own",
-    "3F000": "there is no schema to write to; make one that this user may use",
+    "3F000": "the schema does not exist; make one for this user",
     "53100": "make room on its disk; nothing is lost meanwhile",
-    "25P03": "this process was paused, or has too little of the CPU; nothing is lost meanwhile",
-    "55P03": "another connection holds its rows; if that lasts, end that one on the server",
+    "25P03": "this process was paused, or has too little CPU; nothing is lost meanwhile",
+    "55P03": "another connection has locked its rows; if that lasts, end that connection on the server",
 }
-_REACH = "see that the server runs and can be reached from here; nothing is lost meanwhile"
+_REACH = "check that the server runs and can be reached from here; nothing is lost meanwhile"
 _DAMAGED = "it is damaged; restore it from a backup, or move it away to start anew"
+_OPTION = "correct it in state.url"
 _BY_WORDS: Mapping[str, str] = {
-    "invalid connection option": "correct it in state.url",
-    "invalid sslmode": "correct it in state.url",
-    "invalid port": "correct it in state.url",
+    "invalid connection option": _OPTION,
+    "invalid sslmode": _OPTION,
+    "invalid port": _OPTION,
     "not a database": "it is not a ledger; name another file in state.url, or move this one away",
     "malformed": _DAMAGED,
     "decode to UTF-8": _DAMAGED,
@@ -75,33 +76,29 @@ _BY_WORDS: Mapping[str, str] = {
     "unable to open": "name a file in a folder of this user in state.url",
     "readonly": "let this user write the file and its folder",
     "disk is full": "make room on its disk; nothing is lost meanwhile",
-    "disk I/O error": "see to its disk; nothing is lost meanwhile",
+    "disk I/O error": "check its disk; nothing is lost meanwhile",
     "is locked": "another program writes to it; stop that one",
-    "password authentication failed": "give the right user and password in state.url",
+    "password authentication failed": "correct user and password in state.url",
     "no password supplied": "give a password in state.url, or a PGPASSFILE",
-    "pg_hba.conf": "let this user in from here, in the server's pg_hba.conf",
-    "does not exist": "make it on the server, or name another in state.url",
-    "statement pooling": "let the pooler pool sessions or transactions",
-    "too many": "raise max_connections of the server, or put a pooler before it",
+    "pg_hba.conf": "allow this user and address in the server's pg_hba.conf",
+    "does not exist": "create it on the server, or name another in state.url",
+    "statement pooling": "set the pooler to pool sessions or transactions",
+    "too many": "raise max_connections of the server, or put a pooler in front of it",
     "connection failed": _REACH,
     "connection is bad": _REACH,
     "connection timeout": _REACH,
     "server closed the connection": _REACH,
     "terminating connection": _REACH,
     "connection socket closed": _REACH,
-    "another command is already in progress": _REACH,  # a statement was cut short, so the ROLLBACK failed
-    "failed to resolve": "name the server in state.url as it can be found from here",
+    "another command is already in progress": _REACH,  # a statement was cut off, so the ROLLBACK failed
+    "failed to resolve": "correct the name of the server in state.url",
 }
-
-
-# What libpq adds to an error: guesses, where the advice says what to do.
-_GUESSES = re.compile(r" (?:Is the server running|This probably means) .*")
+_GUESSES = re.compile(r" (?:Is the server running|This probably means) .*")  # libpq's, less precise than ours
 
 
 def advised(said: str, code: str | None = None) -> str:
-    """What a database said, and what to do about it."""
+    """What the database said, and what to do about it."""
     said = _GUESSES.sub("", " ".join(said.split()))[:200]
-    advice = _BY_CODE.get(code or "") or next(
-        (advice for words, advice in _BY_WORDS.items() if words in said), None
-    )
+    by_words = (advice for words, advice in _BY_WORDS.items() if words in said)
+    advice = _BY_CODE.get(code or "") or next(by_words, None)
     return f"{said}: {advice}" if advice else said

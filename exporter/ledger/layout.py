@@ -1,6 +1,7 @@
-"""How a change of the metrics' layout is carried over."""
+"""Which series the metrics have, and how the counters follow a change of it (rule 8)."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
@@ -8,70 +9,68 @@ from exporter.ledger import bulk
 from exporter.ledger.tables import counters, get, put, row_of, sample_of, series_of
 from exporter.model import UNKNOWN, Sample, Series
 
-FINISHED = "job_records_finished_total"  # the one family whose labels are a setting
+FINISHED = "job_records_finished_total"  # the only family whose labels are a setting
 
 
-def lay_out(
-    connection: sa.Connection,
-    *,
-    record_labels: tuple[str, ...],
-    buckets: Mapping[str, tuple[float, ...]],
-    held_until: float,
-) -> list[str]:
-    """Rule 8: give the counters the layout of the settings; what was done, in words for the log.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """What the ledger must know of the metrics."""
 
-    Counters with new labels are new series. Until `held_until` (ledger time) they are shown at what was
-    carried over, so that Prometheus sees what they count next as an increase.
+    initial: tuple[Series, ...] = ()  # exist from the start
+    siblings: Callable[[Series], Iterable[Series]] = lambda series: (series,)  # are born together (rule 9)
+    record_labels: tuple[str, ...] = ("provider", "script_type")
+    buckets: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # bounds by family
+    label_limit: int = 500  # values of each label that comes from the platform (rule 10)
+    zero_hold: float = 0.0  # seconds for which a new series is shown at 0 (rule 9)
+
+    def newborn(self, *, wall: float, time: float) -> Sample:
+        """The sample of a series that is born at ledger time `time`."""
+        return Sample(value=0.0, born=wall, held_until=time + self.zero_hold if self.zero_hold else 0.0)
+
+
+def lay_out(connection: sa.Connection, layout: Layout, newborn: Sample) -> list[str]:
+    """Adapt the counters to the layout; return log lines on what changed.
+
+    Counters with new labels are new series. They are held at the value that was carried over, so that
+    Prometheus sees the next increments.
     """
     notes = []
     had_labels = get(connection, "record_labels", tuple[str, ...])
-    if had_labels is not None and had_labels != record_labels:
-        _relabel(connection, record_labels, held_until)
+    if had_labels is not None and had_labels != layout.record_labels:
+        _relabel(connection, layout.record_labels, newborn.held_until)
         notes.append(
             f"record labels changed from {', '.join(had_labels) or 'none'} to "
-            f"{', '.join(record_labels) or 'none'}: counters were carried over"
+            f"{', '.join(layout.record_labels) or 'none'}: counters were carried over"
         )
-    put(connection, "record_labels", record_labels)
-    for family, bounds in buckets.items():
+    put(connection, "record_labels", layout.record_labels)
+    for family, bounds in layout.buckets.items():
         had_bounds = get(connection, "buckets " + family, tuple[float, ...])
         if had_bounds is not None and had_bounds != bounds:
             connection.execute(sa.delete(counters).where(counters.c.family == family))
             notes.append(f"buckets of {family} changed: that histogram starts anew")
         put(connection, "buckets " + family, bounds)
+    # Existing series are not read first: a process that is paused in a long read would keep its locks.
+    initial = [row_of(series, newborn) for series in layout.initial]
+    bulk.insert(connection, counters, initial, "ON CONFLICT DO NOTHING")
     return notes
 
 
 def _relabel(connection: sa.Connection, record_labels: tuple[str, ...], held_until: float) -> None:
-    """Sum removed labels away, give added ones the value `unknown`."""
-    merged: dict[Series, Sample] = {}
+    """Sum over removed labels; give added labels the value `unknown`."""
     of_family = counters.c.family == FINISHED
+    merged: dict[Series, Sample] = {}
     for row in connection.execute(sa.select(counters).where(of_family)):
-        had = dict(series_of(row).labels)
-        kept = tuple((name, had.get(name, UNKNOWN)) for name in ("result_status", *record_labels))
-        series, sample = Series(FINISHED, kept), sample_of(row)
-        if series in merged:
-            before = merged[series]
-            sample = Sample(value=before.value + sample.value, born=min(before.born, sample.born))
-        merged[series] = sample
-    held = {
-        series: Sample(
-            value=sample.value,
-            born=sample.born,
-            exemplar=sample.exemplar,
+        had, sample = dict(series_of(row).labels), sample_of(row)
+        labels = tuple((name, had.get(name, UNKNOWN)) for name in ("result_status", *record_labels))
+        series = Series(FINISHED, labels)
+        before = merged.get(series)
+        value = sample.value + (before.value if before else 0.0)
+        merged[series] = Sample(
+            value=value,
+            born=min(before.born, sample.born) if before else sample.born,
+            exemplar=None if before else sample.exemplar,
             held_until=held_until,
-            held_at=sample.value,
+            held_at=value,
         )
-        for series, sample in merged.items()
-    }
     connection.execute(sa.delete(counters).where(of_family))
-    bulk.insert(connection, counters, [row_of(*item) for item in held.items()])
-
-
-def bear(connection: sa.Connection, initial: Iterable[Series], *, born: float, held_until: float) -> None:
-    """Make the series that exist from the start, at 0, where they are not there yet.
-
-    What is there is not asked for: who is paused while it reads much holds its locks as long.
-    """
-    zero = Sample(value=0.0, born=born, held_until=held_until)
-    rows = [row_of(series, zero) for series in initial]
-    bulk.insert(connection, counters, rows, "ON CONFLICT DO NOTHING")
+    bulk.insert(connection, counters, [row_of(*item) for item in merged.items()])

@@ -1,54 +1,37 @@
-"""The durable state: what was found, what is followed, what was counted. SQLAlchemy Core.
+"""The ledger of one platform: the state in memory, and its copy in the database.
 
-`commit` is the only writer, one transaction each: a record's id goes in together with the increments it
-causes, and the primary key of `settled` refuses a second time. What memory holds is a copy, replaced
-after the transaction has ended well; a commit that fails changes neither.
+`commit` writes one poll's changes in one transaction: the ids of records go in together with the increments
+they cause, and the primary key of `settled` refuses an id a second time. The state in memory is replaced
+after the transaction was committed; if the commit fails, neither changes.
 
-Replicas may share a ledger on PostgreSQL. One leads, and writes; each transaction proves its right to
-(`lease`). The others load the counters anew after each commit. Where a commit failed the leader loads
-everything anew before it goes on: a connection that broke at the very end does not tell whether it was done.
+On PostgreSQL, replicas can share a ledger. One leads and writes; each transaction first proves that it may
+(see `lease`). The followers load the counters again after each commit. After a commit that failed, the leader
+loads everything again, because a broken connection does not tell whether the commit was done.
 """
 
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from itertools import chain
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from dataclasses import replace
 
 import sqlalchemy as sa
-from msgspec.structs import replace as change
 
-from exporter.discovery.tail import Tail
-from exporter.ledger import layout, load, migrations, statements, tables
+from exporter.ledger import load, migrations, statements, tables
+from exporter.ledger.apply import apply, later
 from exporter.ledger.clock import LedgerClock
 from exporter.ledger.database import Database
 from exporter.ledger.errors import LedgerError, LostLeadershipError, NotLeadingError
+from exporter.ledger.layout import Layout, lay_out
 from exporter.ledger.lease import CHANNEL, Leadership, new_holder, notify
-from exporter.ledger.tables import settled
-from exporter.model import LeaderStatus, Sample, Series
-from exporter.tracking import effects
-from exporter.tracking.counting import Increment, fold_all
+from exporter.model import LeaderStatus
 from exporter.tracking.decision import Changes
 from exporter.tracking.state import State
 
-KEPT_SETTLED = 5_000  # the newest ids are never pruned, however old: a re-check can meet them again
-LEASE = 15.0  # seconds: that of the default poll interval
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
-    """What the metrics need of the ledger: which series there are, and how they are cut."""
-
-    initial: tuple[Series, ...] = ()  # exist from the start
-    siblings: Callable[[Series], Iterable[Series]] = lambda series: (series,)  # are born together (rule 9)
-    record_labels: tuple[str, ...] = ("provider", "script_type")
-    buckets: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # bounds by family
-    label_limit: int = 500  # values of each label that comes from the platform (rule 10)
-    zero_hold: float = 0.0  # seconds for which a series that is born is shown at 0 (rule 9)
+LEASE = 15.0  # seconds: as for the default poll interval
 
 
 class Ledger:
-    """The ledger of one platform, open for one process; `state` is what the last good commit left."""
+    """A ledger in use by this process; `state` is the state after the last commit."""
 
     def __init__(
         self,
@@ -60,72 +43,66 @@ class Ledger:
         lease: float = LEASE,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Open the ledger; make it, or bring it up to date; lead, where no other replica does.
+        """Open the ledger, or create it; lead unless another replica does.
 
-        `lease`: seconds after which another replica may take over from a silent one.
-        Raises LedgerError: it can't be reached or written, it is not a ledger, newer than the program,
-        another platform's, or held by another process.
+        `lease`: seconds after which another replica can replace a silent leader; `now`: our wall clock.
+        Raises LedgerError if the ledger cannot be used, see `errors`.
         """
         self._layout, self._platform = layout, platform
         self._clock = LedgerClock(monotonic)
         holder = new_holder()
         self._database = Database(url, patience=lease, caller=holder, watched=True)
         self._leadership = Leadership(holder, lease) if self._database.shared else None
-        self.notes: list[
-            str
-        ] = []  # what a change of layout did to the counters when this process began to lead
+        self.notes: list[str] = []  # log lines on changes of the layout, from when this process began to lead
         self.state = State()
-        # What the leader last said; None: nothing yet, or there is only one process.
-        self.leader_status: LeaderStatus | None = None
-        self.loads = 0  # how often memory was replaced by what the database holds
-        self._doubtful = True  # memory may be behind the database
+        self.leader_status: LeaderStatus | None = None  # of the last load; None: no replica has polled
+        self.loads = 0  # how often `state` was loaded from the database
+        self._doubtful = True  # `state` may be older than the database
         try:
             self._open(now)
             self.refresh()
-            self._database.lock.mark()
         except BaseException:
-            self._database.lock.forget()  # nothing is left beside what is no ledger
             self.close()
             raise
 
     def close(self) -> None:
-        """Let go of the ledger."""
+        """Release the ledger."""
         self._database.close()
 
-    # -- who writes
+    # -- leading
 
     @property
     def shared(self) -> bool:
-        """Whether other replicas may be at work on it."""
+        """Whether other replicas can use the ledger, too."""
         return self._leadership is not None
 
     @property
     def follows(self) -> bool:
-        """Whether another replica leads, or none; what is in memory is only what a follower shows."""
+        """Whether this replica does not lead: then `state` has only what a follower shows."""
         return self.shared and self.term is None
 
     @property
     def leads(self) -> bool:
-        """Whether this process may write, as far as it knows; a commit finds out."""
+        """Whether this process may write, as far as it knows; a commit verifies it."""
         return self._leadership is None or self._leadership.leads
 
     @property
     def doubtful(self) -> bool:
-        """Whether a commit failed so that `refresh` must come before the next."""
+        """Whether a commit has failed, so that `refresh` must run before the next commit."""
         return self._doubtful
 
     @property
     def term(self) -> int | None:
-        """The term that this process leads in, or did when it last heard; None: it follows, or is alone."""
+        """The term in which this process leads; None: it follows, or the ledger is not shared."""
         return self._leadership.term if self._leadership else None
 
     def keep_lead(self) -> None:
-        """Renew the lease. Raises LedgerError; LostLeadershipError if another has taken over."""
+        """Renew the lease. Raises LedgerError; LostLeadershipError if another replica has taken over."""
         with self._writing():
             pass
 
     def take_lead(self, *, now: float) -> bool:
-        """Take the lead if no replica has it, and load what it left. Raises LedgerError."""
+        """Lead if no replica does, and load the ledger; return whether it worked. Raises LedgerError."""
         if self._leadership is None or self._leadership.term is not None:
             return False
         with self._database.reading() as connection:
@@ -138,7 +115,7 @@ class Ledger:
         return True
 
     def give_up_lead(self) -> None:
-        """Let another replica take over at once. Raises LedgerError."""
+        """Let another replica take over now. Raises LedgerError."""
         if self._leadership is None or self._leadership.term is None:
             return
         with self._database.writing() as connection:
@@ -147,155 +124,88 @@ class Ledger:
         self._leadership.hold(None)
 
     def news(self) -> AsyncIterator[None]:
-        """Tell of each commit, until the connection breaks. Raises LedgerError. Some poolers lose them."""
+        """Yield at each commit, until the connection breaks; some poolers lose some. Raises LedgerError."""
         return self._database.notifications(CHANNEL)
 
-    # -- what is there
+    # -- reading
 
     def time(self) -> float:
-        """Ledger time, in seconds: what waits, waits by it."""
+        """Ledger time in seconds."""
         return self._clock.now()
 
     def refresh(self) -> None:
-        """Load what the database holds: everything to lead, or what a follower shows. Raises LedgerError."""
+        """Load `state` from the database. Raises LedgerError."""
         follows = self.follows
         if self.shared and not follows:
-            self.keep_lead()  # waits for a commit of ours that the server is still at
+            self.keep_lead()  # waits until the server has finished an earlier commit of this process
         with self._database.reading(slow=not follows) as connection:
-            state = load.counted(connection, self.state) if follows else load.loaded(connection)
+            state = load.shown(connection) if follows else load.everything(connection)
             self.leader_status = load.leader_status(connection)
-        self._clock.go_on_from(state.time)
+        self._clock.continue_from(state.time)
         self.state, self._doubtful = state, False
         self.loads += 1
 
     def known(self, ids: Collection[str]) -> set[str]:
-        """Which of these records are followed, counted or the baseline.
+        """Which of these records are followed, counted or baseline.
 
-        One that vanished is not: if it comes back, it is followed again.
+        A record that vanished is not among them: if it comes back, it is followed again.
         """
         known = {id_ for id_ in ids if id_ in self.state.followed}
         with self._database.reading() as connection:
-            for chunk in statements.chunks([id_ for id_ in ids if id_ not in known]):
-                known.update(connection.scalars(statements.KNOWN, {"ids": chunk}))
+            known.update(statements.known(connection, [id_ for id_ in ids if id_ not in known]))
         return known
 
-    # -- what is written
+    # -- writing
 
     def commit(self, changes: Changes, *, now: float) -> State:
-        """Write a round's changes in one transaction; a record counts only if it never did.
+        """Write a poll's changes in one transaction; return the new state. `now`: our wall clock.
 
-        `now` is our wall clock. Raises LedgerError; then nothing has changed.
+        A record counts only if it never did. Raises LedgerError; then nothing has changed.
         """
-        self._require_memory()
+        self._require_state()
         with self._writing() as connection:
-            state = self._applied(connection, changes, wall=now)
+            state = apply(connection, self.state, changes, self._layout, wall=now, time=self.time())
             self._notify(connection)
         self.state = state
         return state
 
     def release(self, *, now: float) -> bool:
-        """Make ledger time durable if held samples are due to be shown; whether there are any.
+        """Write the ledger time if held samples are due to be shown; return whether any are.
 
-        What is shown once must not be held again by the next process. `now` is our wall clock.
+        A sample that was shown once must not be held again after a restart. `now`: our wall clock.
         Raises LedgerError.
         """
         time = self.time()
         if not self.state.holds or self.state.holds[0] > time or self._doubtful:
             return False
         with self._writing() as connection:
-            self._put_progress(connection, self.state.tail, wall=now, time=time)
+            tables.put(connection, "progress", tables.Progress(time=time, wall=now, tail=self.state.tail))
             self._notify(connection)
-        self.state = replace(self.state, time=time, holds=_later(self.state.holds, time))
+        self.state = replace(self.state, time=time, holds=later(self.state.holds, time))
         return True
 
     def tell(self, leader_status: LeaderStatus) -> None:
-        """Say to the other replicas how a poll ended. Raises LedgerError."""
+        """Tell the other replicas how a poll ended. Raises LedgerError."""
         with self._writing() as connection:
             tables.put(connection, "leader_status", leader_status)
             self._notify(connection)
         self.leader_status = leader_status
 
     def prune(self, *, before: float) -> int:
-        """Forget what was settled and had ended before `before`, but the newest; how many were forgotten.
+        """Delete records that ended and were settled before `before`, but not the newest; return how many.
 
-        A record that began and ended by the latest of their times and is met again is the baseline: see
-        `CountingStart`. Their own times tell it, so that no jump of our clock makes one count again, or a new
-        one the baseline.
+        A pruned record that is met again is baseline: see `CountingStart.pruned`. This is decided by the
+        records' own times, so that no jump of our clock counts a record twice or makes a new one baseline.
         """
-        newest = sa.select(settled.c.id).order_by(settled.c.settled.desc()).limit(KEPT_SETTLED)
-        over = (sa.or_(at.is_(None), at <= before) for at in (settled.c.started, settled.c.ended))
-        old = sa.and_(settled.c.settled < before, *over, settled.c.id.not_in(newest))
-        bounds = sa.select(sa.func.max(settled.c.ended), sa.func.max(settled.c.started)).where(old)
-        self._require_memory()
+        self._require_state()
         state = self.state
         with self._writing(slow=True) as connection:
-            ended, started = connection.execute(bounds).one()
-            gone = connection.execute(sa.delete(settled).where(old)).rowcount
-            began = state.counting_start
-            if gone and began is not None:
-                began = began.pruned(ended=ended or 0.0, started=started or 0.0)
-                tables.put(connection, "beginning", began)
-        self.state = replace(state, counting_start=began, records=state.records - gone)
+            gone, start = statements.prune(connection, before, state.counting_start)
+        self.state = replace(state, counting_start=start, records=state.records - gone)
         return gone
 
-    def _applied(self, connection: sa.Connection, changes: Changes, *, wall: float) -> State:
-        """Write the changes; what memory is to hold once the transaction has ended well."""
-        state, time = self.state, self.time()
-        newborn = Sample(value=0.0, born=wall, held_until=self._held_until(time))
-        before = len(state.counters)
-        ids = [item.id for item in changes.settlements]
-        revived = statements.revive(connection, [item.id for item in changes.found])
-        counted = set(statements.counted(connection, ids))
-        settlements = [item for item in changes.settlements if item.id not in counted]
-        groups = (changes.increments, *(item.increments for item in settlements))
-        folded = fold_all(groups, state.counters, self._layout.label_limit)
-        numbers = statements.number(connection, state.numbers, chain.from_iterable(folded[1:]))
-        moved = [effects.written(increments, numbers) for increments in folded[1:]]
-        statements.settle(connection, settlements, moved, wall=wall, time=time)
-        samples = self._count(connection, chain.from_iterable(folded), newborn)
-        self._put_progress(connection, changes.tail, wall=wall, time=time)
-        if changes.counting_start != state.counting_start:
-            tables.put(connection, "beginning", changes.counting_start)
-        return State(
-            tail=changes.tail,
-            counting_start=changes.counting_start,
-            followed=statements.follow(connection, state.followed, changes),
-            counters=samples,
-            latest=statements.keep_latest(connection, state.latest, changes.latest),
-            failures=statements.keep_failures(connection, state.failures, settlements),
-            recent=statements.keep_recent(connection, state.recent, settlements, samples, wall),
-            numbers=numbers,
-            records=state.records + len(settlements) - revived,
-            time=time,
-            holds=_later((*state.holds, newborn.held_until) if len(samples) > before else state.holds, time),
-        )
-
-    def _put_progress(self, connection: sa.Connection, tail: Tail, *, wall: float, time: float) -> None:
-        tables.put(connection, "progress", tables.Progress(time=time, wall=wall, tail=tail))
-
-    def _held_until(self, time: float) -> float:
-        """Until when (ledger time) a series that is born at `time` is held; 0: not at all."""
-        return time + self._layout.zero_hold if self._layout.zero_hold else 0.0
-
-    def _count(
-        self, connection: sa.Connection, increments: Iterable[Increment], newborn: Sample
-    ) -> Mapping[Series, Sample]:
-        """Add increments to the counters; a series that is born brings its siblings (rule 9)."""
-        had = self.state.counters
-        added = statements.added(increments, had, self._layout.siblings, newborn)
-        statements.upsert(connection, added)
-        merged = dict(had)
-        for series, sample in added.items():
-            before = had.get(series)
-            merged[series] = change(
-                sample,
-                value=sample.value + (before.value if before else 0.0),
-                exemplar=sample.exemplar or (before.exemplar if before else None),
-            )
-        return merged
-
     def _open(self, now: float) -> None:
-        """Bring the ledger up to date; lead, where no other replica does, and lay out the counters."""
+        """Migrate the ledger; lead unless another replica does, and adapt the counters to the layout."""
         grant, notes = None, []
         with self._database.writing(slow=True) as connection:
             migrations.migrate(connection)
@@ -303,38 +213,25 @@ class Ledger:
             if self._leadership is not None:
                 grant = self._leadership.take(connection)
             if self._leadership is None or grant is not None:
-                notes = self._lay_out(connection, now)
+                progress = tables.get(connection, "progress", tables.Progress)
+                if progress is not None:
+                    self._clock.continue_from(progress.time)
+                notes = lay_out(connection, self._layout, self._layout.newborn(wall=now, time=self.time()))
         self.notes = notes
         if self._leadership is not None:
-            self._doubtful = True  # what a follower shows is not enough to go on from
+            self._doubtful = True  # a follower's state is not complete
             self._leadership.hold(grant)
-
-    def _lay_out(self, connection: sa.Connection, now: float) -> list[str]:
-        """Give the counters the layout of the settings; returns what was changed, in words."""
-        wanted = self._layout
-        progress = tables.get(connection, "progress", tables.Progress)
-        if progress is not None:
-            self._clock.go_on_from(progress.time)
-        held_until = self._held_until(self.time())
-        notes = layout.lay_out(
-            connection,
-            record_labels=wanted.record_labels,
-            buckets=wanted.buckets,
-            held_until=held_until,
-        )
-        layout.bear(connection, wanted.initial, born=now, held_until=held_until)
-        return notes
 
     @contextlib.contextmanager
     def _writing(self, *, slow: bool = False) -> Iterator[sa.Connection]:
-        """Run a transaction that proves its right first. Raises LedgerError, LostLeadershipError."""
+        """Run a transaction that renews the lease first. Raises LedgerError, LostLeadershipError."""
         if self._leadership is None:
             with self._database.writing(slow=slow) as connection:
                 yield connection
             return
         try:
             with self._database.writing(slow=slow) as connection:
-                grant = self._leadership.prove(connection)
+                grant = self._leadership.renew(connection)
                 yield connection
         except NotLeadingError:
             self._leadership.hold(None)
@@ -344,15 +241,11 @@ class Ledger:
             raise
         self._leadership.hold(grant)
 
-    def _require_memory(self) -> None:
-        """Never write what was decided on a memory that may be behind. Raises LedgerError."""
+    def _require_state(self) -> None:
+        """Raise LedgerError if `state` may be older than the database."""
         if self._doubtful:
-            raise LedgerError("the ledger must be loaded anew before anything is written")
+            raise LedgerError("the ledger must be loaded again before anything is written")
 
     def _notify(self, connection: sa.Connection) -> None:
         if self.shared:
             notify(connection)
-
-
-def _later(holds: Iterable[float], time: float) -> tuple[float, ...]:
-    return tuple(sorted({hold for hold in holds if hold > time}))

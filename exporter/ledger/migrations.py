@@ -1,4 +1,4 @@
-"""The ledger's numbered migrations, and whose ledger a database is."""
+"""The ledger's migrations, and checks of whose database it is."""
 
 from collections.abc import Callable
 
@@ -14,57 +14,74 @@ def _first(connection: sa.Connection) -> None:
         connection.execute(sa.insert(leader).values(number=1, term=0, holder="", until=0.0))
 
 
-# A ledger of version n has had the first n applied. Append; never change one that was released.
+# A ledger of version n has had the first n. Append only; never change a released migration.
 MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (_first,)
-
-# What a process that migrates holds until its transaction ends, so that two that start together on an empty
-# database do not collide: an advisory lock with a number that nobody else has.
-MIGRATING = int.from_bytes(b"job-exp\0", "big")
+# Key of the advisory lock that lets only one process migrate a PostgreSQL database at a time.
+ADVISORY_LOCK = int.from_bytes(b"job-exp\0", "big")
 
 
 def migrate(connection: sa.Connection) -> None:
-    """Bring the ledger to the newest version. Raises SchemaError: not a ledger, or a newer one."""
+    """Bring a ledger to the newest version. Raises SchemaError."""
     if connection.dialect.name == "postgresql":
-        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATING)))
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(ADVISORY_LOCK)))
     had = version(connection) or 0
     if had > len(MIGRATIONS):
-        raise SchemaError(
-            f"it has version {had}, this program knows {len(MIGRATIONS)}; start the newer program again"
-        )
+        raise SchemaError(_other(had))
     for migration in MIGRATIONS[had:]:
         migration(connection)
     if had < len(MIGRATIONS):
         put(connection, "version", len(MIGRATIONS))
 
 
+def require_current(connection: sa.Connection) -> None:
+    """Raise SchemaError unless this is a ledger of the newest version."""
+    had = version(connection)
+    if had is None:
+        raise SchemaError("there is no ledger in it; name the daemon's in state.url")
+    if had != len(MIGRATIONS):
+        raise SchemaError(_other(had))
+
+
 def version(connection: sa.Connection) -> int | None:
-    """How many migrations the ledger has had; None: there is none. Raises SchemaError: it is no ledger."""
+    """The number of migrations a ledger has had; None: no ledger. Raises SchemaError: another program's."""
     inspector = sa.inspect(connection)
-    tables = set(inspector.get_table_names())
-    if meta.name in tables and {"key", "value"} <= {
+    names = set(inspector.get_table_names())
+    is_sqlite = connection.dialect.name == "sqlite"
+    if meta.name in names and {"key", "value"} <= {
         column["name"] for column in inspector.get_columns(meta.name)
     }:
         had = get(connection, "version", int)
-        # SQLite makes tables outside transactions: without a version a first start was cut short.
-        if had is not None or connection.dialect.name == "sqlite":
+        # SQLite creates tables outside of the transaction: without a version, a first start was interrupted.
+        if had is not None or is_sqlite:
             return had
-    elif tables and connection.dialect.name == "sqlite":
+    elif names and is_sqlite:
         raise SchemaError("it is the database of another program; name another file in state.url")
-    if taken := sorted(tables & set(METADATA.tables)):
+    if taken := sorted(names & set(METADATA.tables)):
         raise SchemaError(
-            f"{', '.join(taken)} there {'is' if len(taken) == 1 else 'are'} another program's; "
+            f"it already has tables of these names that are not the exporter's: {', '.join(taken)}; "
             "name another database, or a schema of its own, in state.url"
         )
     return None
 
 
 def claim(connection: sa.Connection, platform: str) -> None:
-    """Make the ledger that of this platform. Raises SchemaError if it is another's (rule 11)."""
-    owner = get(connection, "platform", str)
-    if owner is None:
+    """Make a new ledger this platform's. Raises SchemaError for another platform's (rule 11)."""
+    if get(connection, "platform", str) is None:
         put(connection, "platform", platform)
-    elif owner != platform:
+    require_platform(connection, platform)
+
+
+def require_platform(connection: sa.Connection, platform: str) -> None:
+    """Raise SchemaError unless the ledger belongs to this platform."""
+    owner = get(connection, "platform", str)
+    if owner != platform:
         raise SchemaError(
             f"it belongs to the platform {owner}, not {platform}; "
             "name another ledger in state.url, or that platform in api.base-url"
         )
+
+
+def _other(had: int) -> str:
+    newest = len(MIGRATIONS)
+    advice = "use the newer program" if had > newest else "start the daemon of this version once"
+    return f"it has version {had}, this program knows version {newest}; {advice}"

@@ -1,32 +1,32 @@
-"""The statements of a commit, one function each; all run in the transaction of `Ledger.commit`.
+"""The statements of a commit, one function each. All run in the transaction of `Ledger.commit`.
 
-Each writes its part of the changes, and answers what memory is to hold of it once the transaction ended well.
+Each writes its part of the changes, and returns that part of the state after the commit.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import sqlalchemy as sa
 from msgspec.structs import replace
 
 from exporter.ledger import bulk, tables
 from exporter.ledger.tables import counters, encode, failures, followed, moving, recent, settled
-from exporter.model import Exemplar, FailedRecord, Sample, Series
+from exporter.model import FailedRecord, Sample, Series
 from exporter.tracking import effects
 from exporter.tracking.counting import Increment
 from exporter.tracking.decision import Changes
 from exporter.tracking.tallies import Recent, merged, tallied
-from exporter.tracking.tracker import Outcome, Settlement, Tracked
+from exporter.tracking.tracker import CountingStart, Outcome, Settlement, Tracked
 
-KEPT_FAILURES = 200  # lines of the page of recent failures
-CHUNK = 500  # ids asked for at once: SQLite takes 999 parameters at least
+KEPT_SETTLED = 5_000  # newest ids that are never pruned: a re-check of the tail can meet them again
+KEPT_FAILURES = 200  # lines on the page of recent failures
+CHUNK = 500  # ids in one statement: SQLite takes at least 999 parameters
 
-# Made once: to make a statement takes longer than to run it on a few rows.
+# Made once: making a statement takes longer than running it on a few rows.
 _SOME: sa.BindParameter[str] = sa.bindparam("ids", expanding=True)
-KNOWN = sa.select(settled.c.id).where(settled.c.id.in_(_SOME), settled.c.outcome != Outcome.VANISHED)
+_KNOWN = sa.select(settled.c.id).where(settled.c.id.in_(_SOME), settled.c.outcome != Outcome.VANISHED)
 _COUNTED = sa.select(settled.c.id).where(settled.c.id.in_(_SOME))
 _REVIVE = sa.delete(settled).where(settled.c.id.in_(_SOME), settled.c.outcome == Outcome.VANISHED)
 _UNFOLLOW = sa.delete(followed).where(followed.c.id.in_(_SOME))
-# Where a row is there already.
 _REPLACE = "ON CONFLICT (id) DO UPDATE SET state = excluded.state"
 _REPLACE_NUMBER = "ON CONFLICT (number) DO UPDATE SET state = excluded.state"
 _ADD = (
@@ -37,19 +37,25 @@ _ADD = (
 
 
 def chunks(ids: list[str]) -> Iterator[list[str]]:
-    """Cut ids into parts that one statement takes."""
+    """Split ids into parts for one statement each."""
     for start in range(0, len(ids), CHUNK):
         yield ids[start : start + CHUNK]
 
 
+def known(connection: sa.Connection, ids: list[str]) -> Iterator[str]:
+    """Which of these records were settled and have not vanished."""
+    for chunk in chunks(ids):
+        yield from connection.scalars(_KNOWN, {"ids": chunk})
+
+
 def counted(connection: sa.Connection, ids: list[str]) -> Iterator[str]:
-    """Which of these were settled before; the primary key is the guard behind this one."""
+    """Which of these records were settled before; the primary key is the second safeguard."""
     for chunk in chunks(ids):
         yield from connection.scalars(_COUNTED, {"ids": chunk})
 
 
 def revive(connection: sa.Connection, ids: list[str]) -> int:
-    """Forget that these records had vanished: they are back."""
+    """Delete these records where they had vanished; return how many."""
     gone = 0
     for chunk in chunks(ids):
         gone += connection.execute(_REVIVE, {"ids": chunk}).rowcount
@@ -57,7 +63,7 @@ def revive(connection: sa.Connection, ids: list[str]) -> int:
 
 
 def follow(connection: sa.Connection, had: Mapping[str, Tracked], changes: Changes) -> Mapping[str, Tracked]:
-    """The open set after the changes."""
+    """Write which records are followed."""
     now = dict(had)
     bulk.insert(connection, followed, [_row(item) for item in changes.found])
     now.update((item.id, item) for item in changes.found)
@@ -78,7 +84,7 @@ def _row(item: Tracked) -> dict[str, str]:
 
 
 def _durable(item: Tracked | None) -> Tracked | None:
-    """What a restart must find of a record; when to look it up next is found anew."""
+    """What must survive a restart; the time of the next look-up is not part of it."""
     if item is None:
         return None
     return replace(item, due=0.0, seen_open=None, lookups=0, result_lookups=0)
@@ -87,7 +93,7 @@ def _durable(item: Tracked | None) -> Tracked | None:
 def number(
     connection: sa.Connection, had: Mapping[Series, int], increments: Iterable[Increment]
 ) -> Mapping[Series, int]:
-    """Give numbers to the series that records move for the first time."""
+    """Number the series that have no number yet."""
     new = effects.unnumbered(increments, had)
     if not new:
         return had
@@ -104,9 +110,9 @@ def settle(
     wall: float,
     time: float,
 ) -> None:
-    """Write what left the open set, and what each moved: an id a second time, and the whole commit fails.
+    """Write settled records with their increments. An id that is there already fails the whole commit.
 
-    Moments of ledger time are written as dates of our wall clock, which shows `wall` at `time`.
+    `wall` is our wall clock at ledger time `time`; times are stored by the wall clock.
     """
     rows = [
         {
@@ -126,29 +132,8 @@ def settle(
     bulk.insert(connection, settled, rows)
 
 
-def added(
-    increments: Iterable[Increment],
-    had: Mapping[Series, Sample],
-    siblings: Callable[[Series], Iterable[Series]],
-    newborn: Sample,
-) -> dict[Series, Sample]:
-    """Sum increments up by series; one that is born brings its siblings with it, as `newborn`."""
-    sums: dict[Series, float] = {}
-    exemplars: dict[Series, Exemplar] = {}
-    for increment in increments:
-        series = increment.series
-        sums[series] = sums.get(series, 0.0) + increment.value
-        if increment.exemplar is not None:
-            exemplars[series] = increment.exemplar
-    born = (sibling for series in sums if series not in had for sibling in siblings(series))
-    new = {series: newborn for series in born if series not in had}
-    for series, value in sums.items():
-        new[series] = replace(had.get(series, newborn), value=value, exemplar=exemplars.get(series))
-    return new
-
-
 def upsert(connection: sa.Connection, added: Mapping[Series, Sample]) -> None:
-    """Add to counters, making those that are not there."""
+    """Add to counters; insert those that are new."""
     rows = [tables.row_of(series, added[series]) for series in sorted(added)]
     bulk.insert(connection, counters, rows, _ADD)
 
@@ -156,7 +141,7 @@ def upsert(connection: sa.Connection, added: Mapping[Series, Sample]) -> None:
 def keep_latest(
     connection: sa.Connection, had: Mapping[Series, float], new: Mapping[Series, float]
 ) -> Mapping[Series, float]:
-    """Keep the greatest value of each: rows of `counters` too, of a part of their own."""
+    """Keep the greatest value of each gauge, as the part `latest` in the table of counters."""
     greater = {series: value for series, value in new.items() if value > had.get(series, float("-inf"))}
     upsert(
         connection,
@@ -173,7 +158,7 @@ def keep_latest(
 def keep_failures(
     connection: sa.Connection, had: tuple[FailedRecord, ...], settlements: list[Settlement]
 ) -> tuple[FailedRecord, ...]:
-    """Keep the newest records that did not succeed."""
+    """Keep the newest failures."""
     new = [item.failure for item in settlements if item.failure is not None]
     if not new:
         return had
@@ -199,8 +184,23 @@ def keep_recent(
     new = tallied(settlements, idcs=idcs, now=now)
     kept = merged(had, new, now=now)
     gone = [number for number in had if number not in kept]
-    for chunk in range(0, len(gone), CHUNK):
-        connection.execute(sa.delete(recent).where(recent.c.number.in_(gone[chunk : chunk + CHUNK])))
+    connection.execute(sa.delete(recent).where(recent.c.number.in_(gone)))
     rows = [{"number": number, "state": encode(kept[number])} for number in new]
     bulk.insert(connection, recent, rows, _REPLACE_NUMBER)
     return kept
+
+
+def prune(
+    connection: sa.Connection, before: float, start: CountingStart | None
+) -> tuple[int, CountingStart | None]:
+    """Delete old settled records, see `Ledger.prune`; return how many, and where counting began."""
+    newest = sa.select(settled.c.id).order_by(settled.c.settled.desc()).limit(KEPT_SETTLED)
+    over = (sa.or_(at.is_(None), at <= before) for at in (settled.c.started, settled.c.ended))
+    old = sa.and_(settled.c.settled < before, *over, settled.c.id.not_in(newest))
+    bounds = sa.select(sa.func.max(settled.c.ended), sa.func.max(settled.c.started)).where(old)
+    ended, started = connection.execute(bounds).one()
+    gone = connection.execute(sa.delete(settled).where(old)).rowcount
+    if gone and start is not None:
+        start = start.pruned(ended=ended or 0.0, started=started or 0.0)
+        tables.put(connection, "beginning", start)
+    return gone, start

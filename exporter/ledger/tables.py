@@ -1,7 +1,6 @@
-"""The ledger's tables, and how values stand in their rows.
+"""The ledger's tables, and how values are stored in their rows.
 
-Table names have a prefix: on PostgreSQL the database may be another application's too. That of another
-SQLite database is refused as a whole.
+Table names have a prefix, because a PostgreSQL database may contain tables of other applications.
 """
 
 from typing import Any, TypeVar
@@ -15,22 +14,21 @@ from exporter.model import Exemplar, Sample, Series
 T = TypeVar("T")
 
 PREFIX = "job_exporter_"
-
 METADATA = sa.MetaData()
 
-meta = sa.Table(
+meta = sa.Table(  # single values, as JSON
     PREFIX + "meta",
     METADATA,
     sa.Column("key", sa.String(64), primary_key=True),
     sa.Column("value", sa.Text, nullable=False),
 )
-followed = sa.Table(  # the open set
+followed = sa.Table(  # open and pending records
     PREFIX + "followed",
     METADATA,
     sa.Column("id", sa.String(64), primary_key=True),
     sa.Column("state", sa.Text, nullable=False),
 )
-settled = sa.Table(  # every record that left the open set: the primary key makes counting exactly-once
+settled = sa.Table(  # records that are no longer followed; the primary key makes counting exactly-once
     PREFIX + "settled",
     METADATA,
     sa.Column("id", sa.String(64), primary_key=True),
@@ -40,11 +38,11 @@ settled = sa.Table(  # every record that left the open set: the primary key make
     sa.Column("settled", sa.Double, nullable=False, index=True),
     sa.Column("started", sa.Double),
     sa.Column("ended", sa.Double),
-    sa.Column("looks", sa.Integer),  # that were answered; a restart may forget some
+    sa.Column("looks", sa.Integer),  # look-ups with an answer; a restart may forget some
     sa.Column("done", sa.Double),  # first seen done
-    sa.Column("moved", sa.Text),  # which counters grew by how much: see `tracking.effects`
+    sa.Column("moved", sa.Text),  # its increments: see `tracking.effects`
 )
-moving = sa.Table(  # the series that records moved, by the numbers in `settled.moved`: append only
+moving = sa.Table(  # numbers of series, as used in `settled.moved`; rows are never changed
     PREFIX + "series",
     METADATA,
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
@@ -64,55 +62,53 @@ counters = sa.Table(
     sa.Column("held_at", sa.Double, nullable=False),
     sa.Column("exemplar", sa.Text),
 )
-failures = sa.Table(
+failures = sa.Table(  # recent failures, for the status page
     PREFIX + "failures",
     METADATA,
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
     sa.Column("state", sa.Text, nullable=False),
 )
-recent = sa.Table(  # tallies of the last hours, for the page
+recent = sa.Table(  # tallies of the last hours, for the status page
     PREFIX + "recent",
     METADATA,
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("state", sa.Text, nullable=False),
 )
-leader = sa.Table(  # one row: who may write, see `lease`; with SQLite nobody asks
+leader = sa.Table(  # one row: the lease, see `lease`; not used with SQLite
     PREFIX + "leader",
     METADATA,
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("term", sa.BigInteger, nullable=False),
     sa.Column("holder", sa.String(300), nullable=False),
-    sa.Column("until", sa.Double, nullable=False),  # POSIX seconds, by the database's clock
+    sa.Column("until", sa.Double, nullable=False),  # POSIX seconds by the database's clock
 )
 
-
-# All that a ledger remembers: not who leads.
-TABLES = tuple(table for table in METADATA.sorted_tables if table is not leader)
+COPIED = tuple(table for table in METADATA.sorted_tables if table is not leader)
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
-    """How far polling has come, as of the last commit."""
+    """The state of polling at the last commit."""
 
     time: float  # ledger time
-    wall: float  # our wall clock then
+    wall: float  # our wall clock at that time
     tail: Tail
 
 
 def get(connection: sa.Connection, key: str, type_: type[T]) -> T | None:
-    """A value of `meta`; None if it was never put."""
+    """Read a value of `meta`; None if there is none."""
     value = connection.scalar(sa.select(meta.c.value).where(meta.c.key == key))
     return None if value is None else msgspec.json.decode(value, type=type_)
 
 
 def put(connection: sa.Connection, key: str, value: Any) -> None:
-    """Put a value into `meta`."""
+    """Write a value of `meta`."""
     text = encode(value)
     if not connection.execute(sa.update(meta).where(meta.c.key == key).values(value=text)).rowcount:
         connection.execute(sa.insert(meta).values(key=key, value=text))
 
 
 def encode(value: Any) -> str:
-    """JSON as the ledger keeps it."""
+    """Encode as JSON."""
     return msgspec.json.encode(value).decode()
 
 
@@ -140,7 +136,7 @@ def series_of(row: sa.Row[Any]) -> Series:
 
 
 def sample_of(row: sa.Row[Any]) -> Sample:
-    """The sample of a row of `counters`."""
+    """The sample in a row of `counters`."""
     exemplar = msgspec.json.decode(row.exemplar, type=Exemplar) if row.exemplar else None
     return Sample(
         value=row.value,

@@ -1,7 +1,7 @@
-"""Ends what a database does not answer: a connection may be open and silent for ever.
+"""Closes connections to a server that does not answer.
 
-A proxy may drop the server's side and keep ours, and answer keepalives itself. So only a deadline helps. It
-is one of an answer, not of a transaction: each statement sets it anew.
+A connection can be open and silent for ever: a proxy may drop the server's side, keep ours, and answer
+keepalives itself. So each statement has a deadline of its own.
 """
 
 import threading
@@ -9,11 +9,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-TICK = 0.5  # seconds between two looks: a deadline is a matter of seconds
+TICK = 0.5  # seconds between two checks; deadlines are some seconds
 
 
 class Watchdog:
-    """Calls `bark` from a thread of its own while any answer is overdue."""
+    """Calls `bark` from its own thread while any answer is overdue."""
 
     def __init__(self, bark: Callable[[], None], monotonic: Callable[[], float] = time.monotonic) -> None:
         self._bark, self._monotonic = bark, monotonic
@@ -25,7 +25,7 @@ class Watchdog:
 
     @contextmanager
     def watching(self, seconds: float) -> Iterator[None]:
-        """Expect an answer to what this thread asks within so many seconds, until the block ends."""
+        """Give each statement of this thread so many seconds, until the block ends."""
         thread = threading.get_ident()
         self._start()
         self._limits[thread] = seconds
@@ -38,16 +38,16 @@ class Watchdog:
 
     @property
     def limit(self) -> float | None:
-        """Seconds that an answer to this thread may take; None: any."""
+        """Seconds that a statement of this thread may take; None: it is not watched."""
         return self._limits.get(threading.get_ident())
 
     def renew(self) -> None:
-        """Begin to wait for the next answer: the last one has come."""
+        """Begin the deadline of this thread's next statement."""
         if (limit := self.limit) is not None:
             self._deadlines[threading.get_ident()] = self._monotonic() + limit
 
     def close(self) -> None:
-        """Watch no more."""
+        """End the thread."""
         self._closed.set()
 
     def _start(self) -> None:

@@ -214,7 +214,7 @@ def test_a_database_of_another_program_is_no_ledger(capsys: Captured) -> None:
         connection.commit()
     line = refused(capsys, NOBODY, "--from=1d", "--output=o", "--state.url=sqlite:///other.db")
     assert "other.db" in line
-    assert "is no ledger" in line
+    assert "database of another program" in line
 
 
 # -- the seam

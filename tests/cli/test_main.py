@@ -14,7 +14,8 @@ import pytest
 
 from exporter import __version__
 from exporter.cli.main import COMMANDS, Command, main
-from exporter.ledger.ledger import Layout, Ledger
+from exporter.ledger.layout import Layout
+from exporter.ledger.ledger import Ledger
 from exporter.metrics.families import MetricsConfig, families
 from tests.harness.core import logging_kept
 

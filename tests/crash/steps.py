@@ -19,7 +19,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from exporter.discovery.tail import Tail
-from exporter.ledger.ledger import Layout, Ledger
+from exporter.ledger.layout import Layout
+from exporter.ledger.ledger import Ledger
 from exporter.tracking.counting import Increment
 from exporter.tracking.decision import Changes
 from exporter.tracking.tracker import CountingStart, Outcome, Settlement, Tracked

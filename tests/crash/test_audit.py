@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from exporter.ledger.ledger import Layout, Ledger
+from exporter.ledger.layout import Layout
+from exporter.ledger.ledger import Ledger
 from exporter.simulator.record import RecordSpec
 from exporter.simulator.server import RunningSimulator
 from tests.crash.harness import Ended, Program, attempts, ledger_rows, ran, running, started

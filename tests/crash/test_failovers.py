@@ -18,7 +18,8 @@ from signal import SIGCONT, SIGINT, SIGQUIT
 import psycopg
 import pytest
 
-from exporter.ledger.ledger import Layout, Ledger
+from exporter.ledger.layout import Layout
+from exporter.ledger.ledger import Ledger
 from exporter.simulator.config import SimulatorConfig
 from exporter.simulator.server import RunningSimulator, serve
 from tests.crash.cable import cable, through

@@ -279,7 +279,7 @@ async def test_a_second_exporter_on_the_same_ledger_is_refused(
         second = await ran(second_folder, *running(still.url, flag))
         assert second.status == 2
         assert second.stderr.count("\n") == 1
-        assert "held by another job-exporter; stop that one, or name another file" in second.stderr
+        assert "in use by another job-exporter; stop that one, or name another file" in second.stderr
         await first.ready()
         assert_clean(await first.stop())
     async with started(tmp_path, *running(still.url, *flags)) as third:

@@ -154,7 +154,11 @@ WRONG = {
     ),
     "ledger on a server that is away": Wrong(
         arguments=run("--state.url=postgresql+psycopg://me:secret@127.0.0.1:9/ledger"),
-        says=("ledger postgresql+psycopg://me:***@127.0.0.1:9/ledger", "refused", "see that the server runs"),
+        says=(
+            "ledger postgresql+psycopg://me:***@127.0.0.1:9/ledger",
+            "refused",
+            "check that the server runs",
+        ),
     ),
     "state that is no database": Wrong(arguments=run("--state.url=mongo:///a"), says=("--state.url",)),
     "simulator at no address": Wrong(
@@ -208,7 +212,7 @@ async def test_a_newer_ledger_is_refused_and_left_alone(tmp_path: Path) -> None:
         connection.commit()
     before = (tmp_path / "ledger.db").read_bytes()
     ended = await ran(tmp_path / "again", *run(f"--state.url=sqlite:///{tmp_path}/ledger.db"))
-    refused(ended, "has version 99", "start the newer program again")
+    refused(ended, "has version 99", "use the newer program")
     assert (tmp_path / "ledger.db").read_bytes() == before
 
 

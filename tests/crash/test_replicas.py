@@ -96,7 +96,7 @@ async def test_the_database_goes_away_and_comes_back(
             for program in (one, other):
                 async for _ in attempts("readiness that says why"):
                     answer = await program.get("/-/ready")
-                    if answer.status_code == 503 and "see that the server runs" in answer.text:
+                    if answer.status_code == 503 and "check that the server runs" in answer.text:
                         break
                 assert await program.value(FINISHED) == 1
                 async for _ in attempts("nobody who leads"):

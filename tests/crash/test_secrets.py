@@ -8,7 +8,8 @@ from typing import Literal
 import httpx
 import pytest
 
-from exporter.ledger.ledger import Layout, Ledger
+from exporter.ledger.layout import Layout
+from exporter.ledger.ledger import Ledger
 from exporter.simulator.config import SimulatorConfig
 from exporter.simulator.dialect import CANARY
 from exporter.simulator.faults import FaultSettings

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from exporter.cli.main import COMMANDS, main
-from exporter.ledger.ledger import Layout, Ledger
+from exporter.ledger.layout import Layout
+from exporter.ledger.ledger import Ledger
 from exporter.simulator.dialect import CANARY
 from exporter.simulator.server import serve
 from tests.crash.harness import attempts, ran, started

@@ -5,7 +5,7 @@ Bytes go through a dialect of the simulator and through `exporter.jobapi.decoder
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from datetime import UTC
 from enum import StrEnum
@@ -18,17 +18,19 @@ from exporter.jobapi import decoder
 from exporter.jobapi.client import PageCost
 from exporter.jobapi.errors import HttpError, NotUnderstoodError, PlatformFailure, RecordNotFound
 from exporter.ledger.errors import LedgerError
-from exporter.ledger.ledger import Layout, Ledger
+from exporter.ledger.layout import Layout
+from exporter.ledger.ledger import Ledger
+from exporter.ledger.tables import meta
 from exporter.metrics.families import HOST_BUCKETS, LAG_BUCKETS, MetricsConfig
 from exporter.metrics.process import ProcessMetrics
-from exporter.model import Page, Record, Results, Sample, Series, Snapshot
+from exporter.model import Page, Record, Results, Series, Snapshot
 from exporter.polling.poller import PollConfig, Poller
 from exporter.simulator.dialect import Dialect
 from exporter.simulator.observed import ObservedDialect
 from exporter.simulator.truth import Tally, tally
 from exporter.simulator.world import World
 from exporter.tracking import effects
-from exporter.tracking.counting import Buckets, Increment
+from exporter.tracking.counting import Buckets
 from exporter.tracking.decision import Changes
 from exporter.tracking.state import State
 from exporter.tracking.tracker import Rules
@@ -136,6 +138,12 @@ def _undone(_connection: sa.Connection) -> None:
     raise sa.exc.OperationalError("COMMIT", None, Exception("disk I/O error"))
 
 
+def _crash(_connection: sa.Connection, _cursor: object, statement: str, *_: object) -> None:
+    """Crash at the last statement of a commit."""
+    if statement.startswith(f"UPDATE {meta.name}"):
+        raise Crash
+
+
 class CrashingLedger(Ledger):
     """A ledger that meets a blow at the n-th commit from now."""
 
@@ -153,17 +161,12 @@ class CrashingLedger(Ledger):
         if blow is Blow.UNDONE:
             self.blow = None
             sa.event.listen(self._database.engine, "commit", _undone, once=True)
+        if blow is Blow.DURING:
+            sa.event.listen(self._database.engine, "before_cursor_execute", _crash)
         state = super().commit(changes, now=now)
         if blow is Blow.AFTER:
             raise Crash
         return state
-
-    def _count(
-        self, connection: sa.Connection, increments: Iterable[Increment], newborn: Sample
-    ) -> Mapping[Series, Sample]:
-        if self.blow is Blow.DURING and self.blow_in < 0:
-            raise Crash
-        return super()._count(connection, increments, newborn)
 
 
 class Daemon:

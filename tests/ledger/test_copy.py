@@ -76,7 +76,7 @@ def rows(url: str) -> dict[str, list[tuple[Any, ...]]]:
     with engine.connect() as connection:
         found = {
             table.name: sorted((tuple(row) for row in connection.execute(sa.select(table))), key=repr)
-            for table in tables.TABLES
+            for table in tables.COPIED
         }
     engine.dispose()
     return found
@@ -134,7 +134,7 @@ def test_a_copy_that_is_not_the_same_is_none(
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(bulk, "insert", meddle)
-        with pytest.raises(LedgerError, match=r"not the same as its source|disk is full"):
+        with pytest.raises(LedgerError, match=r"differs from its source|disk is full"):
             copy(source, target)
     assert not (tmp_path / "target.db").exists()
     assert copy(source, target)["job_exporter_settled"] == 2_309
@@ -154,7 +154,7 @@ def test_a_target_that_is_not_empty_is_refused(
     with opened(target) as ledger:
         settle(ledger, "precious")
     before = rows(target)
-    with pytest.raises(LedgerError, match="already; name"):
+    with pytest.raises(LedgerError, match="already exists; name"):
         copy(source, target)
     assert rows(target) == before
 
@@ -162,7 +162,7 @@ def test_a_target_that_is_not_empty_is_refused(
 def test_a_source_that_is_written_to_is_refused(source: str, tmp_path: Path, postgres_url: str) -> None:
     """Whichever kind it is: what comes while it is copied would be lost."""
     target = f"sqlite:///{tmp_path / 'target.db'}"
-    with opened(source), pytest.raises(LedgerBusyError, match="held by another job-exporter"):
+    with opened(source), pytest.raises(LedgerBusyError, match="in use by another job-exporter"):
         copy(source, postgres_url)
     copy(source, postgres_url)
     with opened(postgres_url), pytest.raises(LedgerBusyError, match="stop all that share it"):
@@ -194,17 +194,25 @@ def test_nobody_leads_on_a_source_while_it_is_copied(postgres_url: str, tmp_path
 @pytest.mark.parametrize(
     ("of", "to", "says"),
     [
-        ("sqlite:///{}/none.db", "sqlite:///{}/target.db", "there is no ledger at"),
+        ("sqlite:///{}/none.db", "sqlite:///{}/target.db", "there is no ledger "),
         ("sqlite:///{}/source.db", "sqlite:///{}/source.db", "the same ledger"),
         ("sqlite://", "sqlite:///{}/target.db", "in memory"),
-        ("sqlite:///{}/source.db", "sqlite:///{}/none/target.db", "can't be written"),
-        ("sqlite:///{}/source.db", "nonsense", "state.url is not understood"),
-        ("postgresql://job-exporter:hunter2/jobs", "sqlite:///{}/target.db", "its host is missing"),
-        ("sqlite:///{}/source.db", "postgresql://job-exporter:hunter2/jobs", "its host is missing"),
-        ("sqlite:///{}/source.db", "mysql+nothing://u:hunter2@h/jobs", "state.url is not understood"),
-        ("sqlite:///{}/old.db", "sqlite:///{}/target.db", "it has version 2, this program copies version"),
+        ("sqlite:///{}/source.db", "sqlite:///{}/none/target.db", "cannot be written"),
+        ("sqlite:///{}/source.db", "nonsense", "state.url is not a database address"),
+        ("postgresql://job-exporter:hunter2/jobs", "sqlite:///{}/target.db", "or the host is missing"),
+        ("sqlite:///{}/source.db", "postgresql://job-exporter:hunter2/jobs", "or the host is missing"),
+        (
+            "sqlite:///{}/source.db",
+            "mysql+nothing://u:hunter2@h/jobs",
+            "state.url names a database that is not supported",
+        ),
+        (
+            "sqlite:///{}/old.db",
+            "sqlite:///{}/target.db",
+            "it has version 2, this program knows version 1; use the newer program",
+        ),
         ("sqlite:///{}/other.db", "sqlite:///{}/target.db", "database of another program"),
-        ("sqlite:///{}/empty.db", "sqlite:///{}/target.db", "there is none to copy"),
+        ("sqlite:///{}/empty.db", "sqlite:///{}/target.db", "there is no ledger in it"),
     ],
 )
 def test_what_cannot_be_copied_is_said(

@@ -12,7 +12,9 @@ import pytest
 from exporter.discovery.tail import Tail
 from exporter.ledger.clock import FIRST
 from exporter.ledger.errors import LedgerError
-from exporter.ledger.ledger import KEPT_SETTLED, Layout, Ledger
+from exporter.ledger.layout import Layout
+from exporter.ledger.ledger import Ledger
+from exporter.ledger.statements import KEPT_SETTLED
 from exporter.metrics.families import MetricsConfig, initial_series, siblings
 from exporter.model import Exemplar, FailedRecord, IdcFailure, ResultStatus, Sample
 from exporter.tracking.counting import Increment

@@ -124,7 +124,7 @@ async def test_notifications_come_through_a_pooler_of_sessions(postgres: Postgre
 def test_a_pooler_of_statements_is_refused(postgres: Postgres, postgres_url: str) -> None:
     """It breaks transactions: one line says what to do."""
     with pooled(postgres, postgres_url, "statement") as url:
-        with pytest.raises(LedgerError, match="let the pooler pool sessions or transactions"):
+        with pytest.raises(LedgerError, match="set the pooler to pool sessions or transactions"):
             opened(url)
         assert (
             postgres.query(postgres_url, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'") == []

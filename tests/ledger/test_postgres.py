@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from exporter.discovery.tail import Tail
 from exporter.ledger import statements as writing
 from exporter.ledger.errors import LedgerError
-from exporter.ledger.ledger import Layout, Ledger
+from exporter.ledger.layout import Layout
+from exporter.ledger.ledger import Ledger
 from exporter.ledger.migrations import MIGRATIONS
 from exporter.model import LeaderStatus
 from exporter.tracking.counting import Increment
@@ -65,7 +66,7 @@ def as_user(url: str, user: str, password: str | None = None) -> str:
 )
 def test_a_server_that_is_away_is_said_without_the_password(url: str) -> None:
     """Wherever in the address the password stands."""
-    assert "see that the server runs and can be reached from here" in refusal(url)
+    assert "check that the server runs and can be reached from here" in refusal(url)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +95,7 @@ def test_a_wrong_password_is_refused(postgres: Postgres, postgres_url: str) -> N
     rules.write_text(f"local all careful scram-sha-256\n{before}")
     postgres.execute("SELECT pg_reload_conf()")
     said = refusal(as_user(postgres_url, "careful", CANARY))
-    assert "give the right user and password in state.url" in said
+    assert "correct user and password in state.url" in said
     assert "give a password in state.url" in refusal(as_user(postgres_url, "careful"))
 
 
@@ -102,7 +103,7 @@ def test_a_database_that_is_not_there_is_named(postgres: Postgres) -> None:
     """What to do is to make it."""
     said = refusal(postgres.url("absent"))
     assert '"absent" does not exist' in said
-    assert "make it on the server" in said
+    assert "create it on the server" in said
 
 
 def test_the_encoding_of_the_database_does_not_matter(postgres: Postgres) -> None:
@@ -166,7 +167,7 @@ def test_a_server_that_only_reads_is_told(postgres: Postgres, postgres_url: str)
     """As a standby is."""
     name = sa.make_url(postgres_url).database
     postgres.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
-    assert "that server only reads; name the one that writes in state.url" in refusal(postgres_url)
+    assert "this server is read-only; name the primary server in state.url" in refusal(postgres_url)
 
 
 # -- what is there already
@@ -182,7 +183,7 @@ def test_tables_of_another_application_are_in_the_way_if_they_have_our_names(
     """They stay as they are, and nothing is put beside them."""
     postgres.query(postgres_url, f"CREATE TABLE {table}")
     said = refusal(postgres_url)
-    assert f"{table.split(maxsplit=1)[0]} there is another program's" in said
+    assert f"are not the exporter's: {table.split(maxsplit=1)[0]}" in said
     assert "name another database, or a schema of its own" in said
     found = postgres.query(postgres_url, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
     assert found == [(table.split(maxsplit=1)[0],)]
@@ -219,7 +220,7 @@ def test_a_newer_ledger_is_refused(postgres: Postgres, postgres_url: str) -> Non
     with_old = opened(postgres_url)
     with_old.give_up_lead()
     postgres.query(postgres_url, "UPDATE job_exporter_meta SET value = '99' WHERE key = 'version'")
-    assert f"it has version 99, this program knows {len(MIGRATIONS)}" in refusal(postgres_url)
+    assert f"it has version 99, this program knows version {len(MIGRATIONS)}" in refusal(postgres_url)
     with pytest.raises(LedgerError, match="version 99"):
         with_old.take_lead(now=NOW)
     assert not with_old.leads
@@ -234,7 +235,7 @@ def test_a_ledger_with_what_the_program_never_wrote_is_refused(postgres: Postgre
         "INSERT INTO job_exporter_followed VALUES ('x', 'nonsense')",
         "UPDATE job_exporter_leader SET until = 0",
     )
-    assert "holds what this program did not write" in refusal(postgres_url)
+    assert "contains a value that this program did not write" in refusal(postgres_url)
 
 
 def test_without_psycopg_the_package_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -316,7 +317,7 @@ def test_a_connection_that_the_server_ends_is_told_with_what_to_do(
             )
 
         sa.event.listen(ledger._database.engine, "commit", end)
-        assert "see that the server runs and can be reached" in commit_refused(ledger)
+        assert "check that the server runs and can be reached" in commit_refused(ledger)
 
 
 async def test_each_commit_and_each_end_of_a_lead_is_told(postgres_url: str) -> None:

@@ -11,7 +11,8 @@ import pytest
 
 from exporter.discovery.tail import Tail
 from exporter.ledger.errors import LedgerBusyError, LedgerError
-from exporter.ledger.ledger import Layout, Ledger
+from exporter.ledger.layout import Layout
+from exporter.ledger.ledger import Ledger
 from exporter.ledger.migrations import MIGRATIONS
 from exporter.tracking.counting import Increment
 from exporter.tracking.decision import Changes
@@ -83,7 +84,7 @@ def test_a_newer_ledger_is_refused(path: Path) -> None:
     """A program that is older than the ledger would misread it."""
     sql(path, "UPDATE job_exporter_meta SET value = '99' WHERE key = 'version'")
     said = refusal(f"sqlite:///{path}")
-    assert f"it has version 99, this program knows {len(MIGRATIONS)}; start the newer program again" in said
+    assert f"it has version 99, this program knows version {len(MIGRATIONS)}; use the newer program" in said
 
 
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
@@ -124,14 +125,14 @@ def test_a_ledger_with_what_the_program_never_wrote_is_refused(path: Path, state
     """Better than to count on what nobody understands."""
     sql(path, statement)
     said = refusal(f"sqlite:///{path}")
-    assert "holds what this program did not write" in said
+    assert "contains a value that this program did not write" in said
     assert "move it away to start anew" in said
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
     """The path is named."""
     said = refusal(f"sqlite:///{tmp_path / 'missing' / 'ledger.db'}")
-    assert f"{tmp_path / 'missing' / 'ledger.db'} can't be written (No such file or directory)" in said
+    assert f"{tmp_path / 'missing' / 'ledger.db'} cannot be written (No such file or directory)" in said
 
 
 def test_a_folder_in_the_place_of_the_file_is_refused(tmp_path: Path) -> None:
@@ -144,7 +145,7 @@ def test_a_folder_in_the_place_of_the_file_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("url", ["nonsense", "oracle+missing://host/name", "sqlite+nothing:///x"])
 def test_an_address_that_is_none_is_refused(url: str) -> None:
     """What is wanted is told by example."""
-    assert "write sqlite:///PATH, or postgresql://USER:PASSWORD@HOST/NAME" in refusal(url)
+    assert "write sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME" in refusal(url)
 
 
 def test_an_address_may_hold_a_password_that_is_not_told(tmp_path: Path) -> None:
@@ -155,7 +156,7 @@ def test_an_address_may_hold_a_password_that_is_not_told(tmp_path: Path) -> None
 
 def test_a_ledger_is_held_by_one_process(path: Path) -> None:
     """The second is told to stop the first; once that has ended it may go on."""
-    held = pytest.raises(LedgerBusyError, match="held by another job-exporter")
+    held = pytest.raises(LedgerBusyError, match="in use by another job-exporter")
     with opened(f"sqlite:///{path}"), held:
         Ledger(f"sqlite:///{path}", platform=PLATFORM, now=NOW, layout=Layout())
     with opened(f"sqlite:///{path}"):
