@@ -1,27 +1,29 @@
-"""`job-exporter backfill`: what the exporter would have counted had it run then, as OpenMetrics.
+"""The command `backfill`: what the exporter would have counted before it was started, as OpenMetrics.
 
 Rules:
-1. A record counts at its end by the platform's clock, but never before its start; what it counts is
-   `counting`'s. Each record that began in the window was discovered then. How late the exporter would
-   have been was never measured: `job_exporter_count_lag_seconds` is left out, and so are gauges.
-2. A sample at T holds what ended by T. A label set begins with 0 one step before its first increment, its
-   siblings with it; label sets whose values are all known begin with the window.
-3. Counting is daemon's or backfill's, never both: with a ledger, the backfill ends where live counting began,
-   and leaves out what the ledger counted, follows, or saw vanish. What is open is left to the daemon.
-4. The platform is read from the window's end downwards: where pages are sorted by start, a deletion of old
-   records moves what is still unread only to positions that are still to come. Reading ends where all began
-   more than `longest-run` before the window. A record without host rows is in no page, and counts nowhere.
-5. Each page is committed to the work file together with what it showed; the output is made from that file,
-   in the order of the records' ends. So an interruption costs a page, and changes no byte of the output.
+1. A record counts at its end by the platform's clock, or at its start if that is later. `tracking.counting`
+   says what it counts. Each record that began in the window counts as discovered then. Gauges are left out,
+   and so are metrics of the exporter's own work, such as `job_exporter_count_lag_seconds`.
+2. A sample at time T includes what ended up to T. A label set begins with 0 one step before its first
+   increment, together with its siblings; label sets that are known in advance begin with the window.
+3. No record is counted both by the daemon and by a backfill. With a ledger, the backfill ends where live
+   counting began, and leaves out what the ledger has counted, follows, or saw vanish. Open records are left
+   to the daemon.
+4. Pages are read from the end of the window towards older records, so that a deletion of old records moves
+   unread ones only to positions that will be read. Reading ends at records that began `longest-run` before
+   the window. Records without host rows are on no page and are not counted.
+5. Each page goes into the work file in one transaction, together with the position of the reading. The output
+   is made from the work file, sorted by the ends of records. So an interruption costs at most one page and
+   does not change the output.
 
-The parts, each importing only those before it:
+The modules; each imports only those before it:
 
-grid      when a record counts, the times of the samples; PURE
-sums      increments in the order of time → the points of each label set; PURE
+samples   when a record counts, times and values of the samples; pure
 workfile  the work file
-boundary  where live counting began, and which records are its own
+boundary  where live counting began, and which records the daemon counts
+patient   requests to the platform, with retries
 reader    platform → work file
 writer    work file → output
 progress  how far it is
-command   flags, one line for what cannot be done
+command   flags and errors
 """

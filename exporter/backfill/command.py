@@ -1,7 +1,8 @@
-"""The command `backfill`: parses its flags and runs the parts; each error is one line."""
+"""The command `backfill`: parses the flags, reads the platform, writes the output."""
 
 import argparse
 import asyncio
+import contextlib
 import math
 import re
 import time
@@ -13,10 +14,11 @@ from rich.console import Console
 
 from exporter import app, logs
 from exporter.backfill.boundary import Live, live
-from exporter.backfill.progress import Shown
-from exporter.backfill.reader import Reader, ReadingConfig, answered
+from exporter.backfill.patient import PatientApi
+from exporter.backfill.progress import progress
+from exporter.backfill.reader import Reader, ReadingConfig
 from exporter.backfill.samples import BackfillError, Grid, filled_families, grid
-from exporter.backfill.workfile import Partial, opened
+from exporter.backfill.workfile import WorkFile, opened
 from exporter.backfill.writer import Labels, Text, output, refuse_existing, summed
 from exporter.jobapi.client import JobApi, NullObserver
 from exporter.metrics.families import MetricsConfig
@@ -45,15 +47,15 @@ class Wanted:
 
 
 def backfill(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Read the window, write the output. Raises SettingsError, ConfigError, BackfillError."""
+    """Run the command. Raises SettingsError, ConfigError, WindowError, LedgerError, BackfillError."""
     wanted, settings = _parsed(argv, environ)
     logs.configure(level="error", form=settings.log.format)
-    work = _Work(wanted, settings, Console(stderr=True))
+    run = _Run(wanted, settings, Console(stderr=True))
     try:
-        work.run()
+        run.run()
     except KeyboardInterrupt:
         raise BackfillError(
-            f"interrupted; what was read is kept in {work.partial_path}: the same command goes on from there"
+            f"interrupted; what was read is kept in {run.work_path}: run the same command to continue"
         ) from None
     return 0
 
@@ -87,58 +89,57 @@ def backfill_parser() -> argparse.ArgumentParser:
     return parser
 
 
-class _Work:
+class _Run:
     """One run of the command."""
 
     def __init__(self, wanted: Wanted, settings: Settings, console: Console) -> None:
+        """Check what can be checked without the platform. Raises SettingsError, BackfillError."""
         self._wanted, self._settings, self._console = wanted, settings, console
         self._platform = settings.require_platform()
         self._metrics = app.metrics_config(settings)
         refuse_existing(wanted.output)
-        self.partial_path = wanted.output.with_name(wanted.output.name + ".partial")
+        self.work_path = wanted.output.with_name(wanted.output.name + ".partial")
         _refuse_own_labels(wanted.labels, self._metrics)
         self._window(time.time())
 
     def run(self) -> None:
-        """Read, then write; delete the work file once the output is complete."""
-        ledger = live(self._settings.state.url.get_secret_value(), platform=self._platform)
-        try:
+        """Read, then write; delete the work file when the output is complete."""
+        with contextlib.ExitStack() as stack:
+            ledger = live(self._settings.state.url.get_secret_value(), platform=self._platform)
             if ledger is None:
                 self._say("no ledger at state.url: records that a daemon counts are not excluded")
-            with opened(self.partial_path, self._asked()) as partial:
-                window = asyncio.run(self._read(partial, ledger))
-                self._write(partial, ledger, window)
-                partial.remove()
-        finally:
-            if ledger is not None:
-                ledger.close()
-
-    async def _read(self, partial: Partial, ledger: Live | None) -> Window:
-        """Read the rest of the window; return the window."""
-        api = JobApi(app.api_config(self._settings, self._platform), NullObserver())
-        try:
-            window = partial.window
-            if window is None:
-                window = partial.window = self._begun(await self._now(api), ledger)
             else:
-                self._say(f"going on with {partial.path}")
-            with Shown("reading", "records", self._console) as progress:
+                stack.callback(ledger.close)
+            work = stack.enter_context(opened(self.work_path, self._asked()))
+            window = asyncio.run(self._read(work, ledger))
+            self._write(work, ledger, window)
+            work.remove()
+
+    async def _read(self, work: WorkFile, ledger: Live | None) -> Window:
+        """Read the rest of the window; return the window."""
+        async with contextlib.aclosing(
+            JobApi(app.api_config(self._settings, self._platform), NullObserver())
+        ) as api:
+            window = work.window
+            if window is None:
+                window = work.window = self._limited(await self._now(api), ledger)
+            else:
+                self._say(f"continuing with {work.path}")
+            with progress("reading", "records", self._console) as tell:
                 reader = Reader(
                     api=api,
-                    partial=partial,
+                    work=work,
                     window=window,
                     config=self._reading(),
                     owns=ledger.owns if ledger else lambda _ids: set(),
-                    tell=progress.tell,
+                    tell=tell,
                 )
                 await reader.read()
-        finally:
-            await api.aclose()
         return window
 
     async def _now(self, api: JobApi) -> float:
-        """The time by which records end: ours, unless the platform's clock differs."""
-        await answered(api)
+        """The current time: ours, or the platform's if its clock differs."""
+        await PatientApi(api, duty=1.0).total()
         skew = api.clock_skew or 0.0
         if abs(skew) <= AHEAD:
             return time.time()
@@ -148,51 +149,50 @@ class _Work:
     def _window(self, now: float) -> Window:
         return window(("--from", self._wanted.begin), ("--to", self._wanted.end), now=now)
 
-    def _begun(self, now: float, ledger: Live | None) -> Window:
-        """The window as asked for, up to where live counting began."""
+    def _limited(self, now: float, ledger: Live | None) -> Window:
+        """The window of the flags, up to where live counting began."""
         asked = self._window(now)
-        if ledger is None or asked.end <= ledger.boundary.baseline_end:
+        if ledger is None or asked.end <= ledger.began:
             return asked
-        baseline_end = ledger.boundary.baseline_end
-        if baseline_end <= asked.begin:
+        if ledger.began <= asked.begin:
             raise BackfillError(
-                f"live counting began {shown(max(baseline_end, 0.0))}, before --from: nothing to fill in"
+                f"live counting began {shown(max(ledger.began, 0.0))}, before --from: nothing to fill in"
             )
-        self._say(f"live counting began {shown(baseline_end)}: the backfill ends there")
-        return replace(asked, end=baseline_end)
+        self._say(f"live counting began {shown(ledger.began)}: the backfill ends there")
+        return replace(asked, end=ledger.began)
 
-    def _write(self, partial: Partial, ledger: Live | None, window: Window) -> None:
-        """Make the output of the work file."""
+    def _write(self, work: WorkFile, ledger: Live | None, window: Window) -> None:
+        """Make the output from the work file."""
         latest = math.inf
-        if ledger is not None:  # it may have come, or counted more, while the platform was read
-            partial.drop(ledger.owns)
-            window = replace(window, end=min(window.end, ledger.boundary.baseline_end))
-            latest = ledger.boundary.created
+        if ledger is not None:  # the daemon may have counted more while the platform was read
+            work.drop(ledger.owns)
+            window = replace(window, end=min(window.end, ledger.began))
+            latest = ledger.created
         samples = grid(window, step=self._wanted.step, latest=latest)
-        self._say("adding up")
+        self._say("summing")
         label_limit = self._settings.metrics.label_limit
-        sums = summed(partial, samples, window, self._metrics, label_limit=label_limit)
-        text = Text(partial, samples, sums, self._metrics, self._wanted.labels)
-        with Shown("writing", "label sets", self._console) as progress, output(self._wanted.output) as write:
+        sums = summed(work, samples, window, self._metrics, label_limit=label_limit)
+        text = Text(work, samples, sums, self._metrics, self._wanted.labels)
+        with progress("writing", "label sets", self._console) as tell, output(self._wanted.output) as write:
             for piece in text.lines():
                 write(piece)
-                progress.tell(text.written / max(1, text.label_sets), text.written)
-        self._summary(partial, window, samples, text.label_sets)
+                tell(text.written / max(1, text.label_sets), text.written)
+        self._summarize(work, window, samples, text.label_sets)
 
-    def _summary(self, partial: Partial, window: Window, samples: Grid, label_sets: int) -> None:
-        walk = partial.walk
+    def _summarize(self, work: WorkFile, window: Window, samples: Grid, label_sets: int) -> None:
+        walk = work.walk
         tell = Console(soft_wrap=True, highlight=False, markup=False).print
         tell(
-            f"{self._wanted.output}: {partial.counted():,} records that ended after {shown(window.begin)} "
-            f"and by {shown(window.end)}; {label_sets:,} label sets, {len(samples):,} samples each"
+            f"{self._wanted.output}: {work.counted():,} records that ended after {shown(window.begin)} "
+            f"and up to {shown(window.end)}; {label_sets:,} label sets, {len(samples):,} samples each"
         )
         if walk is not None and walk.unread:
-            tell(f"not to be read, and left out or counted without hosts: {walk.unread:,} records")
+            tell(f"{walk.unread:,} records could not be read: left out, or counted without hosts")
         if walk is not None and walk.hidden:
-            tell(f"positions that showed no record, as those without host rows do: {walk.hidden:,}")
+            tell(f"{walk.hidden:,} positions showed no record: for example, those without host rows")
 
     def _asked(self) -> dict[str, object]:
-        """What makes a work file another one's."""
+        """What must not change between two runs with the same work file."""
         return {
             "api.base-url": self._platform,
             "--from": self._wanted.begin,
@@ -227,7 +227,7 @@ def _parsed(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[Wanted, Se
     step = _duration("--step", given["step"])
     if not 1.0 <= step <= MAX_STEP:
         raise SettingsError(
-            f"--step {given['step']}: between 1s and 5m, after which Prometheus forgets a value"
+            f"--step {given['step']}: must be from 1s to 5m, because Prometheus treats older samples as stale"
         )
     wanted = Wanted(
         begin=given["from"],
@@ -259,4 +259,4 @@ def _refuse_own_labels(labels: Labels, config: MetricsConfig) -> None:
     names = [name for name, _ in labels]
     for name in names:
         if name in own or names.count(name) > 1:
-            raise SettingsError(f"--label {name}: the label is there already")
+            raise SettingsError(f"--label {name}: the metrics have this label already, or it was given twice")

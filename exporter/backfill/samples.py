@@ -1,7 +1,4 @@
-"""Increments in the order of time → points of each label set. PURE.
-
-A point is what one part of a label set has grown by at one step; steps without growth have none.
-"""
+"""When a record counts; the times of the samples, and what grows at each. Pure; times are POSIX seconds."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -13,21 +10,26 @@ from exporter.model import Record, Series
 from exporter.settings.time_range import Window
 from exporter.tracking.counting import Folding, Increment
 
+LAG = "job_exporter_count_lag_seconds"  # how late the exporter counted: a backfill cannot tell
+LATE = "job_exporter_records_late_total"  # found by the exporter's sweep only: likewise
+DISCOVERED = "job_records_discovered_total"
+LabelSet = tuple[str, tuple[tuple[str, str], ...]]  # family, labels
+
 
 class BackfillError(Exception):
-    """The backfill can't be done, or not be done to its end; the message says what to do."""
+    """The backfill cannot be done or completed; the message says what to do."""
 
 
 def ended(record: Record) -> float | None:
-    """When a finished record counts: at its end, but never before it began; None: it tells no time."""
+    """When a finished record counts: the later of its start and end; None if it has no times."""
     return max((time for time in (record.start, record.end) if time is not None), default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grid:
-    """The times of the samples: whole steps of the clock up to `end`, and `end` itself."""
+    """The times of the samples: multiples of `step` up to `end`, and `end` itself."""
 
-    begin: float  # all is 0 then: the last whole step before the window
+    begin: float  # the last multiple of `step` before the window: all values are 0
     end: float
     step: float
 
@@ -35,7 +37,7 @@ class Grid:
         return math.ceil((self.end - self.begin) / self.step) + 1
 
     def index(self, moment: float) -> int:
-        """The first sample that holds what happened at this moment."""
+        """The first sample at or after this time."""
         return min(math.ceil((moment - self.begin) / self.step), len(self) - 1)
 
     def at(self, index: int) -> float:
@@ -44,26 +46,20 @@ class Grid:
 
 
 def grid(window: Window, *, step: float, latest: float = math.inf) -> Grid:
-    """The samples of a window, none after `latest`; milliseconds are the finest that Prometheus knows.
+    """The samples of a window, none after `latest`, in whole milliseconds as Prometheus stores them.
 
     Raises BackfillError if no time is left.
     """
     begin = math.floor(window.begin / step) * step
     end = math.floor(min(window.end, latest) * 1000) / 1000
     if end <= begin:
-        raise BackfillError("live counting began before the window did: there is nothing to fill in")
+        raise BackfillError("live counting began before the window: there is nothing to fill in")
     return Grid(begin=begin, end=end, step=step)
-
-
-LAG = "job_exporter_count_lag_seconds"  # how late the exporter was: here there was none
-LATE = "job_exporter_records_late_total"  # which records only its sweep found: here there was none
-DISCOVERED = "job_records_discovered_total"
-LabelSet = tuple[str, tuple[tuple[str, str], ...]]  # family, labels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """What the part of a label set has grown by at a step."""
+    """By how much one part of a label set grows at a step; there is none where it does not grow."""
 
     group: int  # number of the label set
     step: int
@@ -72,7 +68,7 @@ class Point:
 
 
 def filled_families(config: MetricsConfig) -> tuple[Family, ...]:
-    """The families that a backfill writes: the ledger's counters and histograms."""
+    """The families of a backfill: the ledger's counters and histograms."""
     return tuple(
         family
         for family in families(config)
@@ -81,13 +77,13 @@ def filled_families(config: MetricsConfig) -> tuple[Family, ...]:
 
 
 class Sums:
-    """All label sets of a backfill; folded and born as in the ledger (rules 9 and 10 of counting)."""
+    """Sums increments into points; folds labels and adds siblings as the ledger does (rules 9 and 10)."""
 
     def __init__(self, config: MetricsConfig, *, label_limit: int) -> None:
         self._folding = Folding((), label_limit)
         self._names = {family.name for family in filled_families(config)}
-        self._grown: dict[tuple[int, str], float] = {}  # at the step under way
         self._step = 0
+        self._grown: dict[tuple[int, str], float] = {}  # by label set and part, at the current step
         self._numbers: dict[LabelSet, int] = {}
         self._births: list[int] = []
         for series in initial_series(config):
@@ -96,22 +92,24 @@ class Sums:
 
     @property
     def label_sets(self) -> Iterator[tuple[LabelSet, int, int]]:
-        """Give each label set, its number, and the step at which it begins with 0."""
+        """Each label set, its number, and the step at which it begins with 0."""
         return ((labels, number, self._births[number]) for labels, number in self._numbers.items())
 
     def add(self, step: int, increments: Iterable[Increment]) -> list[Point]:
-        """Add what happened at a step, not before the last one; the points of the step that is over."""
-        over: list[Point] = []
+        """Add increments at a step, in ascending order of steps; return the points of completed steps."""
+        points: list[Point] = []
         if step != self._step:
-            over = self.rest()
+            points = self.rest()
             self._step = step
         for increment in increments:
             for folded in self._folding.fold(increment):
-                self._add(folded)
-        return over
+                if folded.series.family in self._names:
+                    place = self._number(folded.series), folded.series.part
+                    self._grown[place] = self._grown.get(place, 0.0) + folded.value
+        return points
 
     def rest(self) -> list[Point]:
-        """Give the points of the step under way."""
+        """The points of the current step."""
         points = [
             Point(group=group, step=self._step, part=part, value=value)
             for (group, part), value in self._grown.items()
@@ -119,15 +117,8 @@ class Sums:
         self._grown.clear()
         return points
 
-    def _add(self, increment: Increment) -> None:
-        series = increment.series
-        if series.family not in self._names:
-            return
-        place = self._number(series), series.part
-        self._grown[place] = self._grown.get(place, 0.0) + increment.value
-
     def _number(self, series: Series) -> int:
-        """The number of a series' label set; one that is new is born with its siblings."""
+        """The number of a series' label set; a new one is born with its siblings."""
         key = _label_set(series)
         if key not in self._numbers:
             for sibling in (*siblings(series), series):
@@ -142,5 +133,5 @@ class Sums:
 
 
 def _label_set(series: Series) -> LabelSet:
-    """What tells a label set from others once it is shown."""
+    """Family and labels as they are shown."""
     return series.family, tuple((name, showable(value)) for name, value in series.labels)

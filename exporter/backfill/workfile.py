@@ -1,6 +1,6 @@
-"""The work file of a backfill: what was read, and where the reading stands. SQLite.
+"""The work file of a backfill: which records were read, and the position of the reading. SQLite.
 
-A page's records and the walk after it share a transaction; a record that is read again replaces itself.
+The records of a page and the position after it are written in one transaction.
 """
 
 import contextlib
@@ -19,8 +19,8 @@ from exporter.model import Series
 from exporter.settings.time_range import Window
 from exporter.tracking.counting import Increment
 
-CACHED = 50_000  # series whose numbers are remembered: any number of them may come
-CHUNK = 500  # rows at once
+CACHED = 50_000  # series whose numbers are kept in memory
+CHUNK = 500  # rows in one statement
 _TABLES = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS series
@@ -47,11 +47,11 @@ class Finished:
     increments: tuple[Increment, ...] = ()
 
 
-class Partial:
-    """The work file, open for one process; everything raises BackfillError if the file can't be used."""
+class WorkFile:
+    """The work file, open for one process. All methods raise BackfillError if the file cannot be used."""
 
     def __init__(self, path: Path, asked: Mapping[str, Any]) -> None:
-        """Open the file, or make it; refuse that of another backfill than `asked` (flags and settings)."""
+        """Open or create the file. Raises BackfillError if it was made with other settings than `asked`."""
         self.path = path
         self.is_new = not path.exists()
         self.closed = False
@@ -81,7 +81,7 @@ class Partial:
 
     @property
     def window(self) -> Window | None:
-        """What the first run made of `--from` and `--to`."""
+        """The window as the first run computed it; None before that."""
         window: Window | None = self._get("window", Window)
         return window
 
@@ -92,12 +92,12 @@ class Partial:
 
     @property
     def walk(self) -> Walk | None:
-        """Where the reading stands; None: it did not begin."""
+        """The position of the reading; None before it begins."""
         walk: Walk | None = self._get("walk", Walk)
         return walk
 
     def add(self, records: Iterable[Finished], walk: Walk) -> None:
-        """Keep what a page brought, and where the walk stands after it."""
+        """Add the records of a page, and the position after it. A record that is there is replaced."""
         with self._transaction():
             self._connection.executemany(
                 "INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?)",
@@ -106,20 +106,20 @@ class Partial:
             self._put("walk", walk)
 
     def known(self, ids: list[str]) -> set[str]:
-        """Which of these are kept already."""
+        """Which of these records are in the file."""
         marks = ",".join("?" * len(ids))
         with self._explained():
             rows = self._connection.execute(f"SELECT id FROM records WHERE id IN ({marks})", ids)  # noqa: S608
             return {row[0] for row in rows}
 
     def counted(self) -> int:
-        """How many records ended in the window."""
+        """The number of records that ended in the window."""
         with self._explained():
             row = self._connection.execute("SELECT count(ended) FROM records").fetchone()
         return int(row[0])
 
     def drop(self, which: Callable[[list[str]], set[str]]) -> int:
-        """Forget the records that `which` picks; how many."""
+        """Delete the records that `which` returns; return how many."""
         gone, last = 0, ""
         while True:
             with self._transaction():
@@ -134,7 +134,7 @@ class Partial:
                 gone += len(picked)
 
     def ends(self, *, until: float) -> Iterator[tuple[float, list[Increment]]]:
-        """Give the ends of records in their order, with what each counts."""
+        """Ends of records up to `until`, ascending, each with the increments of its record."""
         with self._explained():
             rows = self._connection.execute(
                 "SELECT ended, counts FROM records WHERE ended <= ? ORDER BY ended, id", (until,)
@@ -143,7 +143,7 @@ class Partial:
                 yield ended, self._unpacked(counts)
 
     def starts(self, window: Window) -> Iterator[float]:
-        """Give the starts of records in the window, in their order."""
+        """Starts of records in the window, ascending."""
         with self._explained():
             rows = self._connection.execute(
                 "SELECT started FROM records WHERE started > ? AND started <= ? ORDER BY started",
@@ -154,7 +154,7 @@ class Partial:
 
     @contextlib.contextmanager
     def points(self) -> Iterator[Callable[[Iterable[Point]], None]]:
-        """Begin the points anew; give what adds to them."""
+        """Delete the points; give a function that adds some."""
         with self._explained():
             self._connection.executescript(_POINTS)
         with self._transaction():
@@ -168,7 +168,7 @@ class Partial:
             yield add
 
     def points_of(self, group: int) -> Iterator[Point]:
-        """Give the points of a label set, in the order of steps."""
+        """Points of a label set, in the order of steps."""
         with self._explained():
             rows = self._connection.execute(
                 "SELECT step, part, value FROM points WHERE number = ? ORDER BY step, part", (group,)
@@ -186,8 +186,8 @@ class Partial:
         for name in sorted(had.keys() | told.keys()):
             if had.get(name) != told.get(name):
                 raise BackfillError(
-                    f"{self.path} holds an unfinished backfill with another {name} ({had.get(name)}, now "
-                    f"{told.get(name)}): give the same again to go on, or remove the file to begin anew"
+                    f"{self.path} contains an unfinished backfill with another {name} ({had.get(name)}, now "
+                    f"{told.get(name)}): use the same value to continue it, or remove the file to start again"
                 )
 
     def _packed(self, increments: tuple[Increment, ...]) -> bytes:
@@ -224,7 +224,7 @@ class Partial:
                 yield
                 self._connection.execute("COMMIT")
             except BaseException:
-                with contextlib.suppress(sqlite3.Error):  # a full disk has rolled back by itself
+                with contextlib.suppress(sqlite3.Error):  # a full disk has already rolled it back
                     self._connection.execute("ROLLBACK")
                 raise
 
@@ -237,27 +237,27 @@ class Partial:
 
 
 @contextlib.contextmanager
-def opened(path: Path, asked: Mapping[str, Any]) -> Iterator[Partial]:
-    """Open a work file; one into which nothing came is not left behind."""
-    partial = Partial(path, asked)
+def opened(path: Path, asked: Mapping[str, Any]) -> Iterator[WorkFile]:
+    """Open a work file; remove it at the end if it is new and nothing was read."""
+    work = WorkFile(path, asked)
     try:
-        yield partial
+        yield work
     finally:
-        if not partial.closed:
-            if partial.is_new and partial.walk is None:
-                partial.remove()
+        if not work.closed:
+            if work.is_new and work.walk is None:
+                work.remove()
             else:
-                partial.close()
+                work.close()
 
 
 def _advice(said: str) -> str:
     for words, advice in {
-        "full": "make room on its disk, then give the same command to go on",
-        "locked": "another backfill writes to it; let that one end",
-        "unable to open": "its folder must be there, and this user may write to it",
-        "not a database": "it is no work file; move it away, or give another --output",
+        "full": "make room on its disk, then run the same command to continue",
+        "locked": "another backfill uses it; wait until that one has ended",
+        "unable to open": "this user must be able to write to its folder",
+        "not a database": "it is not a work file; move it away, or name another --output",
         "readonly": "let this user write the file and its folder",
     }.items():
         if words in said:
             return f"{said}: {advice}"
-    return f"{said}: remove it to begin anew"
+    return f"{said}: remove it to start again"

@@ -1,4 +1,4 @@
-"""Writes the work file as OpenMetrics with timestamps. The output appears only once it is complete."""
+"""Writes the work file as OpenMetrics with timestamps. The output file appears when it is complete."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -7,80 +7,82 @@ from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 
-from exporter.backfill.samples import DISCOVERED, BackfillError, Grid, LabelSet, Point, Sums, filled_families
-from exporter.backfill.workfile import Partial
+from exporter.backfill.samples import (
+    DISCOVERED,
+    BackfillError,
+    Grid,
+    LabelSet,
+    Point,
+    Sums,
+    filled_families,
+)
+from exporter.backfill.workfile import WorkFile
 from exporter.metrics.collector import cumulated, head, heads
 from exporter.metrics.families import Family, MetricsConfig, MetricType, number
 from exporter.settings.time_range import Window
 
-BATCH = 10_000  # points written at once
-STAMPS = 4_096  # timestamps made at once
+BATCH = 10_000  # points in one write
+STAMPS = 4_096  # timestamps formatted at once
 BUFFER = 1 << 20  # bytes
 LONGEST_SUFFIX = ".partial-wal"  # of the files beside the output
 Labels = tuple[tuple[str, str], ...]
 
 
-def summed(partial: Partial, grid: Grid, window: Window, config: MetricsConfig, *, label_limit: int) -> Sums:
-    """Pass one: all that ended, in the order of its ends, into the points of the work file."""
+def summed(work: WorkFile, grid: Grid, window: Window, config: MetricsConfig, *, label_limit: int) -> Sums:
+    """Write the points of the window into the work file, by the ends and starts of its records."""
     sums = Sums(config, label_limit=label_limit)
-    with partial.points() as keep:
+    with work.points() as keep:
         batch: list[Point] = []
-        for ended, increments in partial.ends(until=window.end):
+        for ended, increments in work.ends(until=window.end):
             batch += sums.add(grid.index(ended), increments)
             if len(batch) >= BATCH:
                 keep(batch)
                 batch = []
-        keep([*batch, *sums.rest(), *_discovered(partial, grid, window, sums)])
+        discovered = next(group for (family, _), group, _ in sums.label_sets if family == DISCOVERED)
+        for step, starts in groupby(map(grid.index, work.starts(window))):
+            batch.append(Point(group=discovered, step=step, part="", value=float(sum(1 for _ in starts))))
+        keep([*batch, *sums.rest()])
     return sums
 
 
-def _discovered(partial: Partial, grid: Grid, window: Window, sums: Sums) -> Iterator[Point]:
-    """What began in the window; starts have an order of their own."""
-    group = next(group for (family, _), group, _ in sums.label_sets if family == DISCOVERED)
-    for step, starts in groupby(map(grid.index, partial.starts(window))):
-        yield Point(group=group, step=step, part="", value=float(sum(1 for _ in starts)))
-
-
 class Text:
-    """Pass two: the points as text, family by family, label set by label set, in the order of time."""
+    """The output: family by family, label set by label set, in the order of time."""
 
-    def __init__(
-        self, partial: Partial, grid: Grid, sums: Sums, config: MetricsConfig, extra: Labels
-    ) -> None:
-        """`extra` are the labels that a scrape adds, such as job and instance."""
-        self._partial, self._grid, self._extra = partial, grid, extra
+    def __init__(self, work: WorkFile, grid: Grid, sums: Sums, config: MetricsConfig, extra: Labels) -> None:
+        """`extra`: labels that a scrape adds, such as job and instance."""
+        self._work, self._grid, self._extra = work, grid, extra
         self._families = filled_families(config)
         self._by_family: dict[str, list[tuple[LabelSet, int, int]]] = {}
         for label_set, group, birth in sums.label_sets:
             self._by_family.setdefault(label_set[0], []).append((label_set, group, birth))
-        self._stamps = lru_cache(64)(self._made_stamps)
+        self._stamps = lru_cache(64)(self._formatted)
         self.label_sets = sum(len(sets) for sets in self._by_family.values())
         self.written = 0  # label sets
 
     def lines(self) -> Iterator[str]:
-        """Give pieces of the text, whole lines each, ending with `# EOF`."""
+        """Pieces of the text, whole lines each, ending with `# EOF`."""
         for family in self._families:
             yield head(family)[1].decode()
             for (_, labels), group, birth in sorted(self._by_family.get(family.name, [])):
                 prefixes = heads(family, tuple(sorted((*labels, *self._extra))))
-                for first, last, values in self._runs(family, group, birth):
-                    yield from self._run(prefixes, values, first, last)
+                for first, last, values in self._constant(family, group, birth):
+                    yield from self._samples(prefixes, values, first, last)
                 self.written += 1
         yield "# EOF\n"
 
-    def _runs(self, family: Family, group: int, birth: int) -> Iterator[tuple[int, int, list[float]]]:
-        """One label set from its birth to the end: the steps among which nothing changes, and its values."""
+    def _constant(self, family: Family, group: int, birth: int) -> Iterator[tuple[int, int, list[float]]]:
+        """The ranges of steps (the last excluded) in which a label set does not change, and its values."""
         parts: dict[str, float] = {}
         since = birth
-        for step, points in groupby(self._partial.points_of(group), key=lambda point: point.step):
+        for step, points in groupby(self._work.points_of(group), key=lambda point: point.step):
             yield since, step, _values(family, parts)
             since = step
             for point in points:
                 parts[point.part] = parts.get(point.part, 0.0) + point.value
         yield since, len(self._grid), _values(family, parts)
 
-    def _run(self, prefixes: list[str], values: list[float], first: int, last: int) -> Iterator[str]:
-        """The samples of steps `first` to `last` (left out)."""
+    def _samples(self, prefixes: list[str], values: list[float], first: int, last: int) -> Iterator[str]:
+        """The lines of a range of steps."""
         heads = [f"{prefix} {number(value)} " for prefix, value in zip(prefixes, values, strict=True)]
         while first < last:
             chunk, begin = divmod(first, STAMPS)
@@ -88,10 +90,10 @@ class Text:
             yield "".join([head + stamp for stamp in stamps for head in heads])
             first += len(stamps)
 
-    def _made_stamps(self, chunk: int) -> Sequence[str]:
+    def _formatted(self, chunk: int) -> Sequence[str]:
         first = chunk * STAMPS
         steps = range(first, min(first + STAMPS, len(self._grid)))
-        return [f"{_number(self._grid.at(step))}\n" for step in steps]
+        return [f"{self._grid.at(step):.3f}".removesuffix(".000") + "\n" for step in steps]
 
 
 def _values(family: Family, parts: Mapping[str, float]) -> list[float]:
@@ -104,24 +106,26 @@ def _values(family: Family, parts: Mapping[str, float]) -> list[float]:
 
 @contextmanager
 def output(path: Path) -> Iterator[Callable[[str], object]]:
-    """Give what writes to `path`, which is there once all is written and durable; raises BackfillError."""
+    """Give a function that writes to `path`; the file appears at the end. Raises BackfillError."""
     rough = path.with_name(path.name + ".writing")
     try:
         with rough.open("w", encoding="utf-8", newline="\n", buffering=BUFFER) as file:
             yield file.write
             file.flush()
             os.fsync(file.fileno())
-        refuse_existing(path)  # it may have come meanwhile
+        refuse_existing(path)  # somebody may have created it meanwhile
         rough.rename(path)
         _sync_folder(path.parent)
     except OSError as error:
-        raise BackfillError(f"{path} can't be written ({error.strerror}): what was read is kept") from None
+        raise BackfillError(
+            f"{path} cannot be written ({error.strerror}): run the same command again to continue"
+        ) from None
     finally:
         rough.unlink(missing_ok=True)
 
 
 def refuse_existing(path: Path) -> None:
-    """Raise BackfillError if there is such a file, no folder for it, or the name is too long."""
+    """Raise BackfillError if the file exists, its folder does not, or its name is too long."""
     try:
         if path.exists() or not path.name:
             raise BackfillError(f"--output {path} exists: remove it, or name another")
@@ -133,12 +137,8 @@ def refuse_existing(path: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    number = os.open(folder, os.O_RDONLY)
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(number)
+        os.fsync(descriptor)
     finally:
-        os.close(number)
-
-
-def _number(moment: float) -> str:
-    return f"{moment:.3f}".removesuffix(".000")
+        os.close(descriptor)

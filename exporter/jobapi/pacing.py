@@ -4,8 +4,13 @@ Credit grows by `duty` seconds a second. A page may be asked for while there is 
 platform took for it: an expensive page goes into debt, and the next one waits until that is paid.
 """
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+
+from exporter.jobapi.client import PageCost
+from exporter.jobapi.protocol import Platform
+from exporter.model import Page
 
 FULL = 60.0  # seconds of page time that may add up: some dozen expensive pages after a downtime
 AT_START = 30.0
@@ -29,6 +34,25 @@ class Pacer:
         """Take note of what the platform took for a page."""
         self._grow()
         self._credit -= seconds
+
+    async def page(
+        self,
+        api: Platform,
+        number: int,
+        size: int,
+        *,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> tuple[Page, PageCost]:
+        """Wait for credit, ask for a page, and charge it. Raises ApiError."""
+        if (wait := self.wait()) > 0:
+            await sleep(wait)
+        began, took = self._monotonic(), None
+        try:
+            page, cost = await api.page(number, size)
+            took = cost.seconds
+        finally:
+            self.charge(self._monotonic() - began if took is None else took)
+        return page, cost
 
     def _grow(self) -> None:
         now = self._monotonic()

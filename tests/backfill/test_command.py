@@ -7,14 +7,16 @@ import sys
 from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import Iterator
 from contextlib import closing
+from io import StringIO
 from pathlib import Path
 
 import pytest
 import yaml
+from rich.console import Console
 
 from exporter.backfill.boundary import Live, live
 from exporter.backfill.command import backfill_parser
-from exporter.backfill.progress import described
+from exporter.backfill.progress import progress
 from exporter.backfill.samples import BackfillError
 from exporter.cli.main import main
 from exporter.ledger.errors import LedgerError
@@ -26,7 +28,7 @@ from exporter.simulator.server import RunningSimulator, serve
 from tests.crash.harness import attempts
 from tests.harness.backfill import last_tally, samples
 from tests.harness.core import Life, life, logging_kept
-from tests.harness.inprocess import PLATFORM, truth_of
+from tests.harness.inprocess import PLATFORM, Clock, truth_of
 
 NOBODY = "--api.base-url=http://127.0.0.1:9"
 Captured = pytest.CaptureFixture[str]
@@ -115,7 +117,7 @@ async def test_killed_it_goes_on_where_it_was(tmp_path: Path) -> None:
             assert names(tmp_path)[0] == "out.txt.partial"
             assert "out.txt" not in names(tmp_path)
         status, _, said = await ran(simulator)
-        assert (status, "going on with out.txt.partial" in said) == (0, True)
+        assert (status, "continuing with out.txt.partial" in said) == (0, True)
         world = simulator.platform.world
         asked = stats.requests["record"]
     visible = {fact.id for fact in world.truth().values() if fact.visible}
@@ -130,7 +132,7 @@ async def test_an_interrupt_is_told_and_kept(tmp_path: Path) -> None:
     assert (status, told) == (2, "")
     assert said.splitlines()[-1] == (
         "job-exporter: interrupted; what was read is kept in out.txt.partial: "
-        "the same command goes on from there"
+        "run the same command to continue"
     )
     assert names(tmp_path) == ["out.txt.partial"]
 
@@ -142,7 +144,7 @@ async def test_another_window_on_the_work_file_is_refused(tmp_path: Path) -> Non
         status, told, said = await ran(simulator, "--from=2d")
     assert (status, told) == (2, "")
     assert said.splitlines()[-1].startswith(
-        "job-exporter: out.txt.partial holds an unfinished backfill with another --from (1d, now 2d): "
+        "job-exporter: out.txt.partial contains an unfinished backfill with another --from (1d, now 2d): "
     )
     assert (tmp_path / "out.txt.partial").exists()
 
@@ -179,13 +181,16 @@ def refused(capsys: Captured, *argv: str) -> str:
         (("--from=1d", "--output=."), "--output . exists"),
         (("--from=1d", "--output=" + "o" * 250), "File name too long"),
         (("--from=1d", "--output=" + "o" * 300), "File name too long"),
-        (("--from=1d", "--output=o", "--step=10m"), "--step 10m: between 1s and 5m"),
+        (("--from=1d", "--output=o", "--step=10m"), "--step 10m: must be from 1s to 5m"),
         (("--from=1d", "--output=o", "--step=x"), "--step: 'x' is no duration"),
         (("--from=1d", "--output=o", "--label=job"), "--label 'job' is not NAME=VALUE"),
         (("--from=1d", "--output=o", "--label=job="), "--label 'job=' is not NAME=VALUE"),
         (("--from=1d", "--output=o", "--label=__name__=x"), "--label '__name__=x' is not NAME=VALUE"),
-        (("--from=1d", "--output=o", "--label=idc=x"), "--label idc: the label is there already"),
-        (("--from=1d", "--output=o", "--label=a=x", "--label=a=y"), "--label a: the label is there already"),
+        (("--from=1d", "--output=o", "--label=idc=x"), "--label idc: the metrics have this label already"),
+        (
+            ("--from=1d", "--output=o", "--label=a=x", "--label=a=y"),
+            "--label a: the metrics have this label already",
+        ),
         (("--from=1d", "--output=o"), "cannot reach http://127.0.0.1:9"),
         (
             ("--from=1d", "--output=o", "--state.url=sqlite:///there"),
@@ -238,8 +243,8 @@ def test_the_ledger_is_read_beside_the_daemon(tmp_path: Path) -> None:
         its.world.delete([gone])
         its.poll(10)
         with closing(seam_of(its, tmp_path)) as ledger:
-            assert ledger.boundary.baseline_end == began
-            assert ledger.boundary.created <= began
+            assert ledger.began == began
+            assert ledger.created <= began
             ids = {record.id for record in its.world} | {gone}
             assert ledger.owns(ids) == {counted, open_, gone}
 
@@ -273,23 +278,23 @@ def test_a_ledger_that_counted_nothing_yet_is_refused(tmp_path: Path) -> None:
 # -- progress
 
 
-@pytest.mark.parametrize(
-    ("share", "count", "seconds", "told"),
-    [
-        (0.0, 0, 0.0, "0%, 0 records"),
-        (0.25, 1000, 10.0, "25%, 1,000 records, 100/s, about 30 s left"),
-        (0.01, 1200, 600.0, "1%, 1,200 records, 2/s, about 16 h left"),
-        (0.5, 1200, 600.0, "50%, 1,200 records, 2/s, about 10 min left"),
-        (1.0, 10, 5.0, "100%, 10 records, 2/s"),
-    ],
-)
-def test_progress_tells_rate_and_remaining_time(share: float, count: int, seconds: float, told: str) -> None:
-    """By what this run has done so far."""
-    assert described(share, count, "records", since=(0.0, 0), seconds=seconds) == told
+def test_without_a_terminal_progress_is_a_line_each_ten_seconds() -> None:
+    """Stage, share and number of units, and nothing before ten seconds have passed."""
+    text, now = StringIO(), Clock(0.0)
+    with progress("reading", "records", Console(file=text), monotonic=now) as tell:
+        for seconds, share in ((9.0, 0.1), (10.0, 0.25), (15.0, 0.3), (20.0, 0.5)):
+            now.now = seconds
+            tell(share, round(share * 4_000))
+    assert text.getvalue() == "reading: 25%, 1,000 records\nreading: 50%, 2,000 records\n"
 
 
-def test_progress_of_a_run_that_goes_on_leaves_out_what_was_there() -> None:
-    """What an earlier run read is no speed of this one."""
-    assert described(0.6, 700, "records", since=(0.5, 600), seconds=10.0) == (
-        "60%, 700 records, 10/s, about 40 s left"
-    )
+def test_on_a_terminal_progress_is_a_bar() -> None:
+    """With share and number of units; it is there after the first call, and complete at the end."""
+    text = StringIO()
+    with progress("writing", "label sets", Console(file=text, force_terminal=True, width=120)) as tell:
+        tell(0.5, 1_234)
+        tell(1.0, 2_468)
+    assert "writing" in text.getvalue()
+    last = text.getvalue().rpartition("writing")[2]
+    assert "100%" in last
+    assert "2,468 label sets" in last

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.backfill import reader
+from exporter.backfill.patient import FIRST_TRIES, PATIENCE, TRIES, PatientApi
 from exporter.backfill.samples import BackfillError
 from exporter.jobapi.client import PageCost
 from exporter.jobapi.errors import (
@@ -96,7 +96,7 @@ def api_of(world: World, **changes: Any) -> BusyApi:
 def answered(api: BusyApi) -> None:
     assert api.clock
     api.left = 10
-    asyncio.run(reader.answered(api, sleep=api.clock.sleep))
+    asyncio.run(PatientApi(api, duty=1.0, monotonic=api.clock, sleep=api.clock.sleep).total())
 
 
 def backfilled(world: World, window: Window, api: BusyApi | None = None, **config: Any) -> Tally:
@@ -303,7 +303,7 @@ def test_a_platform_that_stays_away_ends_it_and_what_was_read_is_kept(tmp_path: 
     with pytest.raises(BackfillError, match="cannot reach it"):
         read(tmp_path, api, window)
     assert api.clock
-    assert reader.PATIENCE <= api.clock.now - NOW < reader.PATIENCE + 400
+    assert PATIENCE <= api.clock.now - NOW < PATIENCE + 400
     assert walk_of(tmp_path).records > 0
     read(tmp_path, api_of(world), window)
     assert last_tally(samples(written(tmp_path, window))) == expected(world, window)
@@ -321,14 +321,14 @@ def test_a_platform_that_never_answered_is_not_waited_for(error: ApiError, tmp_p
     assert api.clock.now == NOW
 
 
-@pytest.mark.parametrize("bad", [reader.BEGINNINGS - 1, reader.BEGINNINGS])
+@pytest.mark.parametrize("bad", [FIRST_TRIES - 1, FIRST_TRIES])
 def test_a_few_bad_answers_at_first_end_nothing(bad: int, tmp_path: Path) -> None:
     """One of many answers is bad on some platforms; what never gives a good one is none."""
     world = filled(20)
     error = NotUnderstoodError("a web page", endpoint="page")
     for job in (lambda api: read(tmp_path, api, Window(begin=NOW - HOUR, end=NOW)), answered):
         api = api_of(world, happens=failing("page", error, bad))
-        if bad < reader.BEGINNINGS:
+        if bad < FIRST_TRIES:
             job(api)
         else:
             with pytest.raises(BackfillError, match="a web page"):
@@ -354,7 +354,7 @@ def test_results_that_never_come_leave_the_record_counted_without_hosts(tmp_path
     world = World()
     world.finish(world.add(RecordSpec(hosts=HOSTS[:2]), NOW - 50), "success", NOW - 30)
     window = Window(begin=NOW - HOUR, end=NOW)
-    api = api_of(world, happens=failing("result", NotUnderstoodError("?", endpoint="result"), reader.TRIES))
+    api = api_of(world, happens=failing("result", NotUnderstoodError("?", endpoint="result"), TRIES))
     read(tmp_path, api, window)
     found = samples(written(tmp_path, window))
     assert last_tally(found).results == {"success": 1}

@@ -284,11 +284,11 @@ def test_an_output_that_came_meanwhile_is_kept(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_one_clear_error(tmp_path: Path) -> None:
-    """The text names the file and says that what was read is kept."""
+    """The text names the file and says how to continue."""
     full = Path("/dev/full")
     path = tmp_path / "out.txt"
     path.with_name("out.txt.writing").symlink_to(full)
-    said = r"out\.txt can't be written \(No space left.*is kept"
+    said = r"out\.txt cannot be written \(No space left.*again to continue"
     with pytest.raises(BackfillError, match=said), output(path) as write:
         write("x" * 10_000_000)
     assert list(tmp_path.iterdir()) == []

@@ -14,7 +14,7 @@ from pathlib import Path
 from exporter.backfill.command import backfill
 from exporter.backfill.reader import Reader, ReadingConfig
 from exporter.backfill.samples import grid
-from exporter.backfill.workfile import Partial
+from exporter.backfill.workfile import WorkFile
 from exporter.backfill.writer import Text, output, summed
 from exporter.discovery.pages import Order, covered
 from exporter.jobapi.client import PageCost
@@ -99,10 +99,10 @@ def memory(folder: str, records: int) -> dict[str, float]:
         if share >= 0.1 and not early:
             early.append(resident())
 
-    partial = Partial(Path(folder) / "memory.partial", {})
+    work = WorkFile(Path(folder) / "memory.partial", {})
     reader = Reader(
         api=LongPlatform(records),
-        partial=partial,
+        work=work,
         window=window,
         config=ReadingConfig(duty=1.0, buckets=RULES.buckets),
         tell=tell,
@@ -110,14 +110,14 @@ def memory(folder: str, records: int) -> dict[str, float]:
     began = time.perf_counter()
     asyncio.run(reader.read())
     read = time.perf_counter()
-    counted, samples = partial.counted(), grid(window, step=STEP)
-    sums = summed(partial, samples, window, METRICS, label_limit=500)
+    counted, samples = work.counted(), grid(window, step=STEP)
+    sums = summed(work, samples, window, METRICS, label_limit=500)
     with output(path) as write:
-        for piece in Text(partial, samples, sums, METRICS, ()).lines():
+        for piece in Text(work, samples, sums, METRICS, ()).lines():
             write(piece)
     written = time.perf_counter()
     kept = (Path(folder) / "memory.partial").stat().st_size / 1e6
-    partial.remove()
+    work.remove()
     return {
         "counted": counted,
         "reading": read - began,

@@ -10,7 +10,7 @@ from typing import Any
 
 from exporter.backfill.reader import Reader, ReadingConfig
 from exporter.backfill.samples import Grid, grid
-from exporter.backfill.workfile import Finished, Partial
+from exporter.backfill.workfile import Finished, WorkFile
 from exporter.backfill.writer import Labels, Text, summed
 from exporter.discovery.scan import Walk
 from exporter.metrics.families import MetricsConfig
@@ -50,10 +50,10 @@ def read(
     """Read a window into the work file of a folder."""
     api.left = 1_000_000
     clock = api.clock or Clock()
-    with closing(Partial(folder / "out.partial", ASKED)) as partial:
+    with closing(WorkFile(folder / "out.partial", ASKED)) as work:
         reader = Reader(
             api=api,
-            partial=partial,
+            work=work,
             window=window,
             config=ReadingConfig(**{"buckets": RULES.buckets, "longest_run": 6 * 3600.0, **config}),
             owns=owns,
@@ -66,8 +66,8 @@ def read(
 
 def walk_of(folder: Path) -> Walk:
     """Where the reading of a folder stands."""
-    with closing(Partial(folder / "out.partial", ASKED)) as partial:
-        walk = partial.walk
+    with closing(WorkFile(folder / "out.partial", ASKED)) as work:
+        walk = work.walk
     assert walk is not None
     return walk
 
@@ -83,15 +83,15 @@ def written(
 ) -> str:
     """Make the text of the work file of a folder."""
     at = at or grid(window, step=MINUTE)
-    with closing(Partial(folder / "out.partial", ASKED)) as partial:
-        sums = summed(partial, at, window, config, label_limit=label_limit)
-        return "".join(Text(partial, at, sums, config, labels).lines())
+    with closing(WorkFile(folder / "out.partial", ASKED)) as work:
+        sums = summed(work, at, window, config, label_limit=label_limit)
+        return "".join(Text(work, at, sums, config, labels).lines())
 
 
 def kept(folder: Path, records: Iterable[Finished]) -> None:
     """Put records into the work file of a folder, as if they were read."""
-    with closing(Partial(folder / "out.partial", ASKED)) as partial:
-        partial.add(records, Walk(total=0, order=None, at=0, done=True))
+    with closing(WorkFile(folder / "out.partial", ASKED)) as work:
+        work.add(records, Walk(total=0, order=None, at=0, done=True))
 
 
 def last_tally(found: Samples) -> Tally:

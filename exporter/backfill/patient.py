@@ -1,0 +1,108 @@
+"""Requests to the platform: pages within the duty, retries, and patience if the platform goes away."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Any, TypeVar
+
+from exporter.backfill.samples import BackfillError
+from exporter.discovery.pages import PROBE, PageRequest
+from exporter.jobapi.client import PageCost
+from exporter.jobapi.errors import ApiError, CredentialsError, DeadlineError, RecordNotFound, TooLargeError
+from exporter.jobapi.pacing import Pacer
+from exporter.jobapi.protocol import GONE, Platform
+from exporter.model import Page
+
+PATIENCE = 600.0  # seconds to wait for a platform that went away: a restart takes less
+MAX_PAUSE = 60.0  # seconds between two tries meanwhile
+FIRST_TRIES = 4  # without any good answer: then it is not a job platform
+TRIES = 8  # of a look-up that fails while the platform is there: half a minute in all
+FIRST_PAUSE = 0.25  # seconds before the second of them; doubled each time
+
+T = TypeVar("T")
+
+
+class PatientApi:
+    """Asks a platform until it answers. Raises BackfillError if it does not, or rejects the credentials."""
+
+    def __init__(
+        self,
+        api: Platform,
+        *,
+        duty: float,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._api, self._monotonic, self._sleep = api, monotonic, sleep
+        self._pacer = Pacer(duty, monotonic=monotonic)
+        self._has_answered = False
+        self._lost_since: float | None = None  # monotonic
+        self._failures = 0  # in a row
+        self.missed = 0  # look-ups without a result
+
+    async def total(self) -> int | None:
+        """The number of records on the platform; None if it does not tell."""
+        try:
+            page, _ = await self.page(PROBE)
+        except (DeadlineError, TooLargeError) as error:
+            raise BackfillError(str(error)) from None
+        return page.total
+
+    async def page(self, request: PageRequest) -> tuple[Page, PageCost]:
+        """A page. Raises DeadlineError and TooLargeError, after which a smaller page may work."""
+        while True:
+            try:
+                answer = await self._pacer.page(self._api, request.number, request.size, sleep=self._sleep)
+            except (DeadlineError, TooLargeError):
+                raise
+            except ApiError as error:
+                await self._wait_out(error)
+            else:
+                self._answered()
+                return answer
+
+    async def look_up(self, ask: Callable[[], Awaitable[T]]) -> T | None:
+        """The answer to a look-up; None if this record was deleted or cannot be read."""
+        tries = 0
+        while True:
+            try:
+                answer = await ask()
+            except RecordNotFound:
+                self.missed += 1
+                return None
+            except ApiError as error:
+                if error.reason in GONE:
+                    await self._wait_out(error)
+                    continue
+                tries += 1
+                if tries >= TRIES or isinstance(error, TooLargeError):
+                    self.missed += 1
+                    return None
+                await self._sleep(FIRST_PAUSE * 2.0 ** (tries - 1))
+            else:
+                self._answered()
+                return answer
+
+    def _answered(self) -> None:
+        self._has_answered, self._lost_since, self._failures = True, None, 0
+
+    async def _wait_out(self, error: ApiError) -> None:
+        """Wait before the next try."""
+        now = self._monotonic()
+        self._lost_since = now if self._lost_since is None else self._lost_since
+        self._failures += 1
+        is_wrong = not self._has_answered and (error.reason in GONE or self._failures >= FIRST_TRIES)
+        if is_wrong or isinstance(error, CredentialsError) or now - self._lost_since >= PATIENCE:
+            raise BackfillError(str(error)) from None
+        await self._sleep(max(min(MAX_PAUSE, 2.0 ** min(self._failures, 6)), error.retry_after or 0.0))
+
+
+async def together(jobs: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Run all at once, as far as the API client allows; the first failure cancels the others."""
+    tasks = [asyncio.ensure_future(job) for job in jobs]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
