@@ -1,9 +1,9 @@
 """Reads records from the ledger and from the platform, and compares them.
 
 A window is audited in two passes. First, each record that the ledger counted is looked up by id. Then the
-platform's pages are read from the newest downwards, and each record that the ledger does not know is looked
-up. Pages respect the duty. Findings are checked again a moment later: host rows can disappear briefly, and
-the daemon continues to count.
+platform's pages are read from the newest record to the oldest, and each record that the ledger does not know
+is looked up. Findings are checked again a moment later, because host rows can disappear briefly and the
+daemon continues to count.
 """
 
 import asyncio
@@ -12,7 +12,6 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 from exporter.audit.verdict import FINDINGS, Kind, Seen, Terms, Verdict, judge
 from exporter.discovery.pages import PROBE, PageRequest
@@ -29,12 +28,10 @@ from exporter.settings.time_range import Window
 from exporter.tracking.known import Known, LedgerStatus
 from exporter.tracking.tracker import Clock
 
-BLINK = 1.0  # seconds: rows being rewritten are back by then (observed: 0.1 s)
-TRIES = 4  # tries per request: one failed request in fifty must not fail the audit of a day
+BLINK = 1.0  # seconds: rows that are being rewritten are back by then (observed: 0.1 s)
+TRIES = 4  # per request: one failed request in fifty must not fail the audit of a day
 CHUNK = 400  # records looked up at once: 1-2 s
-LISTED = 1000  # maximum number of findings kept: more have a common cause
-
-T = TypeVar("T")
+LISTED = 1000  # findings that are kept: if there are more, they have a common cause
 
 
 class AuditError(Exception):
@@ -43,7 +40,7 @@ class AuditError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audited:
-    """One record: its state in the ledger and on the platform, and the verdict."""
+    """One record in the ledger and on the platform, and the verdict."""
 
     id: str
     known: Known | None
@@ -63,13 +60,13 @@ class Tally:
     window: Window
     judged: Counter[Kind] = field(default_factory=Counter)
     findings: list[Audited] = field(default_factory=list)  # at most `LISTED`
-    reached: float | None = None  # earliest start on the pages that were read; None: all were
+    reached: float | None = None  # earliest start on the pages that were read; None: all pages were read
     hidden: int = 0  # positions on them that show no record
-    behind: int = 0  # records that the daemon knows to be missing, and has not read yet
+    behind: int = 0  # records that the daemon has still to read
 
     @property
     def wrong(self) -> int:
-        """How many findings there are."""
+        """The number of findings."""
         return sum(number for kind, number in self.judged.items() if kind in FINDINGS)
 
     @property
@@ -78,14 +75,14 @@ class Tally:
         return self.wrong > 0
 
     def add(self, audited: Audited) -> None:
-        """Take in one record."""
+        """Add one record."""
         self.judged[audited.verdict.kind] += 1
-        if audited.verdict.is_finding and len(self.findings) < LISTED:
+        if audited.is_wrong and len(self.findings) < LISTED:
             self.findings.append(audited)
 
 
 class Auditor:
-    """Audits one platform against its ledger; raises AuditError and LedgerError."""
+    """Audits one platform against its ledger; all methods raise AuditError and LedgerError."""
 
     def __init__(
         self,
@@ -98,25 +95,25 @@ class Auditor:
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """`tell` hears how much of the pages is read (0 to 1), and how many records were judged."""
+        """`tell` takes the share of pages that were read (0 to 1), and the number of audited records."""
         self._api, self._ledger, self._config, self._tell = api, ledger, config, tell
-        self._wall, self._monotonic, self._sleep = wall, monotonic, sleep
+        self._wall, self._sleep = wall, sleep
         self._pacer = Pacer(config.duty, monotonic=monotonic)
         self._failed = 0  # look-ups in a row
         self._judged = 0
 
     async def record(self, record_id: str) -> Audited:
-        """One record."""
+        """Audit one record."""
         (audited,) = await self._audit({record_id: None})
         return audited
 
     async def now(self) -> float:
-        """The platform's time, by which records end."""
+        """The platform's time."""
         await self._total()
         return self._clock().platform
 
     async def window(self, window: Window, *, longest_run: float) -> Tally:
-        """All that ended in a window, but what began more than `longest_run` seconds before it."""
+        """Audit what ended in a window; pages of records that began `longest_run` before it are not read."""
         tally = Tally(window=window)
         for ids in self._counted(window):
             for audited in await self._audit(dict.fromkeys(ids)):
@@ -126,37 +123,37 @@ class Auditor:
         return tally
 
     def _counted(self, window: Window) -> Iterator[list[str]]:
-        """What the ledger counted of a window, a chunk at a time."""
+        """Ids that the ledger counted in a window, a chunk at a time."""
         last = ""
         while chunk := self._ledger.counted(window.begin, window.end, after=last, limit=CHUNK):
             last = chunk[-1].id
             yield [known.id for known in chunk]
 
     async def _walk(self, tally: Tally, *, oldest: float) -> None:
-        """Read pages down to those that began before `oldest`; judge what the ledger does not know."""
+        """Read pages down to records that began before `oldest`; audit those unknown to the ledger."""
         total = await self._total()
         tail, _ = self._ledger.tail()
-        oldest = oldest if tail.order is not None else -math.inf  # which way is down is not known: read all
+        oldest = oldest if tail.order is not None else -math.inf  # without a known order, read all pages
         walk = Walk(total=total, order=tail.order, at=total, weights=tail.weights, done=not total)
         tally.behind = tail.missing
-        judged: set[str] = set()  # of the page before: pages overlap
+        before: set[str] = set()  # audited on the page before: pages overlap
         while not walk.done:
             request = next_page(walk, limit=self._config.page_size)
             try:
                 page, cost = await self._page(request)
-            except TooLargeError:
-                walk = heavy(walk, request) if request.size > 1 else skipped(walk, request)
-                continue
-            except DeadlineError as error:
-                if request.size == 1:
+            except (TooLargeError, DeadlineError) as error:
+                if request.size > 1:
+                    walk = heavy(walk, request)
+                elif isinstance(error, TooLargeError):
+                    walk = skipped(walk, request)
+                else:
                     raise AuditError(str(error)) from None
-                walk = heavy(walk, request)
                 continue
             starts, found = await self._shown(page.items, tally.window)
             for audited in found:
-                if audited.id not in judged:
+                if audited.id not in before:
                     tally.add(audited)
-            judged = {audited.id for audited in found}
+            before = {audited.id for audited in found}
             walk = read(walk, page, size=cost.size, starts=starts, oldest=oldest)
             self._tell(share(walk, newest=self._clock().platform, oldest=oldest), self._judged)
         tally.reached = walk.reached if walk.at else None
@@ -165,7 +162,7 @@ class Auditor:
     async def _shown(
         self, items: Collection[PageItem], window: Window
     ) -> tuple[list[float | None], list[Audited]]:
-        """Starts of the records on a page; verdicts on those that ended in the window and are not counted."""
+        """Starts of the records on a page, and audits of those that ended in the window uncounted."""
         known = self._ledger.known([item.id for item in items])
         starts = {item.id: item.start for item in items}
         for id_, had in known.items():
@@ -183,7 +180,7 @@ class Auditor:
         return list(starts.values()), wanted
 
     async def _audit(self, records: Mapping[str, Record | None], *, shown: bool = False) -> list[Audited]:
-        """Judge records; what a page has told of them already is not asked again."""
+        """Audit records; those that a page has shown in full are not looked up at first."""
         audited = {one.id: one for one in await self._once(records, shown=shown)}
         doubtful = [id_ for id_, one in audited.items() if one.is_wrong]
         for tries in range(1, TRIES):
@@ -200,8 +197,7 @@ class Auditor:
         seen = await asyncio.gather(
             *(self._look_up(id_, record, before.get(id_), shown) for id_, record in records.items())
         )
-        # After the platform: what was counted meanwhile is counted.
-        known = self._ledger.known(records)
+        known = self._ledger.known(records)  # after the platform: the daemon may have counted meanwhile
         tail, counting_start = self._ledger.tail()
         terms = Terms(
             clock=self._clock(),
@@ -210,17 +206,12 @@ class Auditor:
             behind=tail.missing,
         )
         return [
-            Audited(
-                id=id_,
-                known=known.get(id_),
-                seen=one,
-                verdict=judge(known.get(id_), one, terms),
-            )
+            Audited(id=id_, known=known.get(id_), seen=one, verdict=judge(known.get(id_), one, terms))
             for id_, one in zip(records, seen, strict=True)
         ]
 
     async def _look_up(self, id_: str, record: Record | None, known: Known | None, shown: bool) -> Seen:
-        """What the platform says of a record; its results where the verdict hangs on them."""
+        """Look up a record, and its results if the verdict needs them."""
         results = None
         try:
             record = record or await self._api.record(id_)
@@ -238,7 +229,7 @@ class Auditor:
         return Seen(record=record, results=results, shown=shown)
 
     async def _total(self) -> int:
-        """Records on the platform."""
+        """The number of records on the platform."""
         try:
             page, _ = await self._page(PROBE)
         except ApiError as error:
@@ -246,27 +237,18 @@ class Auditor:
         return page.total or 0
 
     async def _page(self, request: PageRequest) -> tuple[Page, PageCost]:
-        """Ask for a page, each time once the duty allows it; too large and too slow are the caller's."""
+        """Read a page. Raises DeadlineError and TooLargeError, after which a smaller page may work."""
         tries = 0
         while True:
-            wait = max(self._pacer.wait(), BLINK * tries)
-            if wait > 0:
-                await self._sleep(wait)
-            began = self._monotonic()
-            took: float | None = None
             try:
-                answer = await self._api.page(request.number, request.size)
+                return await self._pacer.page(self._api, request.number, request.size, sleep=self._sleep)
             except (DeadlineError, TooLargeError):
                 raise
             except ApiError as error:
                 tries += 1
                 if error.reason in GONE or tries >= TRIES:
                     raise AuditError(str(error)) from None
-            else:
-                took = answer[1].seconds
-                return answer
-            finally:
-                self._pacer.charge(self._monotonic() - began if took is None else took)
+                await self._sleep(BLINK * tries)
 
     def _clock(self) -> Clock:
         wall, platform = self._wall(), self._api.platform_now()
@@ -274,5 +256,5 @@ class Auditor:
 
 
 def _is_in(window: Window, record: Record | None) -> bool:
-    """Whether this is a record that ended in the window."""
+    """Whether this record ended in the window."""
     return record is not None and record.execute_status is ExecuteStatus.DONE and window.holds(record.end)

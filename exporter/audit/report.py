@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from rich.console import Console
@@ -18,8 +18,8 @@ from exporter.tracking.decision import DISCOVERED
 from exporter.tracking.known import Known, LedgerStatus
 
 STYLES = {Kind.SAME: "green", **dict.fromkeys(FINDINGS, "bold red")}
-OTHERWISE = "yellow"
-ID_WIDTH = 36  # a UUID stays in one piece, to be copied
+OTHER_STYLE = "yellow"
+ID_WIDTH = 36  # a UUID is not wrapped, so that it can be copied
 
 
 def put(found: Audited | Tally, console: Console, *, as_json: bool) -> None:
@@ -28,13 +28,16 @@ def put(found: Audited | Tally, console: Console, *, as_json: bool) -> None:
         what = record_json(found) if isinstance(found, Audited) else window_json(found)
         console.print(json.dumps(what, indent=2), soft_wrap=True, highlight=False, markup=False)
     elif isinstance(found, Audited):
-        print_record(found, console)
+        _print_record(found, console)
     else:
-        print_window(found, console)
+        _print_window(found, console)
+
+
+# -- JSON
 
 
 def record_json(audited: Audited) -> dict[str, Any]:
-    """One record: the verdict, what ledger and platform have of it, and what it moved."""
+    """One record: the verdict, what ledger and platform say about it, and what it moved."""
     return {
         **_verdict_json(audited),
         "ledger": _ledger_json(audited.known),
@@ -44,7 +47,7 @@ def record_json(audited: Audited) -> dict[str, Any]:
 
 
 def window_json(tally: Tally) -> dict[str, Any]:
-    """A window: its bounds, how many records were judged how, and the findings."""
+    """A window: its bounds, the number of records by verdict, and the findings."""
     return {
         "begin": tally.window.begin,
         "end": tally.window.end,
@@ -55,69 +58,6 @@ def window_json(tally: Tally) -> dict[str, Any]:
         "positions_without_record": tally.hidden,
         "records_not_read_yet": tally.behind,
     }
-
-
-def print_record(audited: Audited, console: Console) -> None:
-    """Print what either side has of one record, what it moved, and the verdict."""
-    table = _table()
-    lines = [*_ledger_lines(audited.known), *_platform_lines(audited.seen.record, audited.seen.results)]
-    for name, value in (*lines, *_moved_lines(audited.known)):
-        table.add_row(name, _plain(value))
-    table.add_row("verdict", _verdict_text(audited.verdict))
-    for line in _difference_lines(audited.verdict.differences):
-        table.add_row("", _plain(line))
-    console.print(table)
-
-
-def _moved_lines(known: Known | None) -> Iterable[tuple[str, str]]:
-    if known is not None and known.status is LedgerStatus.COUNTED and known.moved is None:
-        yield "moved", "not kept: it was counted by a version before this was"
-        return
-    moved = [_series_text(series, value) for series, value in _moved(known)]
-    yield from zip(["moved", *[""] * len(moved)], moved, strict=False)
-
-
-def print_window(tally: Tally, console: Console) -> None:
-    """Print the findings, how many records were judged how, and what was not looked at."""
-
-    def tell(text: str) -> None:
-        console.print(text, soft_wrap=True, highlight=False, markup=False)
-
-    tell(f"records that ended after {shown(tally.window.begin)} and by {shown(tally.window.end)}")
-    if tally.findings:
-        table = _table(ids=True)
-        for one in tally.findings:
-            table.add_row(_plain(one.id), _verdict_text(one.verdict))
-            for line in _difference_lines(one.verdict.differences):
-                table.add_row("", _plain(line))
-        console.print(table)
-    if tally.wrong > len(tally.findings):
-        tell(f"and {tally.wrong - len(tally.findings):,} more; the first {LISTED:,} are shown")
-    for kind in Kind:
-        if number := tally.judged[kind]:
-            tell(f"{number:>9,}  {kind}")
-    for note in _notes(tally):
-        tell(note)
-
-
-def _notes(tally: Tally) -> Iterable[str]:
-    """What an audit of a window can't tell."""
-    if tally.hidden:
-        yield (
-            f"{tally.hidden:,} positions of the pages show no record: those without host rows are in no page"
-        )
-    if tally.behind:
-        yield f"the daemon knows of {tally.behind:,} records that it has not read yet"
-    if tally.reached is not None:
-        yield f"what began before {shown(tally.reached)} was only looked for in the ledger (--longest-run)"
-
-
-def _moved(known: Known | None) -> list[tuple[Series, float]]:
-    """What a record moved, in the order of the series, its discovery too."""
-    if known is None:
-        return []
-    discovered = {DISCOVERED.series: DISCOVERED.value} if known.discovered else {}
-    return sorted({**discovered, **(known.moved or {})}.items())
 
 
 def _verdict_json(audited: Audited) -> dict[str, Any]:
@@ -170,26 +110,49 @@ def _platform_json(record: Record | None, results: Results | None) -> dict[str, 
 
 
 def _series_json(series: Series, value: float) -> dict[str, Any]:
-    part: Mapping[str, str] = {} if not series.part else {"part": "sum"}
-    if series.part not in {"", "sum"}:
-        part = {"part": "bucket", "le": series.part}
-    return {"metric": series.family, "labels": dict(series.labels), **part, "by": value}
+    part = {"part": series.part} if series.part in {"", "sum"} else {"part": "bucket", "le": series.part}
+    return {
+        "metric": series.family,
+        "labels": dict(series.labels),
+        **(part if series.part else {}),
+        "by": value,
+    }
 
 
-def _series_text(series: Series, value: float) -> str:
-    labels = [f'{name}="{value_}"' for name, value_ in series.labels]
-    suffix = ""
-    if series.part:
-        suffix = "_sum" if series.part == "sum" else "_bucket"
-        labels += [] if series.part == "sum" else [f'le="{series.part}" and above']
-    return f"{series.family}{suffix}{'{' + ', '.join(labels) + '}' if labels else ''}  +{_number(value)}"
+# -- text
 
 
-def _difference_lines(differences: Iterable[Difference]) -> Iterable[str]:
-    for one in differences:
-        name = _series_text(one.series, 0.0).rpartition("  ")[0]
-        had, now = ("nothing" if value is None else _number(value) for value in (one.moved, one.now))
-        yield f"{name}: counted {had}, now {now}"
+def _print_record(audited: Audited, console: Console) -> None:
+    table = _table()
+    moved = [_series_text(series, value) for series, value in _moved(audited.known)]
+    for name, value in (
+        *_ledger_lines(audited.known),
+        *_platform_lines(audited.seen.record, audited.seen.results),
+        *zip(["moved", *[""] * len(moved)], moved, strict=False),
+    ):
+        table.add_row(name, _plain(value))
+    _add_verdict(table, Text("verdict"), audited.verdict)
+    console.print(table)
+
+
+def _print_window(tally: Tally, console: Console) -> None:
+    lines = [f"records that ended after {shown(tally.window.begin)} and up to {shown(tally.window.end)}"]
+    if unlisted := tally.wrong - len(tally.findings):
+        lines.append(f"and {unlisted:,} more; the first {LISTED:,} are shown")
+    lines += [f"{number:>9,}  {kind}" for kind in Kind if (number := tally.judged[kind])]
+    if tally.hidden:
+        lines.append(f"{tally.hidden:,} positions show no record: for example, those without host rows")
+    if tally.behind:
+        lines.append(f"the daemon has still to read {tally.behind:,} records")
+    if tally.reached is not None:
+        lines.append(f"pages were read down to records that began {shown(tally.reached)} (--longest-run)")
+    table = _table(ids=True)
+    for one in tally.findings:
+        _add_verdict(table, _plain(one.id), one.verdict)
+    for number, line in enumerate(lines):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+        if not number and tally.findings:
+            console.print(table)
 
 
 def _ledger_lines(known: Known | None) -> Iterable[tuple[str, str]]:
@@ -198,11 +161,11 @@ def _ledger_lines(known: Known | None) -> Iterable[tuple[str, str]]:
         return
     yield "  found", shown(known.found)
     if known.lookups is not None:
-        yield "  looks", f"{known.lookups} at least: a restart may forget some"
+        yield "  look-ups", f"at least {known.lookups}: a restart may forget some"
     if known.tracked is not None:
         yield "  stage", str(known.tracked.stage)
     if known.done is not None:
-        yield "  seen done", shown(known.done)
+        yield "  first seen done", shown(known.done)
     if known.settled is not None:
         result = f" as {known.result or 'unknown'}" if known.status is LedgerStatus.COUNTED else ""
         yield "  settled", f"{shown(known.settled)}{result}"
@@ -210,7 +173,7 @@ def _ledger_lines(known: Known | None) -> Iterable[tuple[str, str]]:
 
 def _platform_lines(record: Record | None, results: Results | None) -> Iterable[tuple[str, str]]:
     if record is None:
-        yield "platform", "not known"
+        yield "platform", "unknown"
         return
     done = record.execute_status is ExecuteStatus.DONE
     yield "platform", f"{record.execute_status}, {result_of(record)}" if done else str(record.execute_status)
@@ -220,16 +183,45 @@ def _platform_lines(record: Record | None, results: Results | None) -> Iterable[
         took = "" if seconds is None else f", after {seconds:g} s"
         yield "  end", "none" if record.end is None else f"{shown(record.end)}{took}"
     if results is not None:
-        expected = "not told" if record.expected_hosts is None else str(len(record.expected_hosts))
-        yield "  hosts", f"{len({row.host_id for row in results.rows})}, {expected} expected"
+        expected = "not known" if record.expected_hosts is None else str(len(record.expected_hosts))
+        yield "  hosts", f"{len({row.host_id for row in results.rows})}, expected: {expected}"
 
 
-def _verdict_text(verdict: Verdict) -> Text:
-    return Text.assemble((verdict.kind, STYLES.get(verdict.kind, OTHERWISE)), ": ", _plain(verdict.why))
+def _moved(known: Known | None) -> list[tuple[Series, float]]:
+    """What a record moved, with its discovery, sorted by series."""
+    if known is None:
+        return []
+    discovered = {DISCOVERED.series: DISCOVERED.value} if known.discovered else {}
+    return sorted({**discovered, **(known.moved or {})}.items())
+
+
+def _series_name(series: Series) -> str:
+    labels = [f'{name}="{value}"' for name, value in series.labels]
+    suffix = ""
+    if series.part:
+        suffix = "_sum" if series.part == "sum" else "_bucket"
+        labels += [] if series.part == "sum" else [f'le="{series.part}" and above']
+    return f"{series.family}{suffix}{'{' + ', '.join(labels) + '}' if labels else ''}"
+
+
+def _series_text(series: Series, value: float) -> str:
+    return f"{_series_name(series)}  +{_number(value)}"
+
+
+def _difference_text(one: Difference) -> str:
+    had, now = ("nothing" if value is None else _number(value) for value in (one.moved, one.now))
+    return f"{_series_name(one.series)}: counted {had}, now {now}"
+
+
+def _add_verdict(table: Table, name: Text, verdict: Verdict) -> None:
+    style = STYLES.get(verdict.kind, OTHER_STYLE)
+    table.add_row(name, Text.assemble((verdict.kind, style), ": ", _plain(verdict.why)))
+    for one in verdict.differences:
+        table.add_row("", _plain(_difference_text(one)))
 
 
 def _plain(text: str) -> Text:
-    """Replace unprintable characters: platform text may contain terminal escape codes."""
+    """Replace unprintable characters: text from the platform may contain terminal escape codes."""
     return Text("".join(sign if sign.isprintable() else "\ufffd" for sign in text))
 
 

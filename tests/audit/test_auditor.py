@@ -446,8 +446,8 @@ def test_why_a_record_is_not_counted(kind: str, tmp_path: Path) -> None:
         ids = {"baseline": baseline, "open": open_, "vanished": gone, "invisible": hidden, "nowhere": "x"}
         audited = told(it, ids[kind])
         says = {
-            "baseline": "when counting began",
-            "open": "a look comes each",
+            "baseline": "before counting began",
+            "open": "looked up every",
             "vanished": "does not know it",
             "invisible": "no host rows",
             "nowhere": "neither",
