@@ -59,30 +59,26 @@ MUTANTS = (
     ),
     Mutant(
         name="dedupe in memory only",
-        file="ledger/ledger.py",
-        old="            for chunk in statements.chunks([id_ for id_ in ids if id_ not in known]):",
-        new="            for chunk in []:",
+        file="ledger/statements.py",
+        old='        yield from connection.scalars(_KNOWN, {"ids": chunk})\n',
+        new="        yield from []\n",
         more=(
             (
-                "counted = set(statements.counted(connection, ids))",
-                "counted = set(self.state.followed) - set(ids)",
+                '        yield from connection.scalars(_COUNTED, {"ids": chunk})\n',
+                "        yield from []\n",
             ),
             (
-                "        statements.settle(connection, settlements, moved, wall=wall, time=time)\n",
-                (
-                    "        there = set(statements.counted(connection, ids))\n"
-                    "        new = [x for x in settlements if x.id not in there]\n"
-                    "        statements.settle(connection, new, moved[: len(new)], wall=wall, time=time)\n"
-                ),
+                "    bulk.insert(connection, settled, rows)\n",
+                '    bulk.insert(connection, settled, rows, "ON CONFLICT DO NOTHING")\n',
             ),
         ),
     ),
     Mutant(
         name="increments outside the transaction",
-        file="ledger/ledger.py",
-        old="        statements.settle(connection, settlements, moved, wall=wall, time=time)\n",
-        new="        statements.settle(connection, settlements, moved, wall=wall, time=time)\n"
-        "        connection.commit()\n",
+        file="ledger/apply.py",
+        old="    statements.settle(connection, settlements, moved, wall=wall, time=time)\n",
+        new="    statements.settle(connection, settlements, moved, wall=wall, time=time)\n"
+        "    connection.commit()\n",
     ),
     Mutant(
         name="memory is replaced before the commit has ended",
