@@ -18,7 +18,7 @@ from exporter.backfill.patient import PatientApi
 from exporter.backfill.progress import progress
 from exporter.backfill.reader import Reader, ReadingConfig
 from exporter.backfill.samples import BackfillError, Grid, filled_families, grid
-from exporter.backfill.workfile import WorkFile, opened
+from exporter.backfill.workfile import WorkFile
 from exporter.backfill.writer import Labels, Text, output, refuse_existing, summed
 from exporter.jobapi.client import JobApi, NullObserver
 from exporter.metrics.families import MetricsConfig
@@ -110,7 +110,7 @@ class _Run:
                 self._say("no ledger at state.url: records that a daemon counts are not excluded")
             else:
                 stack.callback(ledger.close)
-            work = stack.enter_context(opened(self.work_path, self._asked()))
+            work = stack.enter_context(contextlib.closing(WorkFile(self.work_path, self._asked())))
             window = asyncio.run(self._read(work, ledger))
             self._write(work, ledger, window)
             work.remove()

@@ -53,8 +53,7 @@ class WorkFile:
     def __init__(self, path: Path, asked: Mapping[str, Any]) -> None:
         """Open or create the file. Raises BackfillError if it was made with other settings than `asked`."""
         self.path = path
-        self.is_new = not path.exists()
-        self.closed = False
+        self._is_new, self._is_closed = not path.exists(), False
         with self._explained():
             self._connection = sqlite3.connect(path, isolation_level=None, timeout=1.0)
             for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=NORMAL"):
@@ -69,12 +68,16 @@ class WorkFile:
             raise
 
     def close(self) -> None:
-        """Close the file."""
-        self.closed = True
-        self._connection.close()
+        """Close the file. Remove it if it is new and nothing was read."""
+        if not self._is_closed:
+            is_empty = self._is_new and self.walk is None
+            self._is_closed = True
+            self._connection.close()
+            if is_empty:
+                self.remove()
 
     def remove(self) -> None:
-        """Close and delete the file."""
+        """Close and remove the file."""
         self.close()
         for suffix in ("", "-wal", "-shm"):
             self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
@@ -108,49 +111,33 @@ class WorkFile:
     def known(self, ids: list[str]) -> set[str]:
         """Which of these records are in the file."""
         marks = ",".join("?" * len(ids))
-        with self._explained():
-            rows = self._connection.execute(f"SELECT id FROM records WHERE id IN ({marks})", ids)  # noqa: S608
-            return {row[0] for row in rows}
+        return {row[0] for row in self._rows(f"SELECT id FROM records WHERE id IN ({marks})", *ids)}  # noqa: S608
 
     def counted(self) -> int:
         """The number of records that ended in the window."""
-        with self._explained():
-            row = self._connection.execute("SELECT count(ended) FROM records").fetchone()
-        return int(row[0])
+        return int(next(self._rows("SELECT count(ended) FROM records"))[0])
 
-    def drop(self, which: Callable[[list[str]], set[str]]) -> int:
-        """Delete the records that `which` returns; return how many."""
-        gone, last = 0, ""
-        while True:
+    def drop(self, which: Callable[[list[str]], set[str]]) -> None:
+        """Delete the records that `which` returns."""
+        last = ""
+        chunk = "SELECT id FROM records WHERE id > ? ORDER BY id LIMIT ?"
+        while ids := [row[0] for row in self._rows(chunk, last, CHUNK)]:
+            last = ids[-1]
             with self._transaction():
-                rows = self._connection.execute(
-                    "SELECT id FROM records WHERE id > ? ORDER BY id LIMIT ?", (last, CHUNK)
-                ).fetchall()
-                if not rows:
-                    return gone
-                last = rows[-1][0]
-                picked = which([row[0] for row in rows])
-                self._connection.executemany("DELETE FROM records WHERE id = ?", [(id_,) for id_ in picked])
-                gone += len(picked)
+                self._connection.executemany(
+                    "DELETE FROM records WHERE id = ?", [(id_,) for id_ in which(ids)]
+                )
 
     def ends(self, *, until: float) -> Iterator[tuple[float, list[Increment]]]:
         """Ends of records up to `until`, ascending, each with the increments of its record."""
-        with self._explained():
-            rows = self._connection.execute(
-                "SELECT ended, counts FROM records WHERE ended <= ? ORDER BY ended, id", (until,)
-            )
-            for ended, counts in rows:
-                yield ended, self._unpacked(counts)
+        sql = "SELECT ended, counts FROM records WHERE ended <= ? ORDER BY ended, id"
+        for ended, counts in self._rows(sql, until):
+            yield ended, self._unpacked(counts)
 
     def starts(self, window: Window) -> Iterator[float]:
         """Starts of records in the window, ascending."""
-        with self._explained():
-            rows = self._connection.execute(
-                "SELECT started FROM records WHERE started > ? AND started <= ? ORDER BY started",
-                (window.begin, window.end),
-            )
-            for (started,) in rows:
-                yield started
+        sql = "SELECT started FROM records WHERE started > ? AND started <= ? ORDER BY started"
+        return (row[0] for row in self._rows(sql, window.begin, window.end))
 
     @contextlib.contextmanager
     def points(self) -> Iterator[Callable[[Iterable[Point]], None]]:
@@ -169,12 +156,9 @@ class WorkFile:
 
     def points_of(self, group: int) -> Iterator[Point]:
         """Points of a label set, in the order of steps."""
-        with self._explained():
-            rows = self._connection.execute(
-                "SELECT step, part, value FROM points WHERE number = ? ORDER BY step, part", (group,)
-            )
-            for step, part, value in rows:
-                yield Point(group=group, step=step, part=part, value=value)
+        sql = "SELECT step, part, value FROM points WHERE number = ? ORDER BY step, part"
+        for step, part, value in self._rows(sql, group):
+            yield Point(group=group, step=step, part=part, value=value)
 
     def _claim(self, asked: Mapping[str, Any]) -> None:
         had = self._get("asked", dict[str, Any])
@@ -182,13 +166,15 @@ class WorkFile:
             with self._transaction():
                 self._put("asked", asked)
             return
-        told = msgspec.json.decode(msgspec.json.encode(asked))
-        for name in sorted(had.keys() | told.keys()):
-            if had.get(name) != told.get(name):
+        now = msgspec.json.decode(msgspec.json.encode(asked))
+        for name in sorted(had.keys() | now.keys()):
+            if had.get(name) != now.get(name):
                 raise BackfillError(
                     f"{self.path} contains an unfinished backfill with another {name} ({had.get(name)}, now "
-                    f"{told.get(name)}): use the same value to continue it, or remove the file to start again"
+                    f"{now.get(name)}): use the same value to continue it, or remove the file to start again"
                 )
+
+    # Increments are stored with numbers of their series: a tenth of the size.
 
     def _packed(self, increments: tuple[Increment, ...]) -> bytes:
         return msgspec.msgpack.encode([(self._number(item.series), item.value) for item in increments])
@@ -198,23 +184,26 @@ class WorkFile:
         return [Increment(series=self._series(number), value=value) for number, value in pairs]
 
     def _numbered(self, series: Series) -> int:
-        name = (msgspec.msgpack.encode((series.family, series.labels, series.part)),)
-        self._connection.execute("INSERT OR IGNORE INTO series (name) VALUES (?)", name)
-        row = self._connection.execute("SELECT number FROM series WHERE name = ?", name).fetchone()
-        return int(row[0])
+        name = msgspec.msgpack.encode((series.family, series.labels, series.part))
+        self._connection.execute("INSERT OR IGNORE INTO series (name) VALUES (?)", (name,))
+        return int(next(self._rows("SELECT number FROM series WHERE name = ?", name))[0])
 
     def _named(self, number: int) -> Series:
-        row = self._connection.execute("SELECT name FROM series WHERE number = ?", (number,)).fetchone()
-        return Series(*msgspec.msgpack.decode(row[0], type=tuple[str, tuple[tuple[str, str], ...], str]))
+        (name,) = next(self._rows("SELECT name FROM series WHERE number = ?", number))
+        return Series(*msgspec.msgpack.decode(name, type=tuple[str, tuple[tuple[str, str], ...], str]))
 
     def _get(self, key: str, type_: Any) -> Any:
         with self._explained():
-            row = self._connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+            row = next(self._rows("SELECT value FROM meta WHERE key = ?", key), None)
             return None if row is None else msgspec.json.decode(row[0], type=type_)
 
     def _put(self, key: str, value: Any) -> None:
         encoded = msgspec.json.encode(value)
         self._connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, encoded))
+
+    def _rows(self, sql: str, *values: Any) -> Iterator[tuple[Any, ...]]:
+        with self._explained():
+            yield from self._connection.execute(sql, values)
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -234,20 +223,6 @@ class WorkFile:
             yield
         except (sqlite3.Error, msgspec.DecodeError, msgspec.ValidationError) as error:
             raise BackfillError(f"the work file {self.path}: {_advice(str(error))}") from None
-
-
-@contextlib.contextmanager
-def opened(path: Path, asked: Mapping[str, Any]) -> Iterator[WorkFile]:
-    """Open a work file; remove it at the end if it is new and nothing was read."""
-    work = WorkFile(path, asked)
-    try:
-        yield work
-    finally:
-        if not work.closed:
-            if work.is_new and work.walk is None:
-                work.remove()
-            else:
-                work.close()
 
 
 def _advice(said: str) -> str:
