@@ -13,8 +13,7 @@ from exporter.audit.report import put
 from exporter.jobapi.client import JobApi, NullObserver
 from exporter.ledger.reader import Inspection
 from exporter.settings import SPELLINGS, Settings, SettingsError, catalog, load
-from exporter.settings.flags import names, parsed_some
-from exporter.settings.parsers import duration
+from exporter.settings.flags import duration_flag, names, parsed_some
 from exporter.settings.time_range import window
 
 WRITE = "write job-exporter audit ID, or job-exporter audit --since 24h"
@@ -31,15 +30,11 @@ def audit(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     settings = load([*rest, *unknown], environ, beside=beside)
     if (given.id is None) == (given.since is None):
         raise SettingsError(f"give either a record or a window: {WRITE}")
-    try:
-        longest_run = duration(given.longest_run)
-    except ValueError as error:
-        raise SettingsError(f"--longest-run: {error}") from None
     logs.configure(level="error", form=settings.log.format)
     try:
-        return asyncio.run(_audit(given, settings, longest_run))
+        return asyncio.run(_audit(given, settings))
     except KeyboardInterrupt:
-        raise AuditError("interrupted: the remaining records were not verified") from None
+        raise AuditError("interrupted: the other records were not verified") from None
 
 
 def audit_parser() -> argparse.ArgumentParser:
@@ -60,6 +55,7 @@ def audit_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--longest-run",
+        type=duration_flag,
         default="1h",
         metavar="DURATION",
         help="skip pages of records that began longer than this before the window; default: 1h",
@@ -68,7 +64,7 @@ def audit_parser() -> argparse.ArgumentParser:
     return parser
 
 
-async def _audit(given: argparse.Namespace, settings: Settings, longest_run: float) -> int:
+async def _audit(given: argparse.Namespace, settings: Settings) -> int:
     platform = settings.require_platform()
     api = JobApi(app.api_config(settings, platform), NullObserver())
     try:
@@ -86,7 +82,7 @@ async def _audit(given: argparse.Namespace, settings: Settings, longest_run: flo
             else:
                 now = await auditor.now()
                 wanted = window(("--since", given.since), ("--until", given.until), now=now)
-                found = await auditor.window(wanted, longest_run=longest_run)
+                found = await auditor.window(wanted, longest_run=given.longest_run)
     finally:
         await api.aclose()
     put(found, Console(), as_json=given.json)

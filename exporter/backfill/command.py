@@ -23,8 +23,7 @@ from exporter.backfill.writer import Labels, Text, output, refuse_existing, summ
 from exporter.jobapi.client import JobApi, NullObserver
 from exporter.metrics.families import MetricsConfig
 from exporter.settings import Settings, SettingsError, load
-from exporter.settings.flags import names, parsed_some
-from exporter.settings.parsers import duration
+from exporter.settings.flags import duration_flag, names, parsed_some
 from exporter.settings.time_range import AHEAD, Window, shown, window
 
 MAX_PAGE_SIZE = 50  # small: if the command is killed, the look-ups of an unfinished page are lost
@@ -71,10 +70,14 @@ def backfill_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--output", metavar="FILE", help="OpenMetrics file to write; must not exist")
     parser.add_argument(
-        "--step", default=DEFAULT_STEP, help=f"time between two samples, 1s to 5m; default: {DEFAULT_STEP}"
+        "--step",
+        type=_step,
+        default=DEFAULT_STEP,
+        help=f"time between two samples, 1s to 5m; default: {DEFAULT_STEP}",
     )
     parser.add_argument(
         "--label",
+        type=_label,
         action="append",
         default=[],
         metavar="NAME=VALUE",
@@ -82,6 +85,7 @@ def backfill_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--longest-run",
+        type=duration_flag,
         default="6h",
         metavar="DURATION",
         help="skip records that began longer than this before the window; default: 6h",
@@ -224,33 +228,30 @@ def _parsed(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[Wanted, Se
     for name in ("from", "output"):
         if not given[name]:
             raise SettingsError(f"--{name} is missing: job-exporter backfill --from 30d --output FILE")
-    step = _duration("--step", given["step"])
-    if not 1.0 <= step <= MAX_STEP:
-        raise SettingsError(
-            f"--step {given['step']}: must be from 1s to 5m, because Prometheus treats older samples as stale"
-        )
     wanted = Wanted(
         begin=given["from"],
         end=given["to"],
         output=Path(given["output"]),
-        step=step,
-        longest_run=_duration("--longest-run", given["longest_run"]),
-        labels=tuple(_label(text) for text in given["label"]),
+        step=given["step"],
+        longest_run=given["longest_run"],
+        labels=tuple(given["label"]),
     )
     return wanted, settings
 
 
-def _duration(flag: str, text: str) -> float:
-    try:
-        return duration(text)
-    except ValueError as error:
-        raise SettingsError(f"{flag}: {error}") from None
+def _step(text: str) -> float:
+    seconds = duration_flag(text)
+    if not 1.0 <= seconds <= MAX_STEP:
+        raise argparse.ArgumentTypeError(
+            f"{text} is not from 1s to 5m; Prometheus treats older samples as stale"
+        )
+    return seconds
 
 
 def _label(text: str) -> tuple[str, str]:
     match = _LABEL.fullmatch(text)
     if match is None:
-        raise SettingsError(f"--label {text!r} is not NAME=VALUE, such as --label job=job-exporter")
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE, such as job=job-exporter")
     return match[1], match[2]
 
 

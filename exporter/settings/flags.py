@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Sequence
 
 from exporter.settings import STRAY, SettingsError, nearest, word
+from exporter.settings.parsers import duration
 
 
 def parsed(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Namespace:
@@ -29,3 +30,11 @@ def parsed_some(parser: argparse.ArgumentParser, argv: Sequence[str]) -> tuple[a
 def names(given: argparse.Namespace) -> list[str]:
     """Names of the parsed flags, without dashes."""
     return [flag.replace("_", "-") for flag in vars(given)]
+
+
+def duration_flag(text: str) -> float:
+    """Parse the value of a flag as a duration, in seconds: a `type` for argparse."""
+    try:
+        return duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None

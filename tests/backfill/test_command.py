@@ -47,7 +47,7 @@ def test_the_dashboards_show_what_is_written_by_default() -> None:
     """Their rate window, four scrapes up to a zoom of 6 hours, holds two samples of the default step."""
     source = Path(__file__).parents[2] / "grafana" / "provisioning" / "datasources" / "prometheus.yaml"
     scrape = yaml.safe_load(source.read_text("utf-8"))["datasources"][0]["jsonData"]["timeInterval"]
-    step = duration(backfill_parser().parse_args([]).step)
+    step = backfill_parser().parse_args([]).step
     assert 2 * step <= 4 * duration(scrape)
     # A panel of 500 pixels at 6 hours has a point each 30 or 60 seconds: as many samples as points, or more.
     assert step <= 6 * 3600 / 500
@@ -181,11 +181,11 @@ def refused(capsys: Captured, *argv: str) -> str:
         (("--from=1d", "--output=."), "--output . exists"),
         (("--from=1d", "--output=" + "o" * 250), "File name too long"),
         (("--from=1d", "--output=" + "o" * 300), "File name too long"),
-        (("--from=1d", "--output=o", "--step=10m"), "--step 10m: must be from 1s to 5m"),
+        (("--from=1d", "--output=o", "--step=10m"), "--step: 10m is not from 1s to 5m"),
         (("--from=1d", "--output=o", "--step=x"), "--step: 'x' is no duration"),
-        (("--from=1d", "--output=o", "--label=job"), "--label 'job' is not NAME=VALUE"),
-        (("--from=1d", "--output=o", "--label=job="), "--label 'job=' is not NAME=VALUE"),
-        (("--from=1d", "--output=o", "--label=__name__=x"), "--label '__name__=x' is not NAME=VALUE"),
+        (("--from=1d", "--output=o", "--label=job"), "--label: 'job' is not NAME=VALUE"),
+        (("--from=1d", "--output=o", "--label=job="), "--label: 'job=' is not NAME=VALUE"),
+        (("--from=1d", "--output=o", "--label=__name__=x"), "--label: '__name__=x' is not NAME=VALUE"),
         (("--from=1d", "--output=o", "--label=idc=x"), "--label idc: the metrics have this label already"),
         (
             ("--from=1d", "--output=o", "--label=a=x", "--label=a=y"),
