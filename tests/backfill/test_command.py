@@ -44,7 +44,7 @@ def as_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
 
 
 def test_the_dashboards_show_what_is_written_by_default() -> None:
-    """Their rate window, four scrapes up to a zoom of 6 hours, holds two samples of the default step."""
+    """The dashboards' rate window holds two samples of the default step."""
     source = Path(__file__).parents[2] / "grafana" / "provisioning" / "datasources" / "prometheus.yaml"
     scrape = yaml.safe_load(source.read_text("utf-8"))["datasources"][0]["jsonData"]["timeInterval"]
     step = backfill_parser().parse_args([]).step
@@ -96,7 +96,7 @@ async def ran(
 
 
 async def test_it_writes_the_truth(tmp_path: Path) -> None:
-    """From the platform to the file: all that ended, nothing of the work file left; it says what it did."""
+    """The command writes the correct output, removes its work file and prints a summary."""
     async with await serve(QUICK) as simulator:
         status, told, said = await ran(simulator, "--label=job=j")
         world = simulator.platform.world
@@ -108,7 +108,7 @@ async def test_it_writes_the_truth(tmp_path: Path) -> None:
 
 
 async def test_killed_it_goes_on_where_it_was(tmp_path: Path) -> None:
-    """Again and again: then it asks only for what is missing, and counts the truth."""
+    """Killed several times, the command continues, asks only for what is missing, and counts correctly."""
     async with await serve(QUICK) as simulator:
         stats = simulator.platform.stats
         for kill_at in (60, 300, 500):
@@ -126,7 +126,7 @@ async def test_killed_it_goes_on_where_it_was(tmp_path: Path) -> None:
 
 
 async def test_an_interrupt_is_told_and_kept(tmp_path: Path) -> None:
-    """Ctrl-C: status 2, one line that says how to go on."""
+    """After Ctrl-C the status is 2, and one line says how to continue."""
     async with await serve(QUICK) as simulator:
         status, told, said = await ran(simulator, end_at=20, by=signal.SIGINT)
     assert (status, told) == (2, "")
@@ -138,7 +138,7 @@ async def test_an_interrupt_is_told_and_kept(tmp_path: Path) -> None:
 
 
 async def test_another_window_on_the_work_file_is_refused(tmp_path: Path) -> None:
-    """It names what differs, and touches nothing."""
+    """A work file of another window is refused and left unchanged."""
     async with await serve(QUICK) as simulator:
         await ran(simulator, end_at=200)
         status, told, said = await ran(simulator, "--from=2d")
@@ -202,18 +202,18 @@ def refused(capsys: Captured, *argv: str) -> str:
 def test_what_cannot_be_done_is_refused_in_one_line(
     argv: tuple[str, ...], said: str, capsys: Captured
 ) -> None:
-    """It names the culprit and what to do; no work file stays."""
+    """Invalid flags are refused in one line that names them; no work file stays."""
     Path("there").write_text("something else, and long enough to be looked at by a database " * 20)
     assert said in refused(capsys, NOBODY, *argv)
 
 
 def test_a_platform_is_needed(capsys: Captured) -> None:
-    """As for the daemon."""
+    """Without `api.base-url` the command is refused."""
     assert "address of the job platform is missing" in refused(capsys, "--from=1d", "--output=o")
 
 
 def test_a_database_of_another_program_is_no_ledger(capsys: Captured) -> None:
-    """It is read, and left as it is."""
+    """The database of another program is refused as ledger and left unchanged."""
     with closing(sqlite3.connect("other.db")) as connection:
         connection.execute("CREATE TABLE holidays (day TEXT)")
         connection.commit()
@@ -233,7 +233,7 @@ def seam_of(its: Life, folder: Path) -> Live:
 
 
 def test_the_ledger_is_read_beside_the_daemon(tmp_path: Path) -> None:
-    """Where counting began, and what is live's: counted, followed or vanished, not the baseline."""
+    """While the daemon runs, the ledger tells where counting began and which records are live."""
     with life(tmp_path, past=3) as its:
         began = its.clock.now - 2
         counted, open_ = its.ran(), its.add()
@@ -250,7 +250,7 @@ def test_the_ledger_is_read_beside_the_daemon(tmp_path: Path) -> None:
 
 
 def test_nothing_is_written_beside_the_daemon(tmp_path: Path) -> None:
-    """The file of the ledger is byte for byte what it was, and where there is none none is made."""
+    """Reading the ledger does not change it, and does not create a missing one."""
     with life(tmp_path, past=3):
         pass
     before = (tmp_path / "ledger.db").read_bytes()
@@ -262,7 +262,7 @@ def test_nothing_is_written_beside_the_daemon(tmp_path: Path) -> None:
 
 
 def test_the_ledger_of_another_platform_is_refused(tmp_path: Path) -> None:
-    """Its seam says nothing of this one."""
+    """The ledger of another platform is refused."""
     with life(tmp_path, past=3):
         url = f"sqlite:///{tmp_path / 'ledger.db'}"
         with pytest.raises(LedgerError, match="belongs to the platform"):
@@ -270,7 +270,7 @@ def test_the_ledger_of_another_platform_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_ledger_that_counted_nothing_yet_is_refused(tmp_path: Path) -> None:
-    """Until the first poll nobody knows where counting begins."""
+    """A ledger before its first poll is refused, because it does not say where counting began."""
     with life(tmp_path, polled=False), pytest.raises(BackfillError, match="let the daemon poll once"):
         live(f"sqlite:///{tmp_path / 'ledger.db'}", platform=PLATFORM)
 
@@ -279,7 +279,7 @@ def test_a_ledger_that_counted_nothing_yet_is_refused(tmp_path: Path) -> None:
 
 
 def test_without_a_terminal_progress_is_a_line_each_ten_seconds() -> None:
-    """Stage, share and number of units, and nothing before ten seconds have passed."""
+    """Without a terminal, progress is a line every ten seconds."""
     text, now = StringIO(), Clock(0.0)
     with progress("reading", "records", Console(file=text), monotonic=now) as tell:
         for seconds, share in ((9.0, 0.1), (10.0, 0.25), (15.0, 0.3), (20.0, 0.5)):
@@ -289,7 +289,7 @@ def test_without_a_terminal_progress_is_a_line_each_ten_seconds() -> None:
 
 
 def test_on_a_terminal_progress_is_a_bar() -> None:
-    """With share and number of units; it is there after the first call, and complete at the end."""
+    """On a terminal, progress is a bar with share and number of units."""
     text = StringIO()
     with progress("writing", "label sets", Console(file=text, force_terminal=True, width=120)) as tell:
         tell(0.5, 1_234)

@@ -115,7 +115,7 @@ def backfilled(world: World, window: Window, api: BusyApi | None = None, **confi
 def test_what_ended_in_the_window_is_counted(
     order: WorldOrder, dialect: str, hours: tuple[float, float]
 ) -> None:
-    """All of it, truly, and nothing else: at the newest end, in the middle, at the oldest, beyond."""
+    """Exactly the records that ended in the window are counted, wherever the window lies."""
     world = filled(900, order=order)
     world.rows_decide = dialect != "records"
     window = Window(begin=NOW - hours[0] * HOUR, end=NOW - hours[1] * HOUR)
@@ -127,14 +127,14 @@ def test_what_ended_in_the_window_is_counted(
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 10_000), st.sampled_from(["asc", "desc"]), st.integers(0, 300))
 def test_every_trap_is_read_truly(seed: int, order: WorldOrder, count: int) -> None:
-    """Odd statuses, doubled rows, silent hosts, ends before starts, ties: the counters are the truth."""
+    """Odd statuses, repeated rows, silent hosts, ends before starts and ties are counted correctly."""
     world = filled(count, scenario="traps", order=order, seed=seed)
     window = Window(begin=NOW - 2 * HOUR, end=NOW)
     assert backfilled(world, window) == expected(world, window)
 
 
 def test_a_long_run_that_began_before_the_window_is_found(tmp_path: Path) -> None:
-    """As far back as `longest_run`; what ran longer is not, as the help says."""
+    """A record that began at most `longest_run` before the window is counted; an older one is not."""
     world = World()
     for hours in (2, 7):
         id_ = world.add(RecordSpec(hosts=HOSTS[:1], start=NOW - hours * HOUR), NOW)
@@ -148,7 +148,7 @@ def test_a_long_run_that_began_before_the_window_is_found(tmp_path: Path) -> Non
 
 
 def test_what_live_counting_owns_is_left_out(tmp_path: Path) -> None:
-    """Neither looked at nor counted."""
+    """Records that the daemon counts are neither looked up nor counted."""
     world = filled(100)
     window = Window(begin=NOW - HOUR, end=NOW)
     ids = sorted(world.truth())
@@ -166,7 +166,7 @@ def test_what_live_counting_owns_is_left_out(tmp_path: Path) -> None:
 
 
 def test_records_are_discovered_when_they_begin(tmp_path: Path) -> None:
-    """One that ended after the window began in it; one that is open is the daemon's to discover."""
+    """A record counts as discovered at its start; open records are left to the daemon."""
     world = World()
     for start, end in ((-200, -100), (-200, -10), (-4000, -100), (-200, None), (-20, -10)):
         id_ = world.add(RecordSpec(hosts=HOSTS[:1], start=NOW + start), NOW)
@@ -185,7 +185,7 @@ def test_records_are_discovered_when_they_begin(tmp_path: Path) -> None:
 @ORDERS
 @pytest.mark.parametrize("happens", ["old ones go", "new ones come", "both"])
 def test_a_platform_that_changes_meanwhile_loses_nothing(order: WorldOrder, happens: str) -> None:
-    """Positions shift under the reading: what stays in the window is counted all the same."""
+    """Records that are added or deleted while pages are read cause no miscount."""
     world = filled(700, order=order)
     window = Window(begin=NOW - 5 * HOUR, end=NOW - HOUR)
     truth = expected(world, window)
@@ -207,7 +207,7 @@ def test_a_platform_that_changes_meanwhile_loses_nothing(order: WorldOrder, happ
 @settings(max_examples=12, deadline=None)
 @given(stops=st.lists(st.integers(1, 400), min_size=1, max_size=4))
 def test_an_interruption_anywhere_changes_no_byte(order: WorldOrder, stops: list[int]) -> None:
-    """Killed after so many requests, as often as it likes, it goes on and writes what it would have."""
+    """A reading that is interrupted at any request and continued writes the same output."""
     world = filled(250, order=order)
     window = Window(begin=NOW - 3 * HOUR, end=NOW - HOUR)
     with TemporaryDirectory() as whole, TemporaryDirectory() as broken:
@@ -229,7 +229,7 @@ def test_an_interruption_anywhere_changes_no_byte(order: WorldOrder, stops: list
 
 @ORDERS
 def test_a_busy_platform_is_read_to_its_end(order: WorldOrder, tmp_path: Path) -> None:
-    """Far more records begin between two pages than a page holds: the walk comes down all the same."""
+    """The reading ends although more records begin between two pages than a page has."""
     world = filled(100, order=order)
     window = Window(begin=NOW - 2 * HOUR, end=NOW)
     truth = expected(world, window)
@@ -254,7 +254,7 @@ def test_a_busy_platform_is_read_to_its_end(order: WorldOrder, tmp_path: Path) -
 
 
 def test_what_was_read_is_not_asked_again(tmp_path: Path) -> None:
-    """A second run of a reading that ended asks for nothing."""
+    """A second run after a complete reading sends no request."""
     world = filled(100)
     window = Window(begin=NOW - HOUR, end=NOW)
     read(tmp_path, api_of(world), window)
@@ -278,7 +278,7 @@ def failing(endpoint: str, error: ApiError, times: int) -> Callable[[str], ApiEr
 
 
 def test_a_platform_that_goes_away_is_waited_for(tmp_path: Path) -> None:
-    """It comes back within the patience: everything is read."""
+    """If the platform comes back within ten minutes, everything is read."""
     world = filled(200)
     window = Window(begin=NOW - 2 * HOUR, end=NOW)
     asked = Counter[str]()
@@ -291,7 +291,7 @@ def test_a_platform_that_goes_away_is_waited_for(tmp_path: Path) -> None:
 
 
 def test_a_platform_that_stays_away_ends_it_and_what_was_read_is_kept(tmp_path: Path) -> None:
-    """After ten minutes; the same command goes on later."""
+    """After ten minutes without the platform the reading ends; a later run continues it."""
     world = filled(200)
     window = Window(begin=NOW - 2 * HOUR, end=NOW)
     left = iter(range(100))
@@ -313,7 +313,7 @@ def test_a_platform_that_stays_away_ends_it_and_what_was_read_is_kept(tmp_path: 
     "error", [ConnectError("nobody there", endpoint="page"), CredentialsError("who?", endpoint="page")]
 )
 def test_a_platform_that_never_answered_is_not_waited_for(error: ApiError, tmp_path: Path) -> None:
-    """Nor are credentials that it refuses."""
+    """A platform that never answered, or rejects the credentials, ends the reading at once."""
     api = api_of(World(), happens=lambda _endpoint: error)
     with pytest.raises(BackfillError, match=str(error).replace("?", r"\?")):
         read(tmp_path, api, Window(begin=0.0, end=NOW))
@@ -323,7 +323,7 @@ def test_a_platform_that_never_answered_is_not_waited_for(error: ApiError, tmp_p
 
 @pytest.mark.parametrize("bad", [FIRST_TRIES - 1, FIRST_TRIES])
 def test_a_few_bad_answers_at_first_end_nothing(bad: int, tmp_path: Path) -> None:
-    """One of many answers is bad on some platforms; what never gives a good one is none."""
+    """Three bad answers at first are tolerated; after the fourth it is not a job platform."""
     world = filled(20)
     error = NotUnderstoodError("a web page", endpoint="page")
     for job in (lambda api: read(tmp_path, api, Window(begin=NOW - HOUR, end=NOW)), answered):
@@ -336,7 +336,7 @@ def test_a_few_bad_answers_at_first_end_nothing(bad: int, tmp_path: Path) -> Non
 
 
 def test_half_broken_answers_cost_only_time(tmp_path: Path) -> None:
-    """Each look-up is tried again; nothing is counted without its hosts."""
+    """Failed look-ups are tried again, and nothing is counted without its hosts."""
     world = filled(150)
     window = Window(begin=NOW - 2 * HOUR, end=NOW)
     asked = Counter[str]()
@@ -350,7 +350,7 @@ def test_half_broken_answers_cost_only_time(tmp_path: Path) -> None:
 
 
 def test_results_that_never_come_leave_the_record_counted_without_hosts(tmp_path: Path) -> None:
-    """As after an hour of the daemon's tries: counted, and said so."""
+    """A record whose results cannot be read is counted without hosts, and that is reported."""
     world = World()
     world.finish(world.add(RecordSpec(hosts=HOSTS[:2]), NOW - 50), "success", NOW - 30)
     window = Window(begin=NOW - HOUR, end=NOW)
@@ -366,7 +366,7 @@ def test_results_that_never_come_leave_the_record_counted_without_hosts(tmp_path
     "error", [DeadlineError("slow", endpoint="page"), TooLargeError("big", endpoint="page")]
 )
 def test_a_page_that_is_too_heavy_is_asked_in_halves(error: ApiError, tmp_path: Path) -> None:
-    """Pages shrink until they come, and nothing is passed over."""
+    """A page that is too large or too slow is halved until it comes; no record is skipped."""
     world = filled(200)
     window = Window(begin=NOW - 2 * HOUR, end=NOW)
     api = api_of(world)
@@ -375,7 +375,7 @@ def test_a_page_that_is_too_heavy_is_asked_in_halves(error: ApiError, tmp_path: 
 
 
 def test_a_record_that_is_too_large_to_be_shown_is_passed_and_told(tmp_path: Path) -> None:
-    """The others around it are read."""
+    """A record that is too large is skipped and reported; its neighbours are read."""
     window = Window(begin=NOW - HOUR, end=NOW)
     orders: tuple[WorldOrder, ...] = ("asc", "desc")
     for order in orders:
@@ -402,7 +402,7 @@ def test_a_record_that_is_too_large_to_be_shown_is_passed_and_told(tmp_path: Pat
 
 
 def test_rows_that_blink_are_looked_at_again(tmp_path: Path) -> None:
-    """Hosts of a record that has just ended may be away for a moment."""
+    """Host rows of a fresh record that disappear for a moment are read again."""
     world = World()
     id_ = world.add(RecordSpec(hosts=HOSTS[:3]), NOW - 50)
     world.finish(id_, "success", NOW - 5)
@@ -432,7 +432,7 @@ def test_rows_that_blink_are_looked_at_again(tmp_path: Path) -> None:
 
 @ORDERS
 def test_pages_keep_to_the_duty(order: WorldOrder, tmp_path: Path) -> None:
-    """They take a tenth of the time, after what may be taken at once."""
+    """Pages take at most the duty, after the initial credit."""
     api = api_of(filled(300, order=order), page_seconds=20.0)
     read(tmp_path, api, Window(begin=NOW - 3 * HOUR, end=NOW - HOUR))
     times = [at for at, _ in api.pages]
@@ -442,7 +442,7 @@ def test_pages_keep_to_the_duty(order: WorldOrder, tmp_path: Path) -> None:
 
 @ORDERS
 def test_only_the_window_is_read(order: WorldOrder, tmp_path: Path) -> None:
-    """Its end is found by halving; what lies far before or behind it is not looked at."""
+    """The end of the window is found by a search; records far outside of it are not looked up."""
     world = filled(3000, order=order, traps=0.0)
     api = api_of(world)
     read(tmp_path, api, Window(begin=NOW - 21 * HOUR, end=NOW - 20 * HOUR), longest_run=0.0)
@@ -452,7 +452,7 @@ def test_only_the_window_is_read(order: WorldOrder, tmp_path: Path) -> None:
 
 
 def test_an_empty_platform_is_read_at_once(tmp_path: Path) -> None:
-    """There is nothing to look for."""
+    """An empty platform is read without look-ups."""
     api = api_of(World())
     read(tmp_path, api, Window(begin=NOW - HOUR, end=NOW))
     assert api.asked == {"page": 1}

@@ -98,7 +98,7 @@ def text_of(records: list[Finished]) -> str:
 @settings(max_examples=25, deadline=None)
 @given(lives())
 def test_each_sample_holds_what_ended_by_then(records: list[Finished]) -> None:
-    """Every value of every series is the sum of the increments up to its time; nothing else grows."""
+    """Every value of every series is the sum of the increments up to its time."""
     found, expected = samples(text_of(records)), truth(records)
     for (name, labels), points in found.items():
         if name == "job_records_discovered_total":
@@ -116,7 +116,7 @@ def test_each_sample_holds_what_ended_by_then(records: list[Finished]) -> None:
 @settings(max_examples=25, deadline=None)
 @given(lives())
 def test_each_series_begins_with_zero_a_step_before_it_grows(records: list[Finished]) -> None:
-    """Then it has a sample at each step up to the end, and never falls; siblings share their birth."""
+    """A series begins with 0 one step before it grows, has a sample at each later step, and never falls."""
     grow_at_once: dict[frozenset[str], bool] = {}
     for (_, labels), points in samples(text_of(records)).items():
         times, values = zip(*points, strict=True)
@@ -130,7 +130,7 @@ def test_each_series_begins_with_zero_a_step_before_it_grows(records: list[Finis
 
 
 def test_siblings_are_born_together(tmp_path: Path) -> None:
-    """An IDC brings all statuses and outcomes one step before its first record, as it does live."""
+    """An IDC gets all its statuses and outcomes one step before its first record."""
     record = done(start=BEGIN + 100, end=BEGIN + 610)
     kept(tmp_path, [finished(record, rows(row("h", HostStatus.FAIL, "杭州")))])
     found = samples(written(tmp_path, WINDOW))
@@ -142,7 +142,7 @@ def test_siblings_are_born_together(tmp_path: Path) -> None:
 
 
 def test_known_series_stand_at_zero_from_the_beginning(tmp_path: Path) -> None:
-    """Without any record there are those whose labels are all known, at 0, as on a new exporter."""
+    """Without any record, the series whose labels are known in advance are written at 0."""
     kept(tmp_path, [])
     found = samples(written(tmp_path, WINDOW))
     assert {value for points in found.values() for _, value in points} == {0.0}
@@ -152,7 +152,7 @@ def test_known_series_stand_at_zero_from_the_beginning(tmp_path: Path) -> None:
 
 
 def test_labels_above_the_limit_fold_in_the_order_of_ends(tmp_path: Path) -> None:
-    """Rule 10: the first IDCs keep their names, whatever order they were read in."""
+    """Rule 10: the IDCs that ended first keep their names, in whatever order records were read."""
     late, early = (
         finished(done(name, start=BEGIN, end=BEGIN + at), rows(row("h", idc=name)))
         for name, at in (("late", 200.0), ("early", 100.0))
@@ -167,7 +167,7 @@ def test_labels_above_the_limit_fold_in_the_order_of_ends(tmp_path: Path) -> Non
 
 
 def test_labels_of_the_scrape_are_added(tmp_path: Path) -> None:
-    """Each sample has them, beside its own."""
+    """The labels of `--label` are added to each sample."""
     kept(tmp_path, [finished(done(start=BEGIN, end=BEGIN + 5), rows(row("h")))])
     found = samples(written(tmp_path, WINDOW, labels=(("job", "job-exporter"), ("instance", 'a"\n\\'))))
     for _, labels in found:
@@ -177,7 +177,7 @@ def test_labels_of_the_scrape_are_added(tmp_path: Path) -> None:
 @settings(max_examples=15, deadline=None)
 @given(lives())
 def test_the_text_is_openmetrics(records: list[Finished]) -> None:
-    """A strict parser takes it: families apart, label sets apart, times ascending."""
+    """A strict parser of OpenMetrics accepts the output."""
     parsed = parsed_counters(text_of(records))
     counters = {one.name for one in filled_families(METRICS) if one.type is MetricType.COUNTER}
     assert {f"{name}_total" for name in parsed} == counters
@@ -185,7 +185,7 @@ def test_the_text_is_openmetrics(records: list[Finished]) -> None:
 
 @pytest.mark.parametrize("idc", ["a\nb", 'a"b', "a\\b", "\0", "\u2028", "# EOF", "{}", ""])
 def test_any_idc_leaves_the_text_well_formed(idc: str, tmp_path: Path) -> None:
-    """What no format can hold is replaced; names that look the same then are one."""
+    """Unprintable text in labels is replaced; label sets that look the same then are merged."""
     strange = finished(done("r1", start=BEGIN, end=BEGIN + 5), rows(row("h", idc=idc)))
     plain = finished(done("r2", start=BEGIN, end=BEGIN + 5), rows(row("h", idc="\ufffd")))
     kept(tmp_path, [strange, plain])
@@ -198,7 +198,7 @@ def test_any_idc_leaves_the_text_well_formed(idc: str, tmp_path: Path) -> None:
 
 
 def test_long_runs_lose_no_step(tmp_path: Path) -> None:
-    """Timestamps are made in parts: over their edges, too, each step has its sample once."""
+    """Each step has one sample, also at the edges of the chunks of timestamps."""
     window = Window(begin=BEGIN, end=BEGIN + 2.5 * STAMPS)
     kept(tmp_path, [finished(done(start=BEGIN, end=BEGIN + STAMPS + 1), rows(row("h")))])
     found = samples(written(tmp_path, window, at=grid(window, step=1.0)))
@@ -231,14 +231,14 @@ def test_the_first_sample_at_or_after_a_moment_holds_it(begin: float, length: fl
 
 
 def test_no_sample_comes_after_the_counters_began_to_exist() -> None:
-    """Where the platform's clock is ahead, the last sample holds all the same what ended by the seam."""
+    """No sample is later than the live counters' birth; the last sample includes everything before."""
     times = grid(WINDOW, step=MINUTE, latest=BEGIN + 100.0005)
     assert [times.at(index) for index in range(len(times))] == [BEGIN, BEGIN + 60, BEGIN + 100]
     assert times.index(BEGIN + 3000) == 2
 
 
 def test_a_window_without_time_is_refused() -> None:
-    """Counters that exist since before the window leave nothing to fill in."""
+    """A window after the birth of the live counters is refused."""
     with pytest.raises(BackfillError, match="nothing to fill in"):
         grid(WINDOW, step=MINUTE, latest=BEGIN - 1)
 
@@ -250,7 +250,7 @@ def test_a_window_without_time_is_refused() -> None:
 def test_a_record_counts_at_its_end_but_never_before_it_began(
     start: float | None, end: float | None, moment: float | None
 ) -> None:
-    """Times that contradict each other leave it where it was surely there; without any it has no place."""
+    """A record counts at the later of its start and end; one without times does not count."""
     assert ended(replace(done(), start=start, end=end)) == moment
 
 
@@ -258,7 +258,7 @@ def test_a_record_counts_at_its_end_but_never_before_it_began(
 
 
 def test_the_output_is_whole_or_not_there(tmp_path: Path) -> None:
-    """What breaks off leaves nothing under its name, nor beside it."""
+    """An output that fails halfway leaves no file."""
     path = tmp_path / "out.txt"
 
     def broken() -> Iterator[str]:
@@ -275,7 +275,7 @@ def test_the_output_is_whole_or_not_there(tmp_path: Path) -> None:
 
 
 def test_an_output_that_came_meanwhile_is_kept(tmp_path: Path) -> None:
-    """Nothing that exists is written over."""
+    """A file that appears meanwhile is not overwritten."""
     path = tmp_path / "out.txt"
     with pytest.raises(BackfillError, match="exists"), output(path):
         path.write_text("old")
@@ -295,7 +295,7 @@ def test_a_full_disk_is_one_clear_error(tmp_path: Path) -> None:
 
 
 def test_histograms_and_counters_are_all_there_is() -> None:
-    """No gauges, nothing of the process, and not the lag, which nobody measured."""
+    """The output has counters and histograms only, without the lag of counting."""
     assert all(family.type is not MetricType.GAUGE for family in filled_families(METRICS))
     assert {family.name for family in filled_families(METRICS)} == {
         "job_records_discovered_total",

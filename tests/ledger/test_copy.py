@@ -86,7 +86,7 @@ def rows(url: str) -> dict[str, list[tuple[Any, ...]]]:
 def test_every_row_arrives_and_counting_goes_on(
     source: str, tmp_path: Path, postgres_url: str, target_of: Target
 ) -> None:
-    """What a process finds in the copy is what it would have found in the source, to the last bit."""
+    """Every value of the copy equals its source to the last bit, and a daemon can count on with it."""
     target = target_of(tmp_path, postgres_url)
     before = rows(source)
     counts = copy(source, target)
@@ -103,7 +103,7 @@ def test_every_row_arrives_and_counting_goes_on(
 
 
 def test_there_and_back_again(source: str, tmp_path: Path, postgres_url: str) -> None:
-    """A ledger can leave PostgreSQL, too."""
+    """A ledger can be copied to PostgreSQL and back."""
     back = f"sqlite:///{tmp_path / 'back.db'}"
     copy(source, postgres_url)
     copy(postgres_url, back)
@@ -121,7 +121,7 @@ def test_there_and_back_again(source: str, tmp_path: Path, postgres_url: str) ->
 def test_a_copy_that_is_not_the_same_is_none(
     source: str, tmp_path: Path, postgres_url: str, target_of: Target, trouble: str
 ) -> None:
-    """A row that got lost or changed on its way is noticed; and nothing is left where it should have been."""
+    """If a row is lost or changed on the way, the copy fails and nothing is left at the target."""
     target = target_of(tmp_path, postgres_url)
     insert = bulk.insert
 
@@ -149,7 +149,7 @@ def _altered(row: dict[str, Any]) -> dict[str, Any]:
 def test_a_target_that_is_not_empty_is_refused(
     source: str, tmp_path: Path, postgres_url: str, target_of: Target
 ) -> None:
-    """It stays as it is."""
+    """A target that has a ledger is refused and left unchanged."""
     target = target_of(tmp_path, postgres_url)
     with opened(target) as ledger:
         settle(ledger, "precious")
@@ -160,7 +160,7 @@ def test_a_target_that_is_not_empty_is_refused(
 
 
 def test_a_source_that_is_written_to_is_refused(source: str, tmp_path: Path, postgres_url: str) -> None:
-    """Whichever kind it is: what comes while it is copied would be lost."""
+    """A source that a daemon has in use is refused, for SQLite and for PostgreSQL."""
     target = f"sqlite:///{tmp_path / 'target.db'}"
     with opened(source), pytest.raises(LedgerBusyError, match="in use by another job-exporter"):
         copy(source, postgres_url)
@@ -171,7 +171,7 @@ def test_a_source_that_is_written_to_is_refused(source: str, tmp_path: Path, pos
 
 
 def test_nobody_leads_on_a_source_while_it_is_copied(postgres_url: str, tmp_path: Path) -> None:
-    """A replica that is started meanwhile follows."""
+    """A replica that starts during a copy follows."""
     with opened(postgres_url) as ledger:
         settle(ledger, "a")
         ledger.tell(LeaderStatus(gauges=(), error=None))
@@ -218,7 +218,7 @@ def test_nobody_leads_on_a_source_while_it_is_copied(postgres_url: str, tmp_path
 def test_what_cannot_be_copied_is_said(
     request: pytest.FixtureRequest, tmp_path: Path, of: str, to: str, says: str
 ) -> None:
-    """Status 2 and one line; nothing comes into being."""
+    """A copy that cannot work ends with status 2 and one line, and creates nothing."""
     capsys = request.getfixturevalue("capsys")
     for name in ("source.db", "old.db"):
         with opened(f"sqlite:///{tmp_path / name}"):
@@ -246,7 +246,7 @@ def test_what_cannot_be_copied_is_said(
 def test_the_command_says_what_it_copied(
     source: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A line for each table."""
+    """The command prints a line for each table."""
     with pytest.raises(SystemExit) as ended:
         main(["ledger", "copy", source, f"sqlite:///{tmp_path / 'target.db'}"], {})
     assert ended.value.code == 0
@@ -265,7 +265,7 @@ def test_the_command_says_what_it_copied(
     ],
 )
 def test_half_a_command_is_refused(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """The line shows the whole one, and repeats nothing of what was given: an address may hold a password."""
+    """An incomplete command is refused without repeating its addresses, which may contain a password."""
     with pytest.raises(SystemExit) as ended:
         main(argv, {})
     assert ended.value.code == 2

@@ -95,7 +95,7 @@ def finished(ledger: Ledger) -> float:
 
 
 def test_the_first_leads_and_the_second_follows(replicas: tuple[Ledger, Ledger]) -> None:
-    """The lead is not to be had while the lease runs, and renewed by every commit."""
+    """The first replica leads; the second cannot while the lease is valid, and each commit renews it."""
     first, second = replicas
     assert (first.leads, second.leads) == (True, False)
     assert not second.take_lead(now=NOW)
@@ -106,7 +106,7 @@ def test_the_first_leads_and_the_second_follows(replicas: tuple[Ledger, Ledger])
 
 
 def test_a_silent_leader_is_replaced(replicas: tuple[Ledger, Ledger]) -> None:
-    """Once its lease is over; the term grows, and the new one knows all that was committed."""
+    """After its lease a silent leader is replaced; the term grows, and the new leader knows all commits."""
     first, second = replicas
     settle(first, "a")
     first.commit(changes(found=(Tracked(id="b", found=NOW, due=NOW),)), now=NOW)
@@ -117,7 +117,7 @@ def test_a_silent_leader_is_replaced(replicas: tuple[Ledger, Ledger]) -> None:
 
 
 def test_a_lease_ends_by_the_clock_of_the_process_too(postgres_url: str) -> None:
-    """Nobody has to tell a leader that was paused: it stops believing in its lead by itself."""
+    """A leader that was paused stops leading by its own clock when its lease has ended."""
     with opened(postgres_url, lease=MOMENT) as ledger:
         ledger.keep_lead()
         pause = threading.Event()
@@ -128,7 +128,7 @@ def test_a_lease_ends_by_the_clock_of_the_process_too(postgres_url: str) -> None
 
 
 def test_a_leader_that_stops_hands_over_at_once(replicas: tuple[Ledger, Ledger]) -> None:
-    """Nobody waits for a lease to run out."""
+    """After a leader has given up, another takes over without waiting for the lease."""
     first, second = replicas
     first.give_up_lead()
     assert not first.leads
@@ -138,7 +138,7 @@ def test_a_leader_that_stops_hands_over_at_once(replicas: tuple[Ledger, Ledger])
 
 
 def test_who_follows_gives_nothing_up(replicas: tuple[Ledger, Ledger]) -> None:
-    """A follower's end changes nothing for the leader."""
+    """A follower's end does not change who leads."""
     first, second = replicas
     second.give_up_lead()
     first.keep_lead()
@@ -146,7 +146,7 @@ def test_who_follows_gives_nothing_up(replicas: tuple[Ledger, Ledger]) -> None:
 
 
 def test_of_many_that_start_together_one_leads(postgres_url: str) -> None:
-    """Also on an empty database: the migrations do not collide, and nobody fails."""
+    """Of many replicas that start together on an empty database, one leads and none fails."""
     together = threading.Barrier(6)
 
     def start() -> Ledger:
@@ -166,7 +166,7 @@ def test_of_many_that_start_together_one_leads(postgres_url: str) -> None:
 
 
 def test_of_many_that_take_over_together_one_does(postgres_url: str) -> None:
-    """Each term belongs to one."""
+    """Of many replicas that take over together, one succeeds; each term has one leader."""
     with ExitStack() as stack:
         ledgers = [stack.enter_context(opened(postgres_url)) for _ in range(5)]
         for term in range(2, 8):
@@ -196,7 +196,7 @@ WRITES: Mapping[str, Callable[[Ledger], object]] = {
 def test_a_paused_leader_writes_nothing_once_another_leads(
     replicas: tuple[Ledger, Ledger], write: str, postgres: Postgres, postgres_url: str
 ) -> None:
-    """However sure it is that its lease runs: the database refuses, and nothing changes."""
+    """A paused leader that believes its lease is valid cannot write after another has taken over."""
     first, second = replicas
     settle(first, "a")
     handed_over(first, second)
@@ -211,13 +211,13 @@ def test_a_paused_leader_writes_nothing_once_another_leads(
 
 
 def test_who_never_led_writes_nothing(replicas: tuple[Ledger, Ledger]) -> None:
-    """A follower's commit is refused as a paused leader's is."""
+    """A follower's commit is refused."""
     with pytest.raises(LostLeadershipError):
         settle(replicas[1], "a")
 
 
 def test_who_comes_back_after_another_led_knows_what_that_one_did(replicas: tuple[Ledger, Ledger]) -> None:
-    """Nothing is counted twice though both saw the same end."""
+    """A replica that leads again counts nothing twice, though another leader saw the same end."""
     first, second = replicas
     handed_over(first, second)
     settle(second, "a")
@@ -230,7 +230,7 @@ def test_who_comes_back_after_another_led_knows_what_that_one_did(replicas: tupl
 
 
 def test_nobody_takes_over_in_the_middle_of_a_commit(replicas: tuple[Ledger, Ledger]) -> None:
-    """The row is held until its end; who wants to take over does not wait for it."""
+    """A leader in a commit locks the row of the lease; others do not take over and do not wait."""
     first, second = replicas
     with first._writing() as connection:
         connection.execute(sa.text("UPDATE job_exporter_leader SET until = 0"))
@@ -239,7 +239,7 @@ def test_nobody_takes_over_in_the_middle_of_a_commit(replicas: tuple[Ledger, Led
 
 
 def test_a_transaction_whose_process_is_paused_is_ended_by_the_server(postgres_url: str) -> None:
-    """It must not hold the row for ever; what it had written is gone, and another leads."""
+    """The server ends the transaction of a paused process; it is undone, and another replica leads."""
     with opened(postgres_url, lease=MOMENT) as first, opened(postgres_url, lease=MOMENT) as second:
         with pytest.raises(LedgerError), first._writing() as connection:  # noqa: PT012
             connection.execute(sa.text("DELETE FROM job_exporter_counters"))
@@ -263,7 +263,7 @@ def content(postgres: Postgres, url: str) -> list[list[tuple[Any, ...]]]:
 
 @pytest.mark.parametrize("done", [True, False], ids=["done", "not-done"])
 def test_memory_never_stays_behind_a_commit_that_did_not_tell(postgres_url: str, done: bool) -> None:
-    """The connection breaks at COMMIT: all is loaded anew, and what was written is known."""
+    """If the connection breaks at COMMIT, the ledger is loaded again, so that what was written is known."""
     with opened(postgres_url) as ledger:
         cut_at_commit(ledger._database.engine, done=done)
         with pytest.raises(LedgerError):
@@ -279,7 +279,7 @@ def test_memory_never_stays_behind_a_commit_that_did_not_tell(postgres_url: str,
 
 
 def test_it_waits_for_a_commit_that_the_server_is_still_at(replicas: tuple[Ledger, Ledger]) -> None:
-    """Loading before that has ended would leave memory behind for ever."""
+    """Loading waits until the server has finished an earlier commit of this process."""
     first, _ = replicas
     with first._database.engine.connect() as lost, ThreadPoolExecutor(1) as thread:
         lost.execute(sa.text("UPDATE job_exporter_leader SET until = until"))  # as a commit begins
@@ -295,7 +295,7 @@ def test_it_waits_for_a_commit_that_the_server_is_still_at(replicas: tuple[Ledge
 
 
 def test_a_lead_that_was_granted_without_a_word_is_taken_again(postgres_url: str) -> None:
-    """The connection breaks at the COMMIT of a takeover: nobody waits for the lease of one that does lead."""
+    """If the connection breaks at the COMMIT of a takeover, the replica takes the lease again at once."""
     with opened(postgres_url) as first, opened(postgres_url) as second:
         expire(first)
         cut_at_commit(second._database.engine, done=True)
@@ -307,7 +307,7 @@ def test_a_lead_that_was_granted_without_a_word_is_taken_again(postgres_url: str
 
 
 def test_who_took_over_writes_nothing_before_it_has_loaded_all(postgres_url: str) -> None:
-    """The connection breaks between the two: what a follower knows must not be taken for everything."""
+    """A new leader that could not load the ledger writes nothing until it has."""
     with opened(postgres_url) as first, opened(postgres_url) as second:
         first.commit(changes("a", found=(Tracked(id="b", found=NOW, due=NOW),)), now=NOW)
         second.refresh()
@@ -337,7 +337,7 @@ def exposed(ledger: Ledger, seconds: float = 0.0) -> bytes:
 
 
 def test_a_follower_shows_the_same_bytes(replicas: tuple[Ledger, Ledger]) -> None:
-    """After each commit: zero first, its end, exemplars, failures and tallies for the page."""
+    """After each commit a follower's exposition equals the leader's, byte for byte."""
     leader, follower = replicas
     for number in range(3):
         settle(leader, f"a{number}", f"b{number}")
@@ -351,7 +351,7 @@ def test_a_follower_shows_the_same_bytes(replicas: tuple[Ledger, Ledger]) -> Non
 
 
 def test_a_follower_hears_what_the_leader_says_of_the_platform(replicas: tuple[Ledger, Ledger]) -> None:
-    """And knows that nothing was said yet before the first poll."""
+    """A follower loads the leader's status; there is none before the first poll."""
     leader, follower = replicas
     assert follower.leader_status is None
     leader_status = LeaderStatus(
@@ -366,7 +366,7 @@ def test_a_follower_hears_what_the_leader_says_of_the_platform(replicas: tuple[L
 
 
 def test_the_leader_lays_out_the_counters(postgres_url: str) -> None:
-    """A follower with other settings touches nothing, until it leads."""
+    """A follower with other settings of the metrics changes no counter until it leads."""
     without = replace(LAYOUT, record_labels=())
     with opened(postgres_url) as leader, opened(postgres_url, layout=without) as follower:
         settle(leader, "a")

@@ -90,7 +90,7 @@ def bump(ledger: Ledger, *increments: Increment, now: float = NOW) -> State:
 
 
 def test_a_record_counts_once(tmp_path: Path) -> None:
-    """Rule 1: its id goes in with its increments; a second settlement adds nothing, after a restart too."""
+    """Rule 1: a record that is settled a second time adds nothing, also after a restart."""
     with opened(tmp_path) as ledger:
         settle(ledger, "a")
         settle(ledger, "a", "b")
@@ -101,7 +101,7 @@ def test_a_record_counts_once(tmp_path: Path) -> None:
 
 
 def test_a_commit_that_fails_changes_nothing(tmp_path: Path) -> None:
-    """Rule 1: neither the file nor memory; the same changes go in afterwards."""
+    """Rule 1: a failed commit changes neither the file nor the state; the same changes work later."""
     with opened(tmp_path) as ledger:
         settle(ledger, "a")
         before = ledger.state
@@ -117,7 +117,7 @@ def test_a_commit_that_fails_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_the_primary_key_refuses_what_memory_would_count_twice(tmp_path: Path) -> None:
-    """Rule 1: the same id twice in one commit is refused as a whole."""
+    """Rule 1: a commit with the same id twice is refused as a whole."""
     with opened(tmp_path) as ledger:
         with pytest.raises(LedgerError, match="UNIQUE"):
             settle(ledger, "a", "a")
@@ -125,7 +125,7 @@ def test_the_primary_key_refuses_what_memory_would_count_twice(tmp_path: Path) -
 
 
 def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
-    """State is what the last good commit left: what was seen done is known, whatever is answered next."""
+    """After a restart the state is that of the last commit."""
     idcs = (IdcFailure(idc="杭州", failed=1, hosts=2),)
     failed = FailedRecord(id="c", result=ResultStatus.FAIL, finished=NOW, duration=1.5, idcs=idcs)
     latest = {series("job_record_last_finished_timestamp_seconds", result_status="fail"): NOW}
@@ -150,7 +150,7 @@ def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
 
 
 def test_when_to_look_next_is_not_written(tmp_path: Path) -> None:
-    """A look that changes nothing costs no write; memory knows it."""
+    """A look-up that changes nothing is kept in memory and not written."""
     with opened(tmp_path) as ledger:
         ledger.commit(changes(found=(tracked("a"),)), now=NOW)
         ledger.commit(changes(changed=(tracked("a", due=NOW + 60),)), now=NOW)
@@ -159,7 +159,7 @@ def test_when_to_look_next_is_not_written(tmp_path: Path) -> None:
 
 
 def test_it_knows_what_is_followed_counted_or_the_baseline(tmp_path: Path) -> None:
-    """However many are asked at once; one that vanished is not known: if it comes back it is followed."""
+    """Followed, counted and baseline records are known, vanished ones are not."""
     with opened(tmp_path) as ledger:
         ledger.commit(
             changes(
@@ -178,7 +178,7 @@ def test_it_knows_what_is_followed_counted_or_the_baseline(tmp_path: Path) -> No
 
 
 def test_a_record_that_vanished_and_came_back_counts(tmp_path: Path) -> None:
-    """Once, like any other."""
+    """A record that vanished and came back counts once."""
     with opened(tmp_path) as ledger:
         settle(ledger, "a", outcome=Outcome.VANISHED)
         ledger.commit(changes(found=(tracked("a"),)), now=NOW)
@@ -189,7 +189,7 @@ def test_a_record_that_vanished_and_came_back_counts(tmp_path: Path) -> None:
 
 
 def test_more_settlements_than_a_query_takes(tmp_path: Path) -> None:
-    """A round can settle more than SQLite takes parameters."""
+    """A commit can settle more records than fit in one statement."""
     ids = [str(number) for number in range(1700)]
     with opened(tmp_path) as ledger:
         ledger.commit(changes(found=tuple(map(tracked, ids))), now=NOW)
@@ -203,7 +203,7 @@ def test_more_settlements_than_a_query_takes(tmp_path: Path) -> None:
 
 
 def test_old_ids_are_pruned_but_never_the_newest(tmp_path: Path) -> None:
-    """A re-check can meet the newest 5,000 again, however old they are; counters stay."""
+    """Old ids are pruned, but not the newest 5,000; counters stay."""
     ids = [str(number) for number in range(KEPT_SETTLED + 30)]
     with opened(tmp_path) as ledger:
         settle(ledger, *ids[:30], now=NOW - 200)
@@ -216,7 +216,7 @@ def test_old_ids_are_pruned_but_never_the_newest(tmp_path: Path) -> None:
 
 
 def test_what_was_pruned_becomes_the_baseline(tmp_path: Path) -> None:
-    """Rule 11: the beginning moves up to its times, so that a record met again is not counted again."""
+    """Rule 11: a pruned record that is met again is baseline."""
     with opened(tmp_path) as ledger:
         settle(ledger, "old", now=NOW + 25, end=NOW + 20)
         settle(ledger, *(str(number) for number in range(KEPT_SETTLED)), now=NOW + 900)
@@ -232,7 +232,7 @@ def test_what_was_pruned_becomes_the_baseline(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("jump", [-400.0, 86_400.0])
 def test_pruning_goes_by_the_times_of_the_records(jump: float, tmp_path: Path) -> None:
-    """Our clock was wrong when they were settled, or is wrong now: no new record becomes the baseline."""
+    """Pruning with a wrong clock makes no new record baseline: it uses the records' times."""
     with opened(tmp_path) as ledger:
         settle(ledger, "young", now=NOW + min(0.0, jump), end=NOW)
         settle(ledger, *(str(number) for number in range(KEPT_SETTLED)), now=NOW)
@@ -244,7 +244,7 @@ def test_pruning_goes_by_the_times_of_the_records(jump: float, tmp_path: Path) -
 
 
 def test_where_counting_began_is_known_whatever_was_pruned() -> None:
-    """What ended by the first `baseline_end` was never counted, though a pruning moves `baseline_end`."""
+    """Where counting began stays known after pruning."""
     counting_start = CountingStart(baseline_end=NOW, floor=NOW - 50)
     assert counting_start.began == NOW
     later = counting_start.pruned(ended=NOW + 100, started=NOW + 90).pruned(ended=NOW + 200, started=NOW)
@@ -252,7 +252,7 @@ def test_where_counting_began_is_known_whatever_was_pruned() -> None:
 
 
 def test_pruning_leaves_a_beginning_that_is_not_there_yet(tmp_path: Path) -> None:
-    """While a first reading goes on, its floor is unknown, and stays so."""
+    """Pruning during the first reading leaves its floor unknown."""
     reading = CountingStart(baseline_end=NOW, floor=None)
     with opened(tmp_path) as ledger:
         assert ledger.prune(before=NOW) == 0
@@ -266,7 +266,7 @@ def test_pruning_leaves_a_beginning_that_is_not_there_yet(tmp_path: Path) -> Non
 
 
 def test_known_series_stand_at_zero_from_the_start(tmp_path: Path) -> None:
-    """They are born with the ledger, and not born again by a restart."""
+    """Series that are known in advance are created at 0 with the ledger, once."""
     with opened(tmp_path) as ledger:
         assert ledger.state.counters == {one: Sample(value=0.0, born=NOW) for one in LAYOUT.initial}
     with opened(tmp_path, now=NOW + 60) as ledger:
@@ -274,7 +274,7 @@ def test_known_series_stand_at_zero_from_the_start(tmp_path: Path) -> None:
 
 
 def test_a_series_is_born_with_its_siblings(tmp_path: Path) -> None:
-    """Rule 9: when an IDC is first seen all its statuses appear at once, at 0, born now."""
+    """Rule 9: when an IDC is first seen, all its statuses appear at 0."""
     fail = series("job_host_results_total", idc="杭州", status="fail")
     success = series("job_host_results_total", idc="杭州", status="success")
     with opened(tmp_path) as ledger:
@@ -290,7 +290,7 @@ def test_a_series_is_born_with_its_siblings(tmp_path: Path) -> None:
 
 
 def test_the_last_exemplar_is_kept(tmp_path: Path) -> None:
-    """An increment without one leaves it."""
+    """An increment without an exemplar keeps the last one."""
     first, second = (Exemplar(record_id=id_, value=1.0, timestamp=NOW) for id_ in "ab")
     with opened(tmp_path) as ledger:
         bump(ledger, Increment(series=FINISHED, exemplar=first), Increment(series=FINISHED))
@@ -303,7 +303,7 @@ def test_the_last_exemplar_is_kept(tmp_path: Path) -> None:
 
 
 def test_labels_beyond_the_limit_fold_into_other(tmp_path: Path) -> None:
-    """Rule 10: sums stay right, known values keep their series, the overflow is counted; restarts too."""
+    """Rule 10: label values above the limit fold into `other`, and the overflow is counted."""
 
     def hosts(idc: str) -> Increment:
         return Increment(series=series("job_host_results_total", idc=idc, status="fail"))
@@ -321,7 +321,7 @@ def test_labels_beyond_the_limit_fold_into_other(tmp_path: Path) -> None:
 
 
 def test_the_greatest_end_is_kept(tmp_path: Path) -> None:
-    """A late record does not turn it back, in memory or in the file."""
+    """The gauge of the last end never goes back."""
     last = series("job_record_last_finished_timestamp_seconds", result_status="success")
     with opened(tmp_path) as ledger:
         for end in (NOW - 50, NOW, NOW - 100):
@@ -333,7 +333,7 @@ def test_the_greatest_end_is_kept(tmp_path: Path) -> None:
 
 
 def test_recent_failures_are_bounded(tmp_path: Path) -> None:
-    """The newest 200, newest first."""
+    """The newest 200 failures are kept, newest first."""
 
     def failed(number: int) -> Settlement:
         line = FailedRecord(id=str(number), result=ResultStatus.FAIL, finished=NOW, duration=None)
@@ -350,7 +350,7 @@ def test_recent_failures_are_bounded(tmp_path: Path) -> None:
 
 
 def test_what_a_record_moved_stands_beside_its_id(tmp_path: Path) -> None:
-    """As it was applied, after folding; numbers of series go on after a restart."""
+    """The increments of a record are stored with its id, after folding."""
 
     def hosts(idc: str) -> Settlement:
         one = Increment(series=series("job_host_results_total", idc=idc, status="fail"), value=3.0)
@@ -381,7 +381,7 @@ def kinds(ledger: Ledger) -> dict[tuple[str, ...], float]:
 
 
 def test_counters_are_carried_over_when_record_labels_change(tmp_path: Path) -> None:
-    """Rule 8: removed labels are summed away, added ones are `unknown`; and it is said."""
+    """Rule 8: with other record labels counters are carried over, and the log says so."""
 
     def one(provider: str, script: str) -> Increment:
         labels = {"result_status": "fail", "provider": provider, "script_type": script}
@@ -404,7 +404,7 @@ def test_counters_are_carried_over_when_record_labels_change(tmp_path: Path) -> 
 
 
 def test_a_histogram_starts_anew_when_its_buckets_change(tmp_path: Path) -> None:
-    """Rule 8: that one alone, and the log says so; other counters go on."""
+    """Rule 8: a histogram with other buckets starts anew, and the log says so."""
     family = "job_record_duration_seconds"
     first, second = (
         {family: (1.0, 2.0), "job_record_hosts": (1.0,)},

@@ -74,7 +74,7 @@ def opened(url: str, lease: float = HOURS) -> Ledger:
 
 @pytest.mark.parametrize("mode", ["session", "transaction"])
 def test_replicas_share_a_ledger_behind_a_pooler(postgres: Postgres, postgres_url: str, mode: str) -> None:
-    """One leads, the other sees each commit; who was replaced writes nothing."""
+    """Behind a pooler one replica leads, the other sees each commit, and a replaced leader writes nothing."""
     with (
         pooled(postgres, postgres_url, mode) as url,
         closing(opened(url)) as first,
@@ -97,7 +97,7 @@ def test_replicas_share_a_ledger_behind_a_pooler(postgres: Postgres, postgres_ur
 def test_a_silent_transaction_is_ended_behind_a_pooler(
     postgres: Postgres, postgres_url: str, mode: str
 ) -> None:
-    """The limits are those of a transaction: the pooler hands them on."""
+    """The limits of a transaction also work behind a pooler."""
     with (  # noqa: PT012
         pooled(postgres, postgres_url, mode) as url,
         closing(opened(url, lease=1.0)) as first,
@@ -111,7 +111,7 @@ def test_a_silent_transaction_is_ended_behind_a_pooler(
 
 
 async def test_notifications_come_through_a_pooler_of_sessions(postgres: Postgres, postgres_url: str) -> None:
-    """Of one of transactions they do not, as the README says; followers go by the clock."""
+    """Notifications come through a pooler of sessions, but not through one of transactions."""
     with pooled(postgres, postgres_url, "session") as url, closing(opened(url)) as ledger:
         news = ledger.news()
         await anext(news)
@@ -122,7 +122,7 @@ async def test_notifications_come_through_a_pooler_of_sessions(postgres: Postgre
 
 
 def test_a_pooler_of_statements_is_refused(postgres: Postgres, postgres_url: str) -> None:
-    """It breaks transactions: one line says what to do."""
+    """A pooler of statements, which breaks transactions, is refused with advice."""
     with pooled(postgres, postgres_url, "statement") as url:
         with pytest.raises(LedgerError, match="set the pooler to pool sessions or transactions"):
             opened(url)

@@ -65,7 +65,7 @@ def as_user(url: str, user: str, password: str | None = None) -> str:
     ],
 )
 def test_a_server_that_is_away_is_said_without_the_password(url: str) -> None:
-    """Wherever in the address the password stands."""
+    """The error about an unreachable server never contains the password, wherever the address has it."""
     assert "check that the server runs and can be reached from here" in refusal(url)
 
 
@@ -78,17 +78,17 @@ def test_a_server_that_is_away_is_said_without_the_password(url: str) -> None:
     ],
 )
 def test_an_address_with_nonsense_in_it_is_told_so(url: str) -> None:
-    """The server has nothing to do with it."""
+    """An address with an invalid option is refused without asking the server."""
     assert "correct it in state.url" in refusal(url)
 
 
 def test_a_server_that_has_no_address_is_named() -> None:
-    """The name is what has to be mended."""
+    """If the name of the server cannot be resolved, the error contains that name."""
     assert "nowhere.invalid" in refusal(f"postgresql://me:{CANARY}@nowhere.invalid/ledger")
 
 
 def test_a_wrong_password_is_refused(postgres: Postgres, postgres_url: str) -> None:
-    """And not told."""
+    """A wrong password is refused with advice; the error does not contain it."""
     postgres.execute("CREATE ROLE careful LOGIN PASSWORD 'right'")
     rules = postgres.folder / "data" / "pg_hba.conf"
     before = rules.read_text()
@@ -100,14 +100,14 @@ def test_a_wrong_password_is_refused(postgres: Postgres, postgres_url: str) -> N
 
 
 def test_a_database_that_is_not_there_is_named(postgres: Postgres) -> None:
-    """What to do is to make it."""
+    """A database that does not exist is named, with the advice to create it."""
     said = refusal(postgres.url("absent"))
     assert '"absent" does not exist' in said
     assert "create it on the server" in said
 
 
 def test_the_encoding_of_the_database_does_not_matter(postgres: Postgres) -> None:
-    """A server set up in the C locale has databases in SQL_ASCII; names of IDCs come back as they were."""
+    """A database in SQL_ASCII (a server in the C locale) returns names of IDCs unchanged."""
     postgres.execute(
         "CREATE DATABASE plain ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
     )
@@ -129,7 +129,7 @@ class OldServer(Cable):
 
 
 async def test_a_server_that_is_too_old_is_refused(postgres: Postgres, postgres_url: str) -> None:
-    """The oldest one that will do is named."""
+    """A server older than PostgreSQL 13 is refused, and the error names the oldest version that works."""
     async with cable(postgres.folder / ".s.PGSQL.5432", OldServer) as line:
         said = await asyncio.to_thread(refusal, through(line, postgres_url))
     assert "PostgreSQL 12 is too old; 13 or newer is needed" in said
@@ -141,7 +141,7 @@ async def test_a_server_that_is_too_old_is_refused(postgres: Postgres, postgres_
 def test_a_user_who_may_make_no_tables_is_told_the_right_that_is_missing(
     postgres: Postgres, postgres_url: str
 ) -> None:
-    """As any user is by default since PostgreSQL 15."""
+    """A user without CREATE on the schema (default since PostgreSQL 15) is told which right is missing."""
     postgres.execute("CREATE ROLE nobody_much LOGIN")
     said = refusal(as_user(postgres_url, "nobody_much"))
     assert "permission denied for schema public" in said
@@ -150,7 +150,7 @@ def test_a_user_who_may_make_no_tables_is_told_the_right_that_is_missing(
 
 @pytest.mark.parametrize("rights", ["SELECT", "SELECT, UPDATE, DELETE"])
 def test_a_user_who_may_not_write_is_told(postgres: Postgres, postgres_url: str, rights: str) -> None:
-    """The tables are another user's; nothing is half-written by one who may not insert."""
+    """A user who may not write to another user's tables is told so, and nothing is half-written."""
     opened(postgres_url).close()
     user = f"reader{len(rights)}"
     postgres.query(
@@ -164,7 +164,7 @@ def test_a_user_who_may_not_write_is_told(postgres: Postgres, postgres_url: str,
 
 
 def test_a_server_that_only_reads_is_told(postgres: Postgres, postgres_url: str) -> None:
-    """As a standby is."""
+    """A read-only server, such as a standby, is refused with the advice to name the primary."""
     name = sa.make_url(postgres_url).database
     postgres.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
     assert "this server is read-only; name the primary server in state.url" in refusal(postgres_url)
@@ -180,7 +180,7 @@ def test_a_server_that_only_reads_is_told(postgres: Postgres, postgres_url: str)
 def test_tables_of_another_application_are_in_the_way_if_they_have_our_names(
     postgres: Postgres, postgres_url: str, table: str
 ) -> None:
-    """They stay as they are, and nothing is put beside them."""
+    """Another application's tables with our names are refused and left unchanged; none is added."""
     postgres.query(postgres_url, f"CREATE TABLE {table}")
     said = refusal(postgres_url)
     assert f"are not the exporter's: {table.split(maxsplit=1)[0]}" in said
@@ -190,13 +190,13 @@ def test_tables_of_another_application_are_in_the_way_if_they_have_our_names(
 
 
 def test_tables_with_other_names_are_in_nobodys_way(postgres: Postgres, postgres_url: str) -> None:
-    """A database may be shared."""
+    """A ledger can share a database with tables of other names."""
     postgres.query(postgres_url, "CREATE TABLE settled (id text)")
     opened(postgres_url).close()
 
 
 def test_a_ledger_in_a_schema_of_its_own(postgres: Postgres, postgres_url: str) -> None:
-    """What is in the way in another schema is not in the way."""
+    """A ledger in its own schema is not disturbed by tables of the same names in another schema."""
     postgres.query(postgres_url, "CREATE SCHEMA jobs", "CREATE TABLE public.job_exporter_meta (number int)")
     url = postgres_url + "&options=-csearch_path%3Djobs"
     ledger = opened(url)
@@ -207,7 +207,7 @@ def test_a_ledger_in_a_schema_of_its_own(postgres: Postgres, postgres_url: str) 
 
 
 def test_the_ledger_of_another_platform_is_refused(postgres_url: str) -> None:
-    """Rule 11: also while a replica of that one leads."""
+    """Rule 11: the ledger of another platform is refused, also while a replica of that platform leads."""
     ledger = opened(postgres_url)
     said = refusal(postgres_url, platform="http://other.test")
     assert "belongs to the platform http://platform.test, not http://other.test" in said
@@ -216,7 +216,7 @@ def test_the_ledger_of_another_platform_is_refused(postgres_url: str) -> None:
 
 
 def test_a_newer_ledger_is_refused(postgres: Postgres, postgres_url: str) -> None:
-    """At the start; and a replica that runs does not take over one that was made newer meanwhile."""
+    """A newer ledger is refused at the start, and by a running follower that would take over."""
     with_old = opened(postgres_url)
     with_old.give_up_lead()
     postgres.query(postgres_url, "UPDATE job_exporter_meta SET value = '99' WHERE key = 'version'")
@@ -228,7 +228,7 @@ def test_a_newer_ledger_is_refused(postgres: Postgres, postgres_url: str) -> Non
 
 
 def test_a_ledger_with_what_the_program_never_wrote_is_refused(postgres: Postgres, postgres_url: str) -> None:
-    """Better than to count on what nobody understands."""
+    """A ledger with a value that the program never wrote is refused."""
     opened(postgres_url).close()
     postgres.query(
         postgres_url,
@@ -239,7 +239,7 @@ def test_a_ledger_with_what_the_program_never_wrote_is_refused(postgres: Postgre
 
 
 def test_without_psycopg_the_package_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """PostgreSQL is an extra."""
+    """Without psycopg, the error names the extra to install."""
     monkeypatch.setitem(__import__("sys").modules, "psycopg", None)
     assert "install job-exporter[postgresql]" in refusal("postgresql+psycopg://me@127.0.0.1:9/ledger")
 
@@ -256,7 +256,7 @@ def test_without_psycopg_the_package_is_named(monkeypatch: pytest.MonkeyPatch, t
 )
 @pytest.mark.parametrize("conforming", ["on", "off"])
 def test_any_text_is_kept_as_it_is(postgres: Postgres, postgres_url: str, text: str, conforming: str) -> None:
-    """Values are written into statements: whatever they hold, and however the server reads backslashes."""
+    """Any text is stored unchanged, although values are part of the statements."""
     name = sa.make_url(postgres_url).database
     postgres.execute(f"ALTER DATABASE {name} SET standard_conforming_strings = {conforming}")
     odd = series("job_idc_records_total", idc=text, outcome="failed")
@@ -286,7 +286,7 @@ def commit_refused(ledger: Ledger) -> str:
 
 
 def test_a_full_disk_of_the_server_is_told_and_lived_through(postgres: Postgres, postgres_url: str) -> None:
-    """By a trigger that says what a full disk does: nothing of the commit is there, the next one is good."""
+    """A commit that fails because the disk is full changes nothing; the next commit works."""
     with closing(opened(postgres_url)) as ledger:
         postgres.query(
             postgres_url,
@@ -307,7 +307,7 @@ def test_a_full_disk_of_the_server_is_told_and_lived_through(postgres: Postgres,
 def test_a_connection_that_the_server_ends_is_told_with_what_to_do(
     postgres: Postgres, postgres_url: str
 ) -> None:
-    """As a restart does, or an administrator."""
+    """If the server ends the connection, as at a restart, the error says what to do."""
     with closing(opened(postgres_url)) as ledger:
 
         def end(*_: object) -> None:
@@ -321,7 +321,7 @@ def test_a_connection_that_the_server_ends_is_told_with_what_to_do(
 
 
 async def test_each_commit_and_each_end_of_a_lead_is_told(postgres_url: str) -> None:
-    """Whoever listens hears of it at once, and once at its beginning."""
+    """A listener gets a notification at its beginning, at each commit, and when a leader gives up."""
     with closing(opened(postgres_url)) as ledger:
         news = ledger.news()
         await anext(news)
@@ -337,7 +337,7 @@ async def test_each_commit_and_each_end_of_a_lead_is_told(postgres_url: str) -> 
 
 
 async def test_listening_ends_with_its_connection(postgres: Postgres, postgres_url: str) -> None:
-    """An error of ours says so, whatever ended it."""
+    """When the connection for notifications ends, listening raises LedgerError."""
     with closing(opened(postgres_url)) as ledger:
         news = ledger.news()
         await anext(news)
@@ -352,7 +352,7 @@ async def test_listening_ends_with_its_connection(postgres: Postgres, postgres_u
 def test_an_id_that_is_there_already_is_refused_by_the_database(
     postgres: Postgres, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The last guard behind all others: were they wrong, the whole commit would fail."""
+    """The primary key refuses an id a second time, and with it the whole commit."""
     with closing(opened(postgres_url)) as ledger:
         monkeypatch.setattr(writing, "counted", lambda *_: ())
         settled = replace(COUNTED, settlements=(Settlement(id="a", outcome=Outcome.SETTLED, found=NOW),))

@@ -99,7 +99,7 @@ def refusal(url: str, *, platform: str = PLATFORM) -> str:
 
 
 def test_it_tells_what_the_ledger_has(url: str) -> None:
-    """Of each record, while the daemon holds the ledger."""
+    """While the daemon has the ledger open, the reader tells what it knows of each record."""
     with opened(url) as ledger, inspected(url) as inspection:
         ledger.commit(CHANGES, now=NOW)
         known = inspection.known(IDS)
@@ -127,7 +127,7 @@ def test_it_tells_what_the_ledger_has(url: str) -> None:
 
 
 def test_it_sees_what_is_committed_meanwhile(url: str) -> None:
-    """Series that are new since the last question too."""
+    """The reader sees later commits, also of series that are new."""
     with opened(url) as ledger, inspected(url) as inspection:
         assert inspection.known(["counted"]) == {}
         ledger.commit(CHANGES, now=NOW)
@@ -138,7 +138,7 @@ def test_it_sees_what_is_committed_meanwhile(url: str) -> None:
 
 
 def test_a_window_is_told_in_chunks(url: str) -> None:
-    """What was counted and ended in it, each once, in the order of the ids."""
+    """Records counted in a window come in chunks, each record once, sorted by id."""
     ends = {f"{number:04}": NOW + number for number in range(25)}
     others = (settlement("x", end=None), settlement("y", end=NOW + 9, outcome=Outcome.BASELINE))
     with opened(url) as ledger, inspected(url) as inspection:
@@ -152,7 +152,7 @@ def test_a_window_is_told_in_chunks(url: str) -> None:
 
 
 def test_more_ids_than_a_query_takes(url: str) -> None:
-    """None is left out."""
+    """More ids than fit in one statement are all answered."""
     with opened(url) as ledger, inspected(url) as inspection:
         ledger.commit(CHANGES, now=NOW)
         many = [f"new-{number}" for number in range(1200)]
@@ -160,7 +160,7 @@ def test_more_ids_than_a_query_takes(url: str) -> None:
 
 
 def test_it_writes_nothing(url: str) -> None:
-    """The database itself refuses what an inspection would write."""
+    """The database refuses any write through the reader."""
     with opened(url) as ledger, inspected(url) as inspection:
         ledger.commit(CHANGES, now=NOW)
         for statement in ("DELETE FROM job_exporter_settled", "CREATE TABLE job_exporter_x (a INTEGER)"):
@@ -169,7 +169,7 @@ def test_it_writes_nothing(url: str) -> None:
 
 
 def test_looking_leaves_no_trace(path: Path) -> None:
-    """Of a ledger whose daemon has ended: no file beside it, not a byte in it; in a read-only folder too."""
+    """Reading a stopped daemon's ledger changes nothing and leaves no file, even in a read-only folder."""
     before = path.read_bytes()
     path.parent.chmod(0o555)
     try:
@@ -183,7 +183,7 @@ def test_looking_leaves_no_trace(path: Path) -> None:
 
 
 def test_what_a_killed_daemon_left_in_the_log_is_read(path: Path) -> None:
-    """The last commits may stand in SQLite's log only."""
+    """Commits that are only in SQLite's write-ahead log are read."""
     with opened(f"sqlite:///{path}") as ledger:
         ledger.commit(replace(CHANGES, found=(), settlements=(settlement("late"),)), now=NOW)
         copy = path.parent / "killed"
@@ -198,7 +198,7 @@ def test_what_a_killed_daemon_left_in_the_log_is_read(path: Path) -> None:
 
 
 def test_a_ledger_that_is_not_there_is_not_made(tmp_path: Path) -> None:
-    """The line says which one was looked for."""
+    """A missing ledger is refused by name, and not created."""
     said = refusal(f"sqlite:///{tmp_path / 'none.db'}")
     assert f"there is no ledger {tmp_path / 'none.db'}" in said
     assert "state.url" in said
@@ -206,27 +206,27 @@ def test_a_ledger_that_is_not_there_is_not_made(tmp_path: Path) -> None:
 
 
 def test_an_older_ledger_is_left_to_the_daemon(path: Path) -> None:
-    """It brings the ledger up to date at its start."""
+    """An older ledger is refused with the advice to start the daemon, which migrates it."""
     sql(path, "UPDATE job_exporter_meta SET value = '0' WHERE key = 'version'")
     said = refusal(f"sqlite:///{path}")
     assert f"it has version 0, this program knows version {len(MIGRATIONS)}; start the daemon" in said
 
 
 def test_a_newer_ledger_is_refused(path: Path) -> None:
-    """A program that is older than the ledger would misread it."""
+    """A ledger of a newer program is refused."""
     sql(path, "UPDATE job_exporter_meta SET value = '99' WHERE key = 'version'")
     assert "use the newer program" in refusal(f"sqlite:///{path}")
 
 
 def test_the_ledger_of_another_platform_is_refused(url: str) -> None:
-    """Both are named."""
+    """The ledger of another platform is refused, and both platforms are named."""
     with opened(url):
         said = refusal(url, platform="http://other.test")
     assert "belongs to the platform http://platform.test, not http://other.test" in said
 
 
 def test_what_is_no_ledger_is_refused(url: str, tmp_path: Path) -> None:
-    """Another program's database, or a file that is none."""
+    """Another program's database and a file that is no database are refused."""
     if url.startswith("sqlite"):
         with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
             connection.execute("CREATE TABLE holidays (day TEXT)")
@@ -238,12 +238,12 @@ def test_what_is_no_ledger_is_refused(url: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("url", ["nonsense", "mongo:///a", "sqlite://"])
 def test_an_address_that_names_no_ledger_is_refused(url: str) -> None:
-    """In one line, which names the setting."""
+    """An invalid address is refused, and the error names the setting."""
     assert "state.url" in refusal(url)
 
 
 def test_a_server_that_is_not_there_is_told() -> None:
-    """Without the password that was given for it."""
+    """The error about an unreachable server does not contain the password."""
     said = refusal("postgresql+psycopg://me:hush@127.0.0.1:9/ledger")
     assert "check that the server runs" in said
     assert "hush" not in said
@@ -251,7 +251,7 @@ def test_a_server_that_is_not_there_is_told() -> None:
 
 @pytest.mark.parametrize("text", ["nonsense", "1,99"])
 def test_a_damaged_row_is_not_taken_for_a_proof(path: Path, text: str) -> None:
-    """The record is named."""
+    """A damaged row raises an error that names the record."""
     sql(path, f"UPDATE job_exporter_settled SET moved = '{text}' WHERE id = 'counted'")
     with (
         inspected(f"sqlite:///{path}") as inspection,

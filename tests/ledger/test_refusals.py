@@ -72,7 +72,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_the_ledger_of_another_platform_is_refused(path: Path) -> None:
-    """Rule 11: both are named; the own one goes on."""
+    """Rule 11: the ledger of another platform is refused; both are named, and it still works with its own."""
     said = refusal(f"sqlite:///{path}", platform="http://other.test")
     assert "belongs to the platform http://platform.test, not http://other.test" in said
     assert "state.url" in said
@@ -81,14 +81,14 @@ def test_the_ledger_of_another_platform_is_refused(path: Path) -> None:
 
 
 def test_a_newer_ledger_is_refused(path: Path) -> None:
-    """A program that is older than the ledger would misread it."""
+    """A ledger of a newer program is refused."""
     sql(path, "UPDATE job_exporter_meta SET value = '99' WHERE key = 'version'")
     said = refusal(f"sqlite:///{path}")
     assert f"it has version 99, this program knows version {len(MIGRATIONS)}; use the newer program" in said
 
 
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
-    """It is left as it is, with nothing beside it."""
+    """A file that is no database is refused and left unchanged; no lock file is created."""
     notes = tmp_path / "notes.txt"
     notes.write_text("milk, eggs\n" * 100, encoding="utf-8")
     said = refusal(f"sqlite:///{notes}")
@@ -98,7 +98,7 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_database_of_another_program_is_refused(tmp_path: Path) -> None:
-    """Its tables stay as they are."""
+    """The database of another program is refused, and its tables stay unchanged."""
     sql(tmp_path / "other.db", "CREATE TABLE precious (id)")
     assert "the database of another program" in refusal(f"sqlite:///{tmp_path / 'other.db'}")
     with closing(sqlite3.connect(tmp_path / "other.db")) as connection:
@@ -107,7 +107,7 @@ def test_the_database_of_another_program_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_damaged_ledger_is_refused(path: Path) -> None:
-    """Half of a file is not counted on."""
+    """A truncated ledger is refused."""
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
     assert "it is damaged; restore it from a backup" in refusal(f"sqlite:///{path}")
@@ -122,7 +122,7 @@ def test_a_damaged_ledger_is_refused(path: Path) -> None:
     ],
 )
 def test_a_ledger_with_what_the_program_never_wrote_is_refused(path: Path, statement: str) -> None:
-    """Better than to count on what nobody understands."""
+    """A ledger with a value that the program never wrote is refused."""
     sql(path, statement)
     said = refusal(f"sqlite:///{path}")
     assert "contains a value that this program did not write" in said
@@ -130,13 +130,13 @@ def test_a_ledger_with_what_the_program_never_wrote_is_refused(path: Path, state
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    """The path is named."""
+    """A ledger in a missing folder is refused, and the path is named."""
     said = refusal(f"sqlite:///{tmp_path / 'missing' / 'ledger.db'}")
     assert f"{tmp_path / 'missing' / 'ledger.db'} cannot be written (No such file or directory)" in said
 
 
 def test_a_folder_in_the_place_of_the_file_is_refused(tmp_path: Path) -> None:
-    """It cannot be opened."""
+    """A folder in the place of the ledger is refused."""
     (tmp_path / "ledger.db").mkdir()
     said = refusal(f"sqlite:///{tmp_path / 'ledger.db'}")
     assert "name a file in a folder of this user in state.url" in said
@@ -144,18 +144,18 @@ def test_a_folder_in_the_place_of_the_file_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("url", ["nonsense", "oracle+missing://host/name", "sqlite+nothing:///x"])
 def test_an_address_that_is_none_is_refused(url: str) -> None:
-    """What is wanted is told by example."""
+    """An invalid address is refused with an example of a valid one."""
     assert "write sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME" in refusal(url)
 
 
 def test_an_address_may_hold_a_password_that_is_not_told(tmp_path: Path) -> None:
-    """Not even in the message that the database cannot be reached."""
+    """The password of an address is not in the error that refuses it."""
     said = refusal("mysql+missing://user:hunter2@127.0.0.1:1/name")
     assert "hunter2" not in said
 
 
 def test_a_ledger_is_held_by_one_process(path: Path) -> None:
-    """The second is told to stop the first; once that has ended it may go on."""
+    """A second process is refused while the first uses the ledger, and works after that."""
     held = pytest.raises(LedgerBusyError, match="in use by another job-exporter")
     with opened(f"sqlite:///{path}"), held:
         Ledger(f"sqlite:///{path}", platform=PLATFORM, now=NOW, layout=Layout())
@@ -165,7 +165,7 @@ def test_a_ledger_is_held_by_one_process(path: Path) -> None:
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///", "sqlite:///:memory:"])
 def test_a_ledger_in_memory_is_refused(url: str) -> None:
-    """It would forget what was counted, as when the name of the file was left out by mistake."""
+    """A ledger in memory is refused, as when the name of the file was left out."""
     with pytest.raises(LedgerError, match=r"names no file.*write sqlite:///job-exporter\.db"):
         Ledger(url, platform=PLATFORM, now=NOW, layout=Layout())
 
@@ -182,7 +182,7 @@ def test_a_ledger_in_memory_is_refused(url: str) -> None:
     ],
 )
 def test_a_commit_that_is_refused_says_what_to_do(path: Path, trouble: str, advice: str) -> None:
-    """And nothing has changed."""
+    """A commit that the database refuses changes nothing; the error says what to do."""
     fails = f"BEGIN SELECT RAISE(ABORT, '{trouble}'); END"
     with opened(f"sqlite:///{path}") as ledger:
         sql(path, f"CREATE TRIGGER t BEFORE UPDATE ON job_exporter_meta {fails}")
@@ -195,7 +195,7 @@ def test_a_commit_that_is_refused_says_what_to_do(path: Path, trouble: str, advi
 def test_a_ledger_that_another_program_writes_is_waited_for_no_longer_than_a_stop_may_take(
     path: Path,
 ) -> None:
-    """A second, then the commit fails and says so; what was to be written goes in later."""
+    """If another program writes to the file, a commit fails after a second and works later."""
     with opened(f"sqlite:///{path}") as ledger, closing(sqlite3.connect(path)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(LedgerError, match="another program writes to it; stop that one"):
@@ -205,7 +205,7 @@ def test_a_ledger_that_another_program_writes_is_waited_for_no_longer_than_a_sto
 
 
 def test_a_ledger_is_used_from_any_thread(path: Path) -> None:
-    """Commits go through a thread of their own."""
+    """A commit works from another thread than the one that opened the ledger."""
     with opened(f"sqlite:///{path}") as ledger:
         thread = threading.Thread(target=ledger.commit, args=(CHANGES,), kwargs={"now": NOW})
         thread.start()
@@ -214,7 +214,7 @@ def test_a_ledger_is_used_from_any_thread(path: Path) -> None:
 
 
 def test_a_ledger_survives_a_power_cut(path: Path) -> None:
-    """A commit is on the disk when it returns: the settings of SQLite that make it so are in force."""
+    """SQLite's settings make a commit durable when it returns."""
     with opened(f"sqlite:///{path}") as ledger, ledger._database.engine.connect() as connection:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2

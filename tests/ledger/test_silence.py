@@ -61,7 +61,7 @@ def commit(ledger: Ledger, name: str) -> None:
 async def test_a_leader_that_falls_silent_at_any_byte_of_a_commit_is_replaced(
     postgres: Postgres, postgres_url: str, share: float
 ) -> None:
-    """Another takes over long before a connection would be given up; what was half said is not done."""
+    """A leader whose connection falls silent in a commit is replaced, and that commit is not done."""
     async with cable(postgres.folder / ".s.PGSQL.5432", Muffled) as line:
         assert isinstance(line, Muffled)
         first = await asyncio.to_thread(replica, through(line, postgres_url))
@@ -87,7 +87,7 @@ async def test_a_leader_that_falls_silent_at_any_byte_of_a_commit_is_replaced(
 async def test_a_connection_that_is_open_and_silent_is_hung_up(
     postgres: Postgres, postgres_url: str, monkeypatch: pytest.MonkeyPatch, is_used: bool
 ) -> None:
-    """A proxy has lost the server's side and keeps ours: no keepalive tells. The next try has a new one."""
+    """A connection that stays open but silent, as behind a proxy, is closed; the next try makes a new one."""
     monkeypatch.setattr(database, "ANSWER_SECONDS", 0.5)
     monkeypatch.setattr(database, "SPARE_SECONDS", 0.5)
     async with cable(postgres.folder / ".s.PGSQL.5432") as line:
@@ -119,7 +119,7 @@ async def forget(line: Cable) -> None:
 async def test_a_silent_follower_listens_anew(
     postgres: Postgres, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is told of no commit any more; after some silence it asks, and hears that nobody is there."""
+    """A follower notices that its connection for notifications is silent."""
     monkeypatch.setattr(database, "ANSWER_SECONDS", 0.5)
     monkeypatch.setattr("exporter.ledger.postgres.SILENCE_SECONDS", 0.5)
     async with cable(postgres.folder / ".s.PGSQL.5432") as line:
@@ -135,7 +135,7 @@ async def test_a_silent_follower_listens_anew(
 
 
 def test_a_watch_ends_with_its_block() -> None:
-    """An answer that comes in time, or a block that has ended, calls nobody."""
+    """The watchdog does not act after a timely answer, nor after the end of its block."""
     barked, now = threading.Event(), [0.0]
     watchdog = Watchdog(barked.set, monotonic=lambda: now[0])
     with watchdog.watching(5.0):
