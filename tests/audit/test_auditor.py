@@ -104,7 +104,7 @@ DIALECTS: dict[str, Callable[[], Dialect]] = {
 def test_each_fault_is_found_and_nothing_else(
     order: Order, dialect: Callable[[], Dialect], tmp_path: Path
 ) -> None:
-    """A row that is gone is missing, an amended record changed, a deleted one unknown; the rest is proven."""
+    """Missing, changed and deleted records are found; all others have no finding."""
     with life(tmp_path, order=order, dialect=dialect(), past=30) as it:
         ids = live(it)
         still_open = it.add()
@@ -126,7 +126,7 @@ def test_each_fault_is_found_and_nothing_else(
 
 
 def test_a_ledger_on_postgresql_is_audited_the_same_way(tmp_path: Path, postgres_url: str) -> None:
-    """Beside its daemon, in transactions that only read."""
+    """A PostgreSQL ledger is audited in read-only transactions while its daemon runs."""
     with life(tmp_path, past=10, daemon={"url": postgres_url}) as it:
         ids = live(it)
         forget(it, ids[3])
@@ -138,7 +138,7 @@ def test_a_ledger_on_postgresql_is_audited_the_same_way(tmp_path: Path, postgres
 
 
 def test_a_clean_run_has_no_finding(tmp_path: Path) -> None:
-    """What was the baseline, is open, or ended a moment ago is none."""
+    """Baseline records, open records and those that ended a moment ago are no findings."""
     with life(tmp_path, past=30) as it:
         ids = live(it)
         it.add()
@@ -155,7 +155,7 @@ def test_a_clean_run_has_no_finding(tmp_path: Path) -> None:
 
 
 def test_what_is_audited_is_what_was_counted(tmp_path: Path) -> None:
-    """What all records moved, their discovery too, is what the counters show."""
+    """The stored increments of all records add up to the counters."""
     with life(tmp_path, past=5, daemon={"label_limit": 1}) as it:
         live(it)
         gone, _ = it.add(), it.add()
@@ -176,7 +176,7 @@ def test_what_is_audited_is_what_was_counted(tmp_path: Path) -> None:
 
 
 def test_only_what_ended_in_the_window_is_judged(tmp_path: Path) -> None:
-    """After its begin and by its end, wherever the fault lies."""
+    """Only faults of records that ended in the window are found."""
     with life(tmp_path) as it:
         early = it.ran()
         it.poll(LATER)
@@ -190,7 +190,7 @@ def test_only_what_ended_in_the_window_is_judged(tmp_path: Path) -> None:
 
 
 def test_a_long_run_is_found_as_far_back_as_wanted(tmp_path: Path) -> None:
-    """A record that is missing is known by pages only, and these are read down to `longest_run`."""
+    """A missing record is found if it began at most `longest_run` before the window."""
     with life(tmp_path) as it:
         long = it.add()
         it.poll()
@@ -208,7 +208,7 @@ def test_a_long_run_is_found_as_far_back_as_wanted(tmp_path: Path) -> None:
 
 
 def test_rows_that_blink_are_no_finding(tmp_path: Path) -> None:
-    """What looks wrong is asked once more."""
+    """Host rows that disappear for a moment are no finding: the record is looked up again."""
     with life(tmp_path) as it:
         record = it.ran()
         it.poll(LATER)
@@ -223,7 +223,7 @@ def test_rows_that_blink_are_no_finding(tmp_path: Path) -> None:
 
 
 def test_what_is_counted_meanwhile_is_no_finding(tmp_path: Path) -> None:
-    """The daemon goes on beside the audit."""
+    """A record that the daemon counts during the audit is no finding."""
     with life(tmp_path) as it:
         it.poll(6)  # the platform is empty: confirmed over a minute
         it.ran()
@@ -240,7 +240,7 @@ def test_what_is_counted_meanwhile_is_no_finding(tmp_path: Path) -> None:
 @pytest.mark.parametrize("order", ["asc", "desc"])
 @pytest.mark.parametrize("late", [0, 2])
 def test_life_that_goes_on_hides_nothing(order: Order, late: int, tmp_path: Path) -> None:
-    """Records begin, before others of their second too, and old ones are deleted, between any two pages."""
+    """Records that begin or are deleted between two pages hide no finding."""
     with life(tmp_path, order=order, past=200) as it:
         ids = live(it, 120)
         forget(it, *ids[::10])
@@ -255,7 +255,7 @@ def test_life_that_goes_on_hides_nothing(order: Order, late: int, tmp_path: Path
 
 
 def test_pages_keep_to_the_duty(tmp_path: Path) -> None:
-    """They take a tenth of the time, after what may be taken at once; look-ups wait for none."""
+    """Pages take at most the duty, after the initial credit; look-ups do not wait for them."""
     with life(tmp_path) as it:
         ids = live(it, 240)
         forget(it, *ids)
@@ -269,7 +269,7 @@ def test_pages_keep_to_the_duty(tmp_path: Path) -> None:
 
 
 def test_pages_far_below_the_window_are_not_read(tmp_path: Path) -> None:
-    """They are dear, and nothing that is asked for stands there."""
+    """Pages of records that are older than the window are not read."""
     with life(tmp_path, past=1_000) as it:
         live(it, 20)
         it.forget_requests()
@@ -280,7 +280,7 @@ def test_pages_far_below_the_window_are_not_read(tmp_path: Path) -> None:
 
 
 def test_a_page_that_is_too_large_is_asked_for_in_parts(tmp_path: Path) -> None:
-    """A single record that is too large is passed over, and counted as one that is not shown."""
+    """A page that is too large is halved; a single record that is too large is skipped."""
     heavy = 23  # position
 
     def mood(asked: Asked) -> ApiError | None:
@@ -300,7 +300,7 @@ def test_a_page_that_is_too_large_is_asked_for_in_parts(tmp_path: Path) -> None:
 
 
 def test_a_page_that_takes_too_long_is_asked_for_in_parts(tmp_path: Path) -> None:
-    """Down to a single record: when that takes too long too, nothing can be told."""
+    """A page that is too slow is halved; a single record that is too slow ends the audit."""
     late, least = DeadlineError("no whole answer within 10 s", endpoint="page"), 4
 
     def mood(asked: Asked) -> ApiError | None:
@@ -320,7 +320,7 @@ def test_a_page_that_takes_too_long_is_asked_for_in_parts(tmp_path: Path) -> Non
 def test_a_platform_that_does_not_tell_its_total_ends_the_audit(
     error: type[ApiError], tmp_path: Path
 ) -> None:
-    """Before anything is asked for that depends on it."""
+    """A platform that does not tell its total ends the audit."""
     with life(tmp_path) as it:
         it.api.mood = lambda asked: error("so it is", endpoint="page") if asked.is_probe else None
         with auditor(it) as one, pytest.raises(AuditError, match="so it is"):
@@ -328,7 +328,7 @@ def test_a_platform_that_does_not_tell_its_total_ends_the_audit(
 
 
 def test_while_the_order_of_pages_is_not_known_all_are_read(tmp_path: Path) -> None:
-    """Else what ends the way down might be its beginning."""
+    """Without a known order of pages, all pages are read."""
     with life(tmp_path, order="desc", past=120) as it:
         ids = live(it, 30)
         forget(it, *ids)
@@ -340,7 +340,7 @@ def test_while_the_order_of_pages_is_not_known_all_are_read(tmp_path: Path) -> N
 
 
 def test_a_record_that_is_not_answered_for_is_a_finding(tmp_path: Path) -> None:
-    """What was not looked at is not proven; the others are."""
+    """A record that cannot be read is a finding; the others are audited."""
     with life(tmp_path) as it:
         ids = live(it, 30)
 
@@ -355,7 +355,7 @@ def test_a_record_that_is_not_answered_for_is_a_finding(tmp_path: Path) -> None:
 
 
 def test_bad_answers_now_and_then_cost_only_time(tmp_path: Path) -> None:
-    """Pages and look-ups are tried again: nothing is left out, and nothing is called not answered."""
+    """Failed requests are tried again, and cause no finding."""
     with life(tmp_path, past=200) as it:
         ids = live(it, 40)
         forget(it, ids[7])
@@ -367,7 +367,7 @@ def test_bad_answers_now_and_then_cost_only_time(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("endpoint", ["page", "record"])
 def test_a_platform_that_is_gone_ends_the_audit(endpoint: str, tmp_path: Path) -> None:
-    """Nothing can be told, and a table of what could not be would hide it."""
+    """A platform that cannot be reached ends the audit."""
     with life(tmp_path) as it:
         live(it, 20)
         gone = ConnectError("cannot reach http://platform.test", endpoint="page")
@@ -377,7 +377,7 @@ def test_a_platform_that_is_gone_ends_the_audit(endpoint: str, tmp_path: Path) -
 
 
 def test_a_platform_that_answers_nothing_ends_the_audit(tmp_path: Path) -> None:
-    """Twenty failures in a row are no longer single records' fault."""
+    """Twenty failed look-ups in a row end the audit."""
     with life(tmp_path) as it:
         live(it, 30)
         broken = HttpError("HTTP 500", endpoint="record", status=500)
@@ -387,7 +387,7 @@ def test_a_platform_that_answers_nothing_ends_the_audit(tmp_path: Path) -> None:
 
 
 def test_it_tells_how_far_it_is(tmp_path: Path) -> None:
-    """From nothing to all of the pages, and the records judged."""
+    """Progress goes from no page to all pages, with the number of records."""
     with life(tmp_path) as it:
         ids = live(it, 120)
         told: list[tuple[float, int]] = []
@@ -398,7 +398,7 @@ def test_it_tells_how_far_it_is(tmp_path: Path) -> None:
 
 
 def test_findings_are_listed_up_to_a_limit(tmp_path: Path) -> None:
-    """All are counted; memory stays bounded."""
+    """All findings are counted, and a limited number is kept."""
     with life(tmp_path) as it:
         ids = [it.ran() for _ in range(LISTED + 30)]
         it.poll(LATER)
@@ -417,7 +417,7 @@ def told(of: Life, record_id: str) -> Any:
 
 
 def test_a_record_is_told_with_its_way(tmp_path: Path) -> None:
-    """When it was found, how often looked at, first seen done, settled when and as what."""
+    """The audit of a record has the times of its way through the ledger, and its increments."""
     with life(tmp_path) as it:
         record = it.add(hosts=2)
         it.poll()
@@ -435,7 +435,7 @@ def test_a_record_is_told_with_its_way(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["baseline", "open", "vanished", "invisible", "nowhere"])
 def test_why_a_record_is_not_counted(kind: str, tmp_path: Path) -> None:
-    """In the words of its case; only an id that nobody knows is a finding."""
+    """The verdict says why a record is not counted; only an id that nobody knows is a finding."""
     with life(tmp_path, past=3) as it:
         open_, gone, hidden = it.add(), it.add(), it.add(rows=False)
         it.poll()

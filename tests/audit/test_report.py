@@ -62,7 +62,7 @@ def lines(found: Audited | Tally) -> list[str]:
 
 
 def test_a_record_is_told_line_by_line() -> None:
-    """Its way through the ledger, the platform's word, the series it moved, the verdict."""
+    """The table of a record has its way through the ledger, the platform, its increments and the verdict."""
     told = lines(audited(known(done(), HOSTS), done(), HOSTS))
     assert told[:9] == [
         "ledger counted",
@@ -83,7 +83,7 @@ def test_a_record_is_told_line_by_line() -> None:
 
 
 def test_a_change_is_told_with_what_would_move_now() -> None:
-    """Series by series, below the verdict."""
+    """Below the verdict, each series that differs has both amounts."""
     told = lines(audited(known(done(), HOSTS), done(), rows(row("a"), row("b"))))
     at = next(number for number, line in enumerate(told) if line.startswith("verdict"))
     assert told[at] == "verdict changed after it was counted: a count made now would move other series"
@@ -92,7 +92,7 @@ def test_a_change_is_told_with_what_would_move_now() -> None:
 
 
 def test_what_is_not_there_is_said() -> None:
-    """A record that nobody knows, and one that is followed."""
+    """The table says that a record is unknown, or that it is followed."""
     assert lines(audited(None, None))[:2] == ["ledger unknown", "platform unknown"]
     tracked = Tracked(id="r", found=NOW, due=NOW, stage=Stage.DOING, start=NOW, lookups=1)
     open_ = Known(id="r", status=LedgerStatus.OPEN, found=NOW, tracked=tracked, lookups=1)
@@ -103,7 +103,7 @@ def test_what_is_not_there_is_said() -> None:
 
 
 def test_nothing_from_the_platform_spoils_the_terminal() -> None:
-    """Ids and names of IDCs may hold anything: no control sign comes through, and no markup."""
+    """Ids and names of IDCs print neither control characters nor markup."""
     evil = "[red]\x1b]0;title\x07\x1b[31m\r\n\x85杭州"
     record = done(evil)
     told = printed(audited(known(record, rows(row("a", idc=evil))), record, rows(), id_=evil))
@@ -121,7 +121,7 @@ def test_nothing_from_the_platform_spoils_the_terminal() -> None:
 
 
 def test_the_keys_of_a_record_are_stable() -> None:
-    """Machines hang on them."""
+    """The JSON of a record has the documented keys."""
     told = json.loads(printed(audited(known(done(), HOSTS), done(), rows(row("a"))), as_json=True))
     assert {key: told[key] for key in ("id", "state", "verdict", "finding")} == {
         "id": "r",
@@ -158,7 +158,7 @@ def test_the_keys_of_a_record_are_stable() -> None:
 
 
 def test_a_window_is_told_with_its_findings_and_what_it_cannot_tell() -> None:
-    """How many were judged how, each finding by its id, what was not looked at."""
+    """A window prints its findings, the records by verdict, and what could not be read."""
     tally = Tally(window=Window(begin=NOW - 3_600, end=NOW), reached=NOW - 7_200, hidden=3, behind=2)
     tally.add(audited(known(done(), HOSTS), done(), HOSTS))
     tally.add(audited(known(done(), HOSTS), None, id_=GONE))
@@ -179,7 +179,7 @@ def test_a_window_is_told_with_its_findings_and_what_it_cannot_tell() -> None:
 
 
 def test_what_is_not_listed_is_counted() -> None:
-    """The table stays short."""
+    """Findings above the limit are counted in one line."""
     tally = Tally(window=Window(begin=0.0, end=NOW), judged=Counter({Kind.MISSING: 3}))
     tally.findings.append(audited(None, None))
     assert any(line.startswith("and 2 more") for line in lines(tally))

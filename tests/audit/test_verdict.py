@@ -84,7 +84,7 @@ def verdict(
 
 
 def test_what_was_counted_as_it_is_now_is_proven() -> None:
-    """A count made now would move the same; how late it was counted is no matter."""
+    """A record that would count the same now is no finding, however late it was counted."""
     said = verdict(counted(done(**OLD), GOOD), done(**OLD), GOOD)
     assert (said.kind, said.differences, said.is_finding) == (Kind.SAME, (), False)
 
@@ -104,14 +104,14 @@ CHANGES: dict[str, tuple[dict[str, Any], Results | None, str]] = {
 
 @pytest.mark.parametrize(("change", "results", "why"), CHANGES.values(), ids=CHANGES)
 def test_a_late_change_is_found(change: dict[str, Any], results: Results | None, why: str) -> None:
-    """Whatever part of it would count otherwise, or its times alone."""
+    """A change of any part of a counted record is found."""
     said = verdict(counted(done(**OLD), GOOD), done(**{**OLD, **change}), results)
     assert said.kind is Kind.CHANGED
     assert why in said.why
 
 
 def test_a_change_names_the_series() -> None:
-    """What was moved beside what would be; a histogram by the value that was observed."""
+    """A change lists the series with both amounts; a histogram by its sum."""
     record = done(**OLD)
     said = verdict(counted(record, rows(row("a"))), record, rows(row("a"), row("b")))
     hosts = series("job_host_results_total", idc="杭州", status="success")
@@ -122,7 +122,7 @@ def test_a_change_names_the_series() -> None:
 
 
 def test_hosts_that_reported_after_the_count_are_a_change() -> None:
-    """They were counted as unreported; that is why the sums differ."""
+    """Hosts that were counted as unreported and reported later are a change."""
     record = done(**OLD)
     said = verdict(counted(record, rows(row("a", None))), record, rows(row("a")))
     assert said.kind is Kind.CHANGED
@@ -131,12 +131,12 @@ def test_hosts_that_reported_after_the_count_are_a_change() -> None:
 
 
 def test_a_record_that_was_counted_and_deleted_is_unknown_to_the_platform() -> None:
-    """The ledger alone knows it."""
+    """A counted record that the platform has deleted is unknown to the platform."""
     assert verdict(counted(done(**OLD), GOOD), None).kind is Kind.GONE
 
 
 def test_an_end_that_was_in_the_future_when_it_was_counted_is_no_change() -> None:
-    """It has passed meanwhile: a count made now would observe a duration."""
+    """A record whose end was in the future when it was counted does not differ later."""
     record = done(start=NOW - 9_000, end=NOW - 1_000)
     counting = Counting(now=NOW - 8_000, platform_now=NOW - 8_000)
     moved = {one.series: one.value for one in counting.record(record, GOOD)}
@@ -172,7 +172,7 @@ answers = st.one_of(st.none(), host_rows.map(lambda given_: rows(*given_)))
 def test_a_record_that_did_not_change_never_differs(
     record: Record, results: Results | None, labels: tuple[str, ...], limit: int, others: list[str]
 ) -> None:
-    """Whatever it is, and whatever labels, buckets and room for labels there were when it was counted."""
+    """An unchanged record never differs, whatever labels, buckets and limits it was counted with."""
     had = [Series("job_idc_records_total", (("idc", idc), ("outcome", "clean"))) for idc in others]
     counting = Counting(now=NOW, platform_now=NOW, record_labels=labels, buckets=BUCKETS)
     (folded,) = fold_all([counting.record(record, results)], had, limit)
@@ -186,7 +186,7 @@ def test_a_record_that_did_not_change_never_differs(
 def test_two_records_differ_where_their_counts_do(
     record: Record, results: Results | None, other: Record, answer: Results | None
 ) -> None:
-    """No less and no more: what is compared is the count."""
+    """Two records differ in exactly the series in which their counts differ."""
 
     def plain(of: Record, with_: Results | None) -> dict[Series, float]:
         lag = "job_exporter_count_lag_seconds"
@@ -197,7 +197,7 @@ def test_two_records_differ_where_their_counts_do(
 
 
 def test_what_had_no_room_then_is_compared_as_other() -> None:
-    """Though it has a series of its own now."""
+    """A value that was folded into `other` is compared as `other`, though it has a series now."""
     record, results = done(), rows(row("a", idc="x"), row("b", idc="y"))
     counting = Counting(now=NOW, platform_now=NOW, buckets=BUCKETS)
     (folded,) = fold_all([counting.record(record, results)], (), 1)
@@ -327,7 +327,7 @@ NOT_COUNTED: dict[str, tuple[Known | None, Record | None, Results | None, Kind, 
 def test_why_a_record_was_not_counted(
     known: Known | None, record: Record | None, results: Results | None, kind: Kind, why: str
 ) -> None:
-    """Each reason by its own words; what is open or settling is no finding."""
+    """The verdict on a record that was not counted says why."""
     said = verdict(known, record, results)
     assert said.kind is kind
     assert why in said.why
@@ -335,32 +335,32 @@ def test_why_a_record_was_not_counted(
 
 
 def test_what_a_page_shows_is_visible_though_it_has_no_rows() -> None:
-    """A platform may list records themselves."""
+    """A record on a page is visible, though it has no host rows."""
     assert verdict(None, done(**OLD), shown=True).kind is Kind.MISSING
 
 
 def test_before_the_first_reading_ended_nothing_is_missing() -> None:
-    """Where counting begins is not known yet."""
+    """Before the first reading is complete, no record is missing."""
     for began in (None, replace(BEGAN, floor=None)):
         said = judge(None, Seen(record=done(**OLD), results=GOOD), terms(counting_start=began))
         assert said.kind is Kind.WAITING
 
 
 def test_what_is_missing_while_the_daemon_is_behind_says_so() -> None:
-    """It may be one of those that are still to be read."""
+    """A missing record names the number of records that the daemon has still to read."""
     said = judge(None, Seen(record=done(**OLD), results=GOOD), terms(behind=70))
     assert (said.kind, "70 records" in said.why) == (Kind.MISSING, True)
 
 
 def test_a_record_that_could_not_be_asked_for_is_a_finding() -> None:
-    """What was not looked at is not proven."""
+    """A record that could not be read is a finding."""
     said = verdict(counted(done(**OLD), GOOD), None, problem="HTTP 500")
     assert (said.kind, said.why) == (Kind.UNANSWERED, "HTTP 500")
     assert said.kind in FINDINGS
 
 
 def test_the_clocks_of_both_sides_are_told_apart() -> None:
-    """An end is compared with the platform's clock."""
+    """An end is compared with the platform's clock, not with ours."""
     ahead = terms(clock=Clock(now=NOW, wall=NOW, platform=NOW + (3_600.0)))
     assert judge(None, Seen(record=done(), results=GOOD), ahead).kind is Kind.MISSING
     seen = Seen(record=done(start=NOW + 3_590, end=NOW + 3_599), results=GOOD)
@@ -368,7 +368,7 @@ def test_the_clocks_of_both_sides_are_told_apart() -> None:
 
 
 def test_what_was_discovered_can_be_told() -> None:
-    """A counted record was, one that may be the baseline was not yet."""
+    """Counted records were discovered; those that may be baseline were not."""
     assert counted(done(), GOOD).discovered
     assert followed().discovered
     assert not followed(baseline_end=NOW).discovered
