@@ -3,7 +3,8 @@
 import argparse
 from collections.abc import Sequence
 
-from exporter.settings import STRAY, SettingsError, nearest, word
+from exporter.settings import STRAY, SettingsError
+from exporter.settings.text import nearest, word
 
 
 def parsed(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Namespace:
