@@ -7,11 +7,12 @@ from contextlib import closing
 
 from rich.console import Console
 
-from exporter import app, logs
+from exporter import logs
 from exporter.audit.auditor import Audited, AuditError, Auditor, Tally
 from exporter.audit.report import put
 from exporter.jobapi.client import JobApi, NullObserver
 from exporter.ledger.reader import Inspection
+from exporter.polling.config import PollConfig
 from exporter.settings import SPELLINGS, Settings, SettingsError, catalog, load
 from exporter.settings.flags import names, parsed_some
 from exporter.settings.parsers import duration
@@ -70,7 +71,7 @@ def audit_parser() -> argparse.ArgumentParser:
 
 async def _audit(given: argparse.Namespace, settings: Settings, longest_run: float) -> int:
     platform = settings.require_platform()
-    api = JobApi(app.api_config(settings, platform), NullObserver())
+    api = JobApi(settings.api, NullObserver())
     try:
         with (
             closing(Inspection(settings.state.url.get_secret_value(), platform=platform)) as ledger,
@@ -80,7 +81,7 @@ async def _audit(given: argparse.Namespace, settings: Settings, longest_run: flo
             def tell(share: float, records: int) -> None:
                 status.update(f"{share:.0%} of the pages, {records:,} records")
 
-            auditor = Auditor(api=api, ledger=ledger, config=app.poll_config(settings), tell=tell)
+            auditor = Auditor(api=api, ledger=ledger, config=PollConfig.of(settings), tell=tell)
             if given.id is not None:
                 found: Audited | Tally = await auditor.record(given.id)
             else:

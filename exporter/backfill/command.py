@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from exporter import app, logs
+from exporter import logs
 from exporter.backfill.boundary import Live, live
 from exporter.backfill.grid import BackfillError, Grid, grid
 from exporter.backfill.progress import Shown
@@ -20,8 +20,8 @@ from exporter.backfill.sums import filled_families
 from exporter.backfill.workfile import Partial, opened
 from exporter.backfill.writer import Labels, Text, output, refuse_existing, summed
 from exporter.jobapi.client import JobApi, NullObserver
-from exporter.metrics.families import MetricsConfig
-from exporter.settings import Settings, SettingsError, load
+from exporter.metrics.layout import buckets
+from exporter.settings import MetricsSettings, Settings, SettingsError, load
 from exporter.settings.flags import names, parsed_some
 from exporter.settings.parsers import duration
 from exporter.settings.time_range import AHEAD, Window, shown, window
@@ -94,7 +94,7 @@ class _Work:
     def __init__(self, wanted: Wanted, settings: Settings, console: Console) -> None:
         self._wanted, self._settings, self._console = wanted, settings, console
         self._platform = settings.require_platform()
-        self._metrics = app.metrics_config(settings)
+        self._metrics = settings.metrics
         refuse_existing(wanted.output)
         self.partial_path = wanted.output.with_name(wanted.output.name + ".partial")
         _refuse_own_labels(wanted.labels, self._metrics)
@@ -116,7 +116,7 @@ class _Work:
 
     async def _read(self, partial: Partial, ledger: Live | None) -> Window:
         """Read the rest of the window; return the window."""
-        api = JobApi(app.api_config(self._settings, self._platform), NullObserver())
+        api = JobApi(self._settings.api, NullObserver())
         try:
             window = partial.window
             if window is None:
@@ -210,7 +210,7 @@ class _Work:
             duty=self._settings.api.duty,
             page_size=min(MAX_PAGE_SIZE, self._settings.api.page_size),
             record_labels=self._metrics.record_labels,
-            buckets=app.buckets(self._metrics),
+            buckets=buckets(self._metrics),
         )
 
     def _say(self, text: str) -> None:
@@ -255,7 +255,7 @@ def _label(text: str) -> tuple[str, str]:
     return match[1], match[2]
 
 
-def _refuse_own_labels(labels: Labels, config: MetricsConfig) -> None:
+def _refuse_own_labels(labels: Labels, config: MetricsSettings) -> None:
     own = {"le", *(name for family in filled_families(config) for name in family.labels)}
     names = [name for name, _ in labels]
     for name in names:

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from exporter.metrics.collector import showable
-from exporter.metrics.families import Family, MetricsConfig, Origin, families, initial_series, siblings
+from exporter.metrics.families import Family, Origin, families, initial_series, siblings
 from exporter.model import Series
+from exporter.settings import MetricsSettings
 from exporter.tracking.counting import Folding, Increment
 
 LAG = "job_exporter_count_lag_seconds"  # how late the exporter was: here there was none
@@ -27,7 +28,7 @@ class Point:
     value: float
 
 
-def filled_families(config: MetricsConfig) -> tuple[Family, ...]:
+def filled_families(config: MetricsSettings) -> tuple[Family, ...]:
     """The families that a backfill writes: the ledger's counters and histograms."""
     return tuple(
         family
@@ -39,7 +40,7 @@ def filled_families(config: MetricsConfig) -> tuple[Family, ...]:
 class Sums:
     """All label sets of a backfill; folded and born as in the ledger (rules 9 and 10 of counting)."""
 
-    def __init__(self, config: MetricsConfig, *, label_limit: int) -> None:
+    def __init__(self, config: MetricsSettings, *, label_limit: int) -> None:
         self._folding = Folding((), label_limit)
         self._names = {family.name for family in filled_families(config)}
         self._grown: dict[tuple[int, str], float] = {}  # at the step under way

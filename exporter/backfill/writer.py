@@ -11,7 +11,8 @@ from exporter.backfill.grid import BackfillError, Grid
 from exporter.backfill.sums import DISCOVERED, LabelSet, Point, Sums, filled_families
 from exporter.backfill.workfile import Partial
 from exporter.metrics.collector import cumulated, head, heads
-from exporter.metrics.families import Family, MetricsConfig, MetricType, number
+from exporter.metrics.families import Family, MetricType, number
+from exporter.settings import MetricsSettings
 from exporter.settings.time_range import Window
 
 BATCH = 10_000  # points written at once
@@ -21,7 +22,9 @@ LONGEST_SUFFIX = ".partial-wal"  # of the files beside the output
 Labels = tuple[tuple[str, str], ...]
 
 
-def summed(partial: Partial, grid: Grid, window: Window, config: MetricsConfig, *, label_limit: int) -> Sums:
+def summed(
+    partial: Partial, grid: Grid, window: Window, config: MetricsSettings, *, label_limit: int
+) -> Sums:
     """Pass one: all that ended, in the order of its ends, into the points of the work file."""
     sums = Sums(config, label_limit=label_limit)
     with partial.points() as keep:
@@ -46,7 +49,7 @@ class Text:
     """Pass two: the points as text, family by family, label set by label set, in the order of time."""
 
     def __init__(
-        self, partial: Partial, grid: Grid, sums: Sums, config: MetricsConfig, extra: Labels
+        self, partial: Partial, grid: Grid, sums: Sums, config: MetricsSettings, extra: Labels
     ) -> None:
         """`extra` are the labels that a scrape adds, such as job and instance."""
         self._partial, self._grid, self._extra = partial, grid, extra

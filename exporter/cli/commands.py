@@ -38,14 +38,14 @@ def check(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """Ask the platform once; 0 if the exporter would work, else 1. Raises what is in REFUSALS."""
     settings = load(argv, environ)
     logs.configure(level="error", form=settings.log.format)
-    config = app.api_config(settings, settings.require_platform())
-    return asyncio.run(platform.check(config, page_size=settings.api.page_size, duty=settings.api.duty))
+    settings.require_platform()
+    return asyncio.run(platform.check(settings.api))
 
 
 def metrics(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """List every metric. Raises what is in REFUSALS."""
     settings = load(argv, environ)
-    for family in families(app.metrics_config(settings)):
+    for family in families(settings.metrics):
         labels = "{" + ",".join(family.labels) + "}" if family.labels else ""
         print(f"{family.name}{labels} ({family.type})\n    {family.help}")
     return 0

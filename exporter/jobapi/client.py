@@ -41,15 +41,14 @@ from exporter.jobapi.errors import (
 )
 from exporter.jobapi.json_filter import WHOLE, Body
 from exporter.jobapi.transport import (
-    ApiConfig,
     Authenticator,
     ConfigError,
     Connections,
     Requests,
-    base_url,
     transports,
 )
 from exporter.model import Page, Record, Results
+from exporter.settings import ApiSettings
 
 T = TypeVar("T")
 
@@ -99,7 +98,7 @@ class JobApi:
 
     def __init__(
         self,
-        config: ApiConfig,
+        config: ApiSettings,
         observer: Observer,
         *,
         transport: httpx.AsyncBaseTransport | None = None,
@@ -108,14 +107,14 @@ class JobApi:
         wall: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Connect to nothing yet. Raises ConfigError for settings that cannot work."""
+        """Connect to nothing yet. Raises ConfigError for files of the settings that cannot be used."""
         self._config = config
         self._observer = observer
         self._rng = rng or random.Random()  # noqa: S311  (spreads retries, guards nothing)
         self._sleep = sleep
         self._wall = wall
         self._monotonic = monotonic
-        self._base = base_url(config.base_url)
+        self._base = config.base_url
         self._authenticator = Authenticator(config)
         self._slots = asyncio.Semaphore(config.concurrency)
         make = transports(config)
@@ -144,7 +143,7 @@ class JobApi:
 
         A `patient` caller waits up to a minute for its first byte. Without `retry` one failure is enough.
         """
-        decode = partial(decoder.decode_page, number=number, size=size, zone=self._config.zone)
+        decode = partial(decoder.decode_page, number=number, size=size, zone=self._config.timezone)
         query = {"pageNo": str(number), "pageSize": str(size)}
         timeout = self._config.timeout
         first_byte = max(timeout, min(PATIENCE, PATIENCE_FACTOR * timeout)) if patient else timeout
@@ -152,13 +151,13 @@ class JobApi:
 
     async def record(self, record_id: str) -> Record:
         """Return the record. Raises ApiError, RecordNotFound among them."""
-        decode = partial(_decode_asked, record_id=record_id, zone=self._config.zone)
+        decode = partial(_decode_asked, record_id=record_id, zone=self._config.timezone)
         record, _ = await self._ask("record", {"id": record_id}, decode)
         return record
 
     async def results(self, record_id: str) -> Results:
         """Return the host rows of the record; none may also mean an unknown id. Raises ApiError."""
-        decode = partial(decoder.decode_results, zone=self._config.zone)
+        decode = partial(decoder.decode_results, zone=self._config.timezone)
         results, _ = await self._ask("result", {"id": record_id}, decode)
         return results
 

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from exporter.metrics.collector import OPENMETRICS_END, Block, Text, blocks, head
-from exporter.metrics.families import Family, MetricsConfig, MetricType, families
+from exporter.metrics.families import Family, MetricType, families
 from exporter.metrics.negotiation import Format, accepts_gzip, choose_format
 from exporter.model import Sample, Series, Snapshot
+from exporter.settings import MetricsSettings
 
 GZIP_LEVEL = 1  # level 6 makes bodies a tenth smaller and takes twice the time
 
@@ -31,8 +32,8 @@ class Scrape:
 class Exposition:
     """Shows the last snapshot. `show` belongs to one thread at a time, `scrape` to any."""
 
-    def __init__(self, *, config: MetricsConfig | None = None) -> None:
-        self._families = families(config or MetricsConfig())
+    def __init__(self, *, config: MetricsSettings | None = None) -> None:
+        self._families = families(config or MetricsSettings())
         gauge = MetricType.GAUGE
         self._counters = _Source([family for family in self._families if family.type is not gauge])
         self._gauges = _Source([family for family in self._families if family.type is gauge])

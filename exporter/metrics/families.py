@@ -14,14 +14,8 @@ from itertools import product
 from prometheus_client.utils import floatToGoString
 
 from exporter.model import ExecuteStatus, HostStatus, IdcOutcome, ResultStatus, Series
+from exporter.settings import MetricsSettings
 
-# From the shortest run that a whole-second clock can show to the longest that people wait for; the default of
-# metrics.duration-buckets, which says why.
-DURATION_BUCKETS = (
-    *(1.0, 2.0, 5.0, 10.0, 20.0, 30.0),
-    *(60.0, 120.0, 300.0, 600.0, 1800.0),
-    *(3600.0, 10800.0, 21600.0),
-)
 # 1-2-5 steps: one host is the most frequent case, ten thousand the largest fleet we heard of.
 HOST_BUCKETS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0, 10000.0)
 # Poll interval and settle grace are 15 s each, a look comes at most a minute later; hours are downtime.
@@ -50,14 +44,6 @@ class Origin(StrEnum):
     LEDGER = "ledger"  # durable: goes on after a restart
     PLATFORM = "platform"  # seen by the last poll: goes away when that poll did not reach the platform
     PROCESS = "process"  # about the exporter itself: stays whatever the platform does
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MetricsConfig:
-    """What a user may change about the families."""
-
-    record_labels: tuple[str, ...] = RECORD_LABELS  # of job_records_finished_total, after result_status
-    duration_buckets: tuple[float, ...] = DURATION_BUCKETS  # ascending upper bounds in seconds, without +Inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,12 +80,12 @@ def number(value: float) -> str:
     return str(floatToGoString(value))  # type: ignore[no-untyped-call]
 
 
-def families(config: MetricsConfig) -> tuple[Family, ...]:
+def families(config: MetricsSettings) -> tuple[Family, ...]:
     """Give the catalog in the order of the exposition."""
     return (*_job_families(config), *_self_families())
 
 
-def _job_families(config: MetricsConfig) -> tuple[Family, ...]:
+def _job_families(config: MetricsSettings) -> tuple[Family, ...]:
     result = {"result_status": tuple(ResultStatus)}
     execute = {"execute_status": tuple(ExecuteStatus)}
     platform = Origin.PLATFORM
@@ -204,10 +190,10 @@ _counter = partial(_family, MetricType.COUNTER)
 _gauge = partial(_family, MetricType.GAUGE)
 _histogram = partial(_family, MetricType.HISTOGRAM)
 
-FAMILIES = families(MetricsConfig())
+FAMILIES = families(MetricsSettings())
 
 
-def initial_series(config: MetricsConfig, *, origin: Origin = Origin.LEDGER) -> tuple[Series, ...]:
+def initial_series(config: MetricsSettings, *, origin: Origin = Origin.LEDGER) -> tuple[Series, ...]:
     """Give the counters and histograms that stand at 0 from the start: all whose label values are known.
 
     A histogram is told by its `sum`: its buckets are shown as soon as one of its parts exists.

@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from exporter.metrics.families import (
     FAMILIES,
     REQUEST_BUCKETS,
-    MetricsConfig,
     MetricType,
     Origin,
     bucket_part,
     initial_series,
 )
 from exporter.model import Sample, Series
+from exporter.settings import MetricsSettings
 
 OF_EACH = ("job_exporter_build_info", "job_exporter_leader")  # gauges that each replica has its own of
 
@@ -23,7 +23,7 @@ class ProcessMetrics:
     """
 
     def __init__(self, *, version: str, python: str) -> None:
-        config = MetricsConfig()  # the process' own families do not depend on it
+        config = MetricsSettings()  # the process' own families do not depend on it
         known = initial_series(config, origin=Origin.PROCESS)
         # Every bucket too: a series that is born would move all that come after it in a snapshot.
         bounds = (*REQUEST_BUCKETS, float("inf"))

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from exporter import __version__
 from exporter.discovery.tail import Tail
 from exporter.model import UNKNOWN, FailedRecord, HostStatus, IdcFailure, Series, Snapshot
 from exporter.page.progress import Backlog
+from exporter.settings import Settings
 from exporter.tracking.tallies import KEPT, WIDTH, Recent, Tally, first_kept, total
 from exporter.tracking.tracker import Tracked, is_unreadable
 
@@ -54,6 +56,18 @@ class Site:
     record_url: str = ""  # link to a record, with {id}; "": none
     interval: float = 15.0  # seconds between polls
     sweeps: bool = True  # `poll.sweep` is not 0
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Site":
+        """Take the values from the settings. Raises SettingsError: there is no platform."""
+        return cls(
+            version=__version__,
+            platform=settings.require_platform(),
+            telemetry_path=settings.web.telemetry_path,
+            record_url=settings.web.record_url,
+            interval=settings.poll.interval,
+            sweeps=settings.poll.sweep > 0,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ Each default is written as a user would write it, with its reason above it. It p
 as user input, so the documentation shows the value in effect.
 """
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator, model_validator
 
@@ -216,7 +216,7 @@ class LogSettings(_Group):
 class Settings(_Group):
     """All settings, frozen; read by `load`, or constructed from groups."""
 
-    config: str = _setting("", "YAML settings file; flags and variables override it.")
+    config: Annotated[str, "file"] = _setting("", "YAML settings file; flags and variables override it.")
     api: ApiSettings = Field(default_factory=ApiSettings)
     poll: PollSettings = Field(default_factory=PollSettings)
     state: StateSettings = Field(default_factory=StateSettings)

@@ -146,7 +146,7 @@ def _explain(error: ValidationError, layers: Sequence[_Layer]) -> str:
         return reason
     source = next(layer for layer in layers if info.key in layer.values)
     given = source.values[info.key]
-    given = given[0] if isinstance(given, list) and len(given) == 1 else given
+    given = given[0] if info.repeatable and isinstance(given, list) and len(given) == 1 else given
     value = "the value" if info.secret else quote(given)
     if info.wrong and first["type"] not in _LIMITS:
         reason = f"{value} {info.wrong}"

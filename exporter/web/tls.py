@@ -24,7 +24,8 @@ from typing import Any
 
 import structlog
 
-from exporter.web.config import TlsConfig, WebError, nearest
+from exporter.settings.text import nearest, no_password
+from exporter.web.config import TlsConfig, WebError
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -162,17 +163,12 @@ def _certificate(context: ssl.SSLContext, config: TlsConfig) -> None:
         _on_disk(config.key, config.key_file, "key_file") as key,
     ):
         try:
-            context.load_cert_chain(cert, key, password=_no_password)
+            context.load_cert_chain(cert, key, password=no_password)
         except ssl.SSLError as error:
             hint = " (the key is not the certificate's)" if error.reason == "KEY_VALUES_MISMATCH" else ""
             raise WebError(f"cannot use {where}: {error.reason or 'not PEM'}{hint}") from None
         except ValueError as error:
             raise WebError(f"cannot use {where}: {error}") from None
-
-
-def _no_password() -> str:
-    """Stand in for OpenSSL's own question, which would wait at a terminal for ever."""
-    raise ValueError("the key is encrypted; store it without a password")
 
 
 @contextmanager

@@ -77,9 +77,7 @@ async def checked_at(url: str, *, page_size: int = 500, **changes: object) -> tu
     """The same of whatever is at this address."""
     text = io.StringIO()
     status = await check(
-        config(url, **changes),
-        page_size=page_size,
-        duty=0.2,
+        config(url, page_size=page_size, duty=0.2, **changes),
         console=Console(file=text, width=240),
         wall=lambda: NOW,
     )

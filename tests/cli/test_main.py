@@ -15,7 +15,8 @@ import pytest
 from exporter import __version__
 from exporter.cli.main import COMMANDS, Command, main
 from exporter.ledger.ledger import Layout, Ledger
-from exporter.metrics.families import MetricsConfig, families
+from exporter.metrics.families import families
+from exporter.settings import MetricsSettings
 from tests.harness.core import logging_kept
 
 NOBODY = "--api.base-url=http://127.0.0.1:9"
@@ -246,7 +247,7 @@ def test_metrics_lists_every_family(capsys: Captured) -> None:
     told = capsys.readouterr().out
     assert "job_records_finished_total{result_status,provider} (counter)\n" in told
     assert "job_records_discovered_total (counter)\n" in told
-    for family in families(MetricsConfig()):
+    for family in families(MetricsSettings()):
         assert f"{family.name}" in told
         assert f"    {family.help}\n" in told
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.metrics.exposition import Exposition
-from exporter.metrics.families import MetricsConfig
 from exporter.model import Exemplar, Sample, Series, Snapshot
+from exporter.settings import MetricsSettings
 from tests.harness.metrics import (
     A_FAIL,
     DURATION,
@@ -101,7 +101,7 @@ def test_a_bad_part_is_refused_and_the_last_page_stays() -> None:
 
 def test_a_bucket_between_the_configured_ones_counts_in_the_next() -> None:
     """Sums stay right whatever bound the ledger names."""
-    exposition = Exposition(config=MetricsConfig(duration_buckets=(1.0, 100.0)))
+    exposition = Exposition(config=MetricsSettings(duration_buckets=(1.0, 100.0)))
     exposition.show(Snapshot(counters=observed(1.0, **{"5.0": 2, "500.0": 1})))
     text = show(exposition)
     assert line(text, DURATION + '_bucket{le="1.0",result_status="fail"}') == "0.0"
