@@ -1,6 +1,7 @@
 """The TLS handshake of a connection: a refused client gets OpenSSL's alert, and the log the reason."""
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -59,9 +60,9 @@ class Refusals:
 
 
 async def shake_hands(
-    raw: asyncio.Transport, protocol: asyncio.Protocol, tls: Tls, *, seconds: float, refusals: Refusals
+    raw: asyncio.Transport, protocol: asyncio.Protocol, tls: Tls, seconds: float, refusals: Refusals
 ) -> asyncio.Transport | None:
-    """Make an accepted connection a TLS connection; None: that failed, and the connection is ending.
+    """Turn an accepted connection into a TLS connection; None: that failed, and the connection closes.
 
     `protocol` may get data before this returns: what the client sent with the end of the handshake.
     """
@@ -76,7 +77,8 @@ async def shake_hands(
 
     tls.context.sslobject_class = Session
     _refused.set(refuse)  # each handshake is a task, with a context of its own
-    try:
+    transport = None
+    with contextlib.suppress(OSError):  # the client left, or time is up
         transport = await loop.start_tls(
             raw,
             protocol,
@@ -85,12 +87,10 @@ async def shake_hands(
             ssl_handshake_timeout=seconds,
             ssl_shutdown_timeout=LINGER,
         )
-    except OSError:  # the client left, or time is up
-        return None
-    if transport is None or raw.is_closing():
-        return None
-    if not tls.admits(transport.get_extra_info("peercert")):
+    if transport is not None and not raw.is_closing():
+        if tls.admits(transport.get_extra_info("peercert")):
+            return transport
         refusals.tell("certificate without an allowed SAN", raw)
         transport.close()
-        return None
-    return transport
+    raw.close()
+    return None

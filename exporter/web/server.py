@@ -19,9 +19,10 @@ from aiohttp import web
 from exporter import __version__
 from exporter.metrics.exposition import Scrape
 from exporter.settings import WebSettings
-from exporter.web.addresses import listen
+from exporter.web.addresses import BACKLOG, listen, log_failed_accepts
 from exporter.web.auth import Logins
-from exporter.web.connections import BACKLOG, Connection, Limits, Server
+from exporter.web.connections import Connection, Server
+from exporter.web.limits import Limits
 from exporter.web.reload import Policy, Watcher
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -93,12 +94,12 @@ class Web:
         """Read the web configuration file and listen; raises WebError, one line, and then holds nothing."""
         watcher = Watcher(self._settings.config_file, self._logins)
         addresses = self._settings.listen_address
-        sockets = listen(addresses, BACKLOG)
+        sockets = listen(addresses)
         self._watcher = watcher
         self._server = Server(
             self._handle, tls=lambda: watcher.current().tls, failure=self._failure, limits=self._limits
         )
-        asyncio.get_running_loop().set_exception_handler(self._server.accept_failed)
+        log_failed_accepts(asyncio.get_running_loop())
         self._runner = web.ServerRunner(self._server, shutdown_timeout=self._limits.stop)
         await self._runner.setup()
         policy = watcher.current()
@@ -117,7 +118,8 @@ class Web:
         if self._runner and self._server:
             runner, self._runner = self._runner, None
             await runner.cleanup()
-            self._server.abort()
+            for connection in list(self._server.open):
+                connection.abort()
         return await self._logins.close()
 
     def reload(self) -> bool:
