@@ -12,8 +12,8 @@ from exporter.settings import ListenAddress
 from exporter.web.config import WebError
 
 ACCEPT_FAILURES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-BACKLOG = 128  # TCP connections that wait for accept, and that asyncio accepts at once
-ANY = "0.0.0.0"  # noqa: S104, the default of every exporter
+BACKLOG = 128  # connections that wait to be accepted; asyncio accepts as many at once
+ANY = "0.0.0.0"  # noqa: S104  the default of all exporters
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -35,10 +35,10 @@ def log_failed_accepts(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def listen(addresses: Iterable[ListenAddress]) -> list[socket.socket]:
-    """Listen on every address or on none; raises WebError, one line that names the address.
+    """Listen on all addresses, or on none. Raises WebError, which names the address.
 
-    aiohttp's TCPSite would open an IPv4 and an IPv6 socket for `:port`. Here one socket serves both, so that
-    there is one port even where the system chooses it.
+    aiohttp's TCPSite would open an IPv4 and an IPv6 socket for `:port`. Here, one socket serves both. So
+    there is one port, also when the system chooses it.
     """
     opened: list[socket.socket] = []
     for address in addresses:
@@ -64,8 +64,8 @@ def _reason(error: OSError) -> str:
     if isinstance(error, socket.gaierror):
         return "unknown host name"
     if isinstance(error, PermissionError):
-        return "not permitted; ports under 1024 need a right that this process lacks"
+        return "permission denied; ports below 1024 need a privilege that this process does not have"
     text = (error.strerror or "").partition(" (while")[0].lower()
     if "in use" in text:
-        return "the port is in use, perhaps by another job-exporter; stop that or choose another port"
+        return "the port is in use, perhaps by another job-exporter; stop it or choose another port"
     return text or type(error).__name__

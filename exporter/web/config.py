@@ -1,8 +1,8 @@
-"""The web configuration file, in the format of Prometheus' exporter-toolkit: bytes → values.
+"""Reads the web configuration file, in the format of Prometheus' exporter-toolkit.
 
-Everything of that format is understood. What Python's ssl cannot do is refused with a message that
-says so, never passed over: a server that is weaker than its file says is worse than one that does
-not start. `http_server_config.http2` is accepted and without effect: this server speaks HTTP/1.1.
+All keys of that format are known. Values that Python's ssl does not support are refused with a message, never
+ignored: the server must not be weaker than its file says. `http_server_config.http2` has no effect, because
+this server speaks HTTP/1.1 only.
 """
 
 import re
@@ -18,7 +18,7 @@ from exporter.settings.text import YamlError, nearest, read_yaml, word
 
 T = TypeVar("T")
 
-# The only headers that the toolkit lets a file set, with the values it accepts (none given: any).
+# The headers that the toolkit allows in the file, with their allowed values; (): any value.
 HEADERS: Mapping[str, tuple[str, ...]] = {
     "Content-Security-Policy": (),
     "Strict-Transport-Security": (),
@@ -26,17 +26,17 @@ HEADERS: Mapping[str, tuple[str, ...]] = {
     "X-Frame-Options": ("deny", "sameorigin"),
     "X-XSS-Protection": (),
 }
-# Version, cost, salt of 128 bits (its 22nd character holds two), hash.
+# Version, cost, salt of 128 bits (its 22nd character holds 2 of them), hash.
 _BCRYPT = re.compile(r"\$2[abxy]\$(0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}")
 
 
 class WebError(Exception):
-    """The web side cannot start (or take over a new file): one line that says why and what to do."""
+    """The web server cannot start, or cannot use a new file. The message is one line with advice."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TlsConfig:
-    """`tls_server_config`, paths made absolute; names of versions, ciphers and curves as Go has them."""
+    """`tls_server_config` with absolute paths. Versions, ciphers and curves have the names that Go uses."""
 
     cert: str | None = None
     key: str | None = field(default=None, repr=False)
@@ -53,13 +53,13 @@ class TlsConfig:
     curve_preferences: tuple[str, ...] = ()
 
     def files(self) -> tuple[Path, ...]:
-        """Name the files that this section reads."""
+        """The files that this section names."""
         return tuple(Path(name) for name in (self.cert_file, self.key_file, self.client_ca_file) if name)
 
 
 @dataclass(frozen=True, kw_only=True)
 class HttpConfig:
-    """`http_server_config`: headers to add to every response; `http2` is without effect here."""
+    """`http_server_config`: headers to add to every response; `http2` has no effect."""
 
     http2: bool = True
     headers: dict[str, str] = field(default_factory=dict)
@@ -67,7 +67,7 @@ class HttpConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class RateConfig:
-    """`rate_limit`: one request each `interval` seconds (0: no limit), `burst` of them at once."""
+    """`rate_limit`: one request per `interval` seconds (0: no limit), `burst` of them at once."""
 
     interval: float = 0.0
     burst: int = 0
@@ -75,7 +75,7 @@ class RateConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class FileConfig:
-    """One web configuration file, checked; without a file, all of it at its defaults: plain HTTP, open."""
+    """A checked web configuration file. The defaults hold without a file: plain HTTP for everyone."""
 
     tls: TlsConfig | None = None
     http: HttpConfig = field(default_factory=HttpConfig)
@@ -86,8 +86,8 @@ class FileConfig:
 def parse(path: Path) -> FileConfig:
     """Read and check the file at `path`.
 
-    Raises WebError for an unreadable file, broken YAML, unknown keys (naming the nearest known one),
-    wrong types and impossible values. No message repeats a value that may be secret.
+    Raises WebError: the file is unreadable or not valid YAML, a key is unknown, a value is invalid. Messages
+    repeat no value that may be secret.
     """
     try:
         return _document(read_yaml(path.read_bytes()), path.parent)
@@ -140,7 +140,7 @@ def _mapping(data: Any, where: str, known: Collection[str]) -> dict[str, Any]:
 
 def _convert(data: Any, kind: type[T], where: str) -> T:
     try:
-        return msgspec.convert(data, kind, strict=False)  # "20" is a number where one is wanted
+        return msgspec.convert(data, kind, strict=False)  # all scalars are text: "20" may be a number
     except msgspec.ValidationError as error:
         # msgspec names types and places, never values: "Expected `str`, got `int` - at `$.cert_file`".
         problem, _, place = str(error).partition(" - at ")
@@ -164,20 +164,22 @@ def _http(config: HttpConfig) -> HttpConfig:
         if HEADERS[name] and value not in (*HEADERS[name], ""):
             raise WebError(f"http_server_config.headers.{name} must be {' or '.join(HEADERS[name])}")
         if not (value.isascii() and value.isprintable()):
-            raise WebError(f"http_server_config.headers.{name} holds characters that no header may hold")
+            raise WebError(
+                f"http_server_config.headers.{name} contains characters that no header can contain"
+            )
     return config
 
 
 def _rate(config: RateConfig) -> RateConfig:
     if config.interval and config.burst < 1:
-        raise WebError("rate_limit.burst must be at least 1, or every request would be refused")
+        raise WebError("rate_limit.burst must be at least 1; otherwise every request is refused")
     return config
 
 
 def _users(users: dict[str, str]) -> dict[str, str]:
     for name, hashed in users.items():
         if ":" in name:
-            raise WebError(f"basic_auth_users.{word(name)}: HTTP cannot carry a colon in a user's name")
+            raise WebError(f"basic_auth_users.{word(name)}: a user name cannot contain a colon")
         if not _BCRYPT.fullmatch(hashed):
             hint = "not a bcrypt hash; make one with: htpasswd -nBC 10 ''"
             raise WebError(f"basic_auth_users.{word(name)}: {hint}")

@@ -105,7 +105,7 @@ def test_inline_pem_is_taken_and_not_shown(tmp_path: Path) -> None:
         ("http_server_config: {http2: maybe}", "http_server_config.http2: Expected `bool`, got `str`"),
         ("http_server_config: {headers: {X-Foo: a}}", "headers: X-Foo cannot be set; the nearest that can"),
         ("http_server_config: {headers: {X-Frame-Options: allow}}", "must be deny or sameorigin"),
-        ('http_server_config: {headers: {X-XSS-Protection: "a\\r\\nB: c"}}', "no header may hold"),
+        ('http_server_config: {headers: {X-XSS-Protection: "a\\r\\nB: c"}}', "no header can contain"),
         ("rate_limit: {interval: 1 day, burst: 1}", "rate_limit.interval: not a duration"),
         ("rate_limit: {interval: 1s}", "rate_limit.burst must be at least 1"),
         ("rate_limit: {interval: 1s, burst: x}", "rate_limit.burst: Expected `int`"),
