@@ -26,7 +26,7 @@ class Command:
     summary: str
     act: Act
     takes_settings: bool = True
-    parser: Parser | None = None  # of flags that are not settings
+    parser: Parser | None = None  # parses flags that are not settings
 
 
 def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> None:
@@ -60,7 +60,7 @@ def _dispatch(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         return _no_command("--version", given=True)
     try:
         return command.act(argv[1:], environ)
-    except SystemExit:  # how rich ends on a broken pipe
+    except SystemExit:  # rich exits on a broken pipe
         return 0
     except Exception as error:
         if not isinstance(error, resolve_name("exporter.cli.commands:REFUSALS")):
@@ -120,7 +120,7 @@ def _act(where: str) -> Act:
 
 
 def _parser(where: str) -> Parser:
-    """Do the same for the flags of a command."""
+    """Make a function that returns the parser of a command's flags."""
 
     def parser() -> argparse.ArgumentParser:
         found: Parser = resolve_name(where)
@@ -130,7 +130,7 @@ def _parser(where: str) -> Parser:
 
 
 COMMANDS: Mapping[str, Command] = {
-    "run": Command(summary="Run the daemon.", act=_act("exporter.cli.commands:run")),
+    "run": Command(summary="Run the daemon.", act=_act("exporter.cli.run:run")),
     "check": Command(
         summary="Request each endpoint of the job API once and report problems.",
         act=_act("exporter.cli.commands:check"),

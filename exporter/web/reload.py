@@ -22,7 +22,7 @@ _Stamp = tuple[int, int, int] | None  # mtime (ns), size, inode; None: no such f
 
 
 class RateLimit:
-    """A token bucket for all clients together, like the toolkit's: `burst` tokens, a new one per `interval`."""
+    """A token bucket for all clients, like the toolkit's: `burst` tokens, a new one per `interval`."""
 
     def __init__(self, config: RateConfig, clock: Callable[[], float] = time.monotonic) -> None:
         self._interval, self._burst, self._clock = config.interval, config.burst, clock

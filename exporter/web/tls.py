@@ -8,9 +8,9 @@
 | VerifyClientCertIfGiven | optional; a given one must be signed by the client CA, or by a CA of the system |
 | RequireAndVerifyClientCert | required, and signed by the client CA |
 
-Python's ssl cannot accept an unverified certificate, so RequireAnyClientCert and RequireClientCert are stricter
-here than in Go. All three that require a certificate need a client CA: without one, Go would admit everyone
-with a certificate of a public CA.
+Python's ssl cannot accept an unverified certificate, so RequireAnyClientCert and RequireClientCert are
+stricter here than in Go. All three that require a certificate need a client CA: without one, Go would admit
+everyone with a certificate of a public CA.
 """
 
 import ipaddress

@@ -135,7 +135,7 @@ async def test_a_platform_without_a_date_is_noted() -> None:
 async def test_invisible_records_are_noted() -> None:
     """Positions of the last page that show nothing."""
     _, lines = await checked(Platform(world(rowless=2)))
-    assert lines["visible"].startswith("note 2 of 5 are not")
+    assert lines["visible"].startswith("note 2 of 5 of the last page are not")
 
 
 @pytest.mark.parametrize("records", [1, 2])
@@ -145,7 +145,7 @@ async def test_the_order_may_be_unknown_yet(records: int) -> None:
     for _ in range(records):
         made.add(RecordSpec(hosts=HOSTS[:1], start=NOW), NOW)
     status, lines = await checked(Platform(made))
-    assert (status, lines["order"]) == (0, "note unknown yet it is found when newer records arrive")
+    assert (status, lines["order"]) == (0, "note unknown yet the exporter finds it when newer records arrive")
 
 
 async def test_where_nothing_is_visible_nothing_is_looked_up() -> None:
@@ -164,7 +164,7 @@ async def test_unknown_values_are_noted() -> None:
     status, lines = await checked(Platform(made))
     assert status == 0
     assert lines["record"].startswith("note unknown values in result_status")
-    assert lines["result"] == "ok 1 hosts, not told expected"
+    assert lines["result"] == "ok 1 hosts, an unknown number expected"
 
 
 def failing(

@@ -194,7 +194,7 @@ def test_each_command_tells_its_flags(command: str, flag: str, capsys: Captured)
         (("simulate", "--history=-1"), "must not be negative"),
         (("simulate", "--username=me"), "a username and a password go together"),
         (("simulate", "--password=hunter2"), "a username and a password go together"),
-        (("simulate", "--username=a:b", "--password=hunter2"), "--username must not hold a colon"),
+        (("simulate", "--username=a:b", "--password=hunter2"), "--username must not contain a colon"),
         (("simulate", "--username=me", "--password=hunter2", "--password-file=x"), "give only one of"),
         (("simulate", "--username=me", "--password-file=/nowhere"), "cannot read --password-file /nowhere"),
         (("simulate", "--username=me", "--password-file=/dev/null"), "--password-file /dev/null is empty"),
@@ -333,7 +333,7 @@ class Ending(io.StringIO):
 
 def test_the_simulator_runs_until_a_signal(monkeypatch: pytest.MonkeyPatch) -> None:
     """It tells its address, dialect and order."""
-    out = Ending("its truth")
+    out = Ending("expected counts")
     monkeypatch.setattr(sys, "stdout", out)
     flags = ("--listen-address=127.0.0.1:0", "--history=3", "--dialect=documented", "--order=desc")
     assert ran("simulate", *flags) == 0
@@ -373,7 +373,7 @@ def test_credentials_can_be_rehearsed(dialect: str, answer: tuple[int, str], tmp
             told += process.stdout.read()
         assert (right.status_code, "TotalCount" in right.text or "totalCount" in right.text) == (200, True)
         assert (wrong.status_code, wrong.json()["message"]) == answer
-        assert "credentials" in told
+        assert "requires the user" in told
         assert "hunter2" not in told
 
 
