@@ -7,6 +7,7 @@ only those above it:
 text     names and YAML text: the nearest known name, errors that repeat no secret
 parsers  the types of the settings: text → value
 groups   the settings: names, types, defaults with their reasons, rules between settings
+flags    parses flags, of settings and of commands
 catalog  the settings as a table, for `--help`, the documentation and the tests
 reading  precedence (flag, environment, file); each error is one line that names its source
 """
@@ -23,11 +24,10 @@ from exporter.settings.groups import (
     WebSettings,
 )
 from exporter.settings.parsers import ListenAddress
-from exporter.settings.reading import SPELLINGS, STRAY, load
+from exporter.settings.reading import SPELLINGS, load
 
 __all__ = [
     "SPELLINGS",
-    "STRAY",
     "ApiSettings",
     "ListenAddress",
     "LogSettings",

@@ -93,19 +93,19 @@ class ApiSettings(_Group):
     @model_validator(mode="after")
     def _agree(self) -> "ApiSettings":
         """Refuse credentials that conflict or are incomplete."""
-        secrets = [
-            name for name in ("password", "password_file", "token_file") if getattr(self, name) is not None
-        ]
-        named = " and ".join(f"api.{name.replace('_', '-')}" for name in secrets)
-        has_password = self.password is not None or self.password_file is not None
-        if len(secrets) > 1:
-            raise ValueError(f"{named} exclude each other: give one of them")
-        if self.username is not None and not has_password:
-            raise ValueError("api.username needs a password: give api.password-file (or api.password)")
-        if has_password and self.username is None:
-            raise ValueError(f"{named} needs a user: give api.username")
-        if secrets and any(name.lower() == "authorization" for name, _ in self.headers):
-            raise ValueError(f"{named} and the header Authorization exclude each other: give one of them")
+        ways = {
+            "api.password": self.password is not None,
+            "api.password-file": self.password_file is not None,
+            "api.token-file": self.token_file is not None,
+            "the header Authorization": any(name.lower() == "authorization" for name, _ in self.headers),
+        }
+        given = [name for name, is_given in ways.items() if is_given]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} exclude each other: give one of them")
+        if (self.username is None) == (given[:1] in (["api.password"], ["api.password-file"])):
+            raise ValueError(
+                "api.username and api.password-file (or api.password) belong together: give both"
+            )
         if (self.cert_file is None) != (self.key_file is None):
             raise ValueError("api.cert-file and api.key-file belong together: give both, or neither")
         return self

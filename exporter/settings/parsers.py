@@ -5,7 +5,6 @@ directly. Validators of secrets never repeat the input. The texts at the end of 
 calls its values; then, if pydantic's message would not tell, what is wrong with any other input.
 """
 
-import difflib
 import ipaddress
 import itertools
 import math
@@ -32,7 +31,7 @@ from pydantic import (
     ValidationError,
 )
 
-from exporter.settings.text import quote
+from exporter.settings.text import nearest, quote
 
 _NUMBER = r"\d+(?:\.\d+)?"
 _UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
@@ -105,10 +104,9 @@ def _time_zone(value: object) -> tzinfo:
     try:
         return zoneinfo.ZoneInfo(text)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        near = difflib.get_close_matches(text, sorted(zoneinfo.available_timezones()), n=1)
-        known = f"; the nearest known one is {near[0]}" if near else ""
-        advice = "write a name such as Asia/Shanghai or an offset such as +08:00"
-        raise ValueError(f"{quote(value)} is no time zone; {advice}{known}") from None
+        near = nearest(text, zoneinfo.available_timezones() or ("UTC",))
+        advice = f"write a name such as {near} (the nearest known one), or an offset such as +08:00"
+        raise ValueError(f"{quote(value)} is no time zone; {advice}") from None
 
 
 def _http_url(text: str) -> AnyHttpUrl:

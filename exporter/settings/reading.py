@@ -9,11 +9,12 @@ from collections import ChainMap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Never
+from typing import Any
 
 from pydantic import ValidationError
 
 from exporter.settings.catalog import PREFIX, SettingInfo, catalog
+from exporter.settings.flags import parsed_some, refuse
 from exporter.settings.groups import Settings, SettingsError
 from exporter.settings.text import YamlError, nearest, quote, read_yaml, word
 
@@ -21,11 +22,6 @@ _BY_KEY = {info.key: info for info in catalog()}
 _GROUPS = {info.group for info in catalog() if info.group}
 # What users of other exporters type.
 SPELLINGS = {"--config.file": "--config", "--web.config.file": "--web.config-file"}
-# Not repeated: it may be the second half of a password with a blank.
-STRAY = (
-    "an argument is neither a flag nor the value of one: flags are written --api.base-url=URL, "
-    "and values with blanks are quoted"
-)
 # Kubernetes gives each pod the addresses of the services beside it, ours too: JOB_EXPORTER_PORT=tcp://…
 _SERVICE_LINK = re.compile(
     r"JOB_EXPORTER(_[A-Z0-9]+)*_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9]+)*|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)="
@@ -66,27 +62,17 @@ def load(argv: Sequence[str], environ: Mapping[str, str], *, beside: Iterable[st
     raise SettingsError(message)  # outside of the handler: its traceback must not hold the input
 
 
-class _Parser(ArgumentParser):
-    """Raises SettingsError instead of ending the process."""
-
-    def error(self, message: str) -> Never:
-        raise SettingsError(f"{message}: write --flag=VALUE (and so when the value begins with a dash)")
-
-
 def _flags(argv: Sequence[str], beside: Iterable[str]) -> dict[str, Any]:
-    parser = _Parser(add_help=False, allow_abbrev=False, argument_default=SUPPRESS)
+    parser = ArgumentParser(
+        add_help=False, allow_abbrev=False, exit_on_error=False, argument_default=SUPPRESS
+    )
     for info in catalog():
         others = [other for other, flag in SPELLINGS.items() if flag == info.flag]
         action = "append" if info.repeatable else "store"
         parser.add_argument(info.flag, *others, dest=info.key, action=action)
-    known, rest = parser.parse_known_args(argv)
-    if unknown := [argument for argument in rest if re.match(r"--\w", argument)]:
-        name = word(unknown[0][2:])
-        near = nearest(name, (*(info.name for info in catalog()), *beside))
-        raise SettingsError(f"unknown flag --{name}: the nearest known one is --{near}")
-    if rest:
-        raise SettingsError(STRAY)
-    return vars(known)
+    given, rest = parsed_some(parser, argv)
+    refuse(rest, (*(info.name for info in catalog()), *beside))
+    return vars(given)
 
 
 def _variables(environ: Mapping[str, str]) -> dict[str, Any]:

@@ -308,8 +308,11 @@ def test_service_links_of_kubernetes_are_no_settings(name: str) -> None:
         ([f"--api.base-url=http://h/#{CANARY}"], ["query or fragment"]),
         (["--api.base-url=http://h/api/v1/job/record"], ["must end before /api/v1"]),
         # credentials
-        ([f"--api.password={CANARY}"], ["api.password needs a user", "api.username"]),
-        (["--api.username=u"], ["api.username needs a password", "api.password-file"]),
+        (
+            [f"--api.password={CANARY}"],
+            ["api.username and api.password-file (or api.password) belong"],
+        ),
+        (["--api.username=u"], ["api.username and api.password-file (or api.password) belong"]),
         (["--api.username=u:v", f"--api.password={CANARY}"], ["--api.username: 'u:v' is no user name"]),
         (
             ["--api.username=u", f"--api.password={CANARY}", "--api.password-file=FILE"],
