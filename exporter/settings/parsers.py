@@ -23,7 +23,6 @@ from pydantic import (
     AnyHttpUrl,
     BeforeValidator,
     ByteSize,
-    Field,
     PlainSerializer,
     PlainValidator,
     SecretStr,
@@ -200,8 +199,14 @@ def _items(value: object) -> list[Any]:
     return items
 
 
+def _not_empty(addresses: tuple[ListenAddress, ...]) -> tuple[ListenAddress, ...]:
+    if not addresses:
+        raise ValueError
+    return addresses
+
+
 def _ascending(bounds: tuple[float, ...]) -> tuple[float, ...]:
-    if bounds[0] <= 0 or any(low >= high for low, high in itertools.pairwise(bounds)):
+    if not bounds or bounds[0] <= 0 or any(low >= high for low, high in itertools.pairwise(bounds)):
         raise ValueError
     return bounds
 
@@ -254,14 +259,13 @@ RecordUrl = Annotated[
 ListenAddresses = Annotated[
     tuple[Annotated[ListenAddress, BeforeValidator(_listen_address)], ...],
     BeforeValidator(_items),
-    Field(min_length=1),
+    AfterValidator(_not_empty),
     "[host]:port",
     "is no address to listen on; write :16868, host:16868 or [::1]:16868",
 ]
 Buckets = Annotated[
     tuple[Annotated[float, BeforeValidator(duration)], ...],
     BeforeValidator(_items),
-    Field(min_length=1),
     AfterValidator(_ascending),
     "duration",
     "is no list of ascending positive bounds; write 1,5,30,1m,10m,1h",
