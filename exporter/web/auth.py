@@ -12,8 +12,6 @@
 """
 
 import asyncio
-import base64
-import binascii
 import hashlib
 import hmac
 import secrets
@@ -25,6 +23,7 @@ from itertools import count
 from typing import TypeVar
 
 import bcrypt
+from aiohttp import BasicAuth
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -165,11 +164,8 @@ class Users:
 
 def _basic(authorization: str | None) -> tuple[str, bytes] | None:
     """Name and password of a Basic header; None: the header is missing or malformed."""
-    scheme, _, encoded = (authorization or "").strip().partition(" ")
-    if scheme.lower() != "basic":
-        return None
     try:
-        name, colon, password = base64.b64decode(encoded.strip(), validate=True).partition(b":")
-        return (name.decode(), password) if colon else None
-    except (binascii.Error, ValueError):
+        credentials = BasicAuth.decode(authorization or "", "latin-1")  # keeps the bytes
+        return credentials.login.encode("latin-1").decode(), credentials.password.encode("latin-1")
+    except ValueError:
         return None
