@@ -112,7 +112,11 @@ def _help(name: str, command: Command) -> str:
 
 def _lazy(where: str) -> Callable[..., Any]:
     """The function `package.module:function`, imported when it is called."""
-    return lambda *given: resolve_name(where)(*given)
+
+    def call(*given: Any) -> Any:
+        return resolve_name(where)(*given)
+
+    return call
 
 
 COMMANDS: Mapping[str, Command] = {
