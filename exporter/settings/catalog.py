@@ -9,9 +9,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from exporter.settings.groups import Settings
-
-PREFIX = "JOB_EXPORTER_"
+from exporter.settings.groups import PREFIX, Settings
 
 _HEAD = """\
 Set each setting with a flag, an environment variable or a key of the YAML file named by --config (or

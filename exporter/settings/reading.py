@@ -1,21 +1,23 @@
 """Reads flags, environment and settings file, in this precedence; each error is one line with its source.
 
-All three give text, so that one text means the same in all of them; pydantic checks what comes together.
+All three give text, so that one text means the same in all of them. pydantic-settings merges the sources, and
+pydantic checks the result.
 """
 
 import re
 from argparse import SUPPRESS, ArgumentParser
-from collections import ChainMap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_settings import EnvSettingsSource, InitSettingsSource
+from pydantic_settings import PydanticBaseSettingsSource as Source
 
-from exporter.settings.catalog import PREFIX, SettingInfo, catalog
+from exporter.settings.catalog import SettingInfo, catalog
 from exporter.settings.flags import parsed_some, refuse
-from exporter.settings.groups import Settings, SettingsError
+from exporter.settings.groups import PREFIX, Settings, SettingsError
 from exporter.settings.text import YamlError, nearest, quote, read_yaml, word
 
 _BY_KEY = {info.key: info for info in catalog()}
@@ -32,37 +34,48 @@ _LIMITS = ("greater_than", "greater_than_equal", "less_than", "less_than_equal")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Layer:
-    """One source: raw values by key (`api.base_url`), and the name of a setting in this source."""
+    """One source, and the name of a setting in it."""
 
-    values: dict[str, Any]
+    source: Source
     name: Callable[[SettingInfo], str]
+
+    def value(self, info: SettingInfo) -> Any:
+        """What the source gives for a setting; None: nothing."""
+        values = self.source()
+        return (values.get(info.group, {}) if info.group else values).get(info.key.rpartition(".")[2])
 
 
 def load(argv: Sequence[str], environ: Mapping[str, str], *, beside: Iterable[str] = ()) -> Settings:
     """Read flags (what follows the command's name), environment and settings file.
 
-    `beside` names flags of the command that are no settings: a mistyped flag may be meant as one of them.
+    `beside` names flags of the command that are not settings: a mistyped flag may be meant as one of them.
 
     Raises SettingsError, whose text is one line without any secret; never exits. A missing address of the
     platform is no error here: commands that need it call `Settings.require_platform`.
     """
-    flags = _Layer(values=_flags(argv, beside), name=lambda info: info.flag)
-    variables = _Layer(values=_variables(environ), name=lambda info: info.env)
+    flags = _Layer(source=_flags(argv, beside), name=lambda info: info.flag)
+    variables = _Layer(source=_variables(environ), name=lambda info: info.env)
     layers = [flags, variables]
-    if path := flags.values.get("config", variables.values.get("config")):
-        layers.append(_Layer(values=_file(path), name=lambda info: f"{quote(path)}, key {info.key}"))
-    nested: dict[str, Any] = {}
-    for key, value in ChainMap(*(layer.values for layer in layers)).items():
-        group, _, field = key.rpartition(".")
-        (nested.setdefault(group, {}) if group else nested)[field] = value
+    if path := flags.source().get("config", variables.source().get("config")):
+        layers.append(_Layer(source=_file(path), name=lambda info: f"{quote(path)}, key {info.key}"))
+    sources: dict[str, Any] = {"sources": [layer.source for layer in layers]}
     try:
-        return Settings(**nested)
+        return Settings(**sources)
     except ValidationError as error:
         message = _explain(error, layers)
     raise SettingsError(message)  # outside of the handler: its traceback must not hold the input
 
 
-def _flags(argv: Sequence[str], beside: Iterable[str]) -> dict[str, Any]:
+def _source(values: Mapping[str, Any]) -> Source:
+    """A source of values by key, such as `api.base_url`."""
+    nested: dict[str, Any] = {}
+    for key, value in values.items():
+        group, _, field = key.rpartition(".")
+        (nested.setdefault(group, {}) if group else nested)[field] = value
+    return InitSettingsSource(Settings, nested)
+
+
+def _flags(argv: Sequence[str], beside: Iterable[str]) -> Source:
     parser = ArgumentParser(
         add_help=False, allow_abbrev=False, exit_on_error=False, argument_default=SUPPRESS
     )
@@ -72,19 +85,21 @@ def _flags(argv: Sequence[str], beside: Iterable[str]) -> dict[str, Any]:
         parser.add_argument(info.flag, *others, dest=info.key, action=action)
     given, rest = parsed_some(parser, argv)
     refuse(rest, (*(info.name for info in catalog()), *beside))
-    return vars(given)
+    return _source(vars(given))
 
 
-def _variables(environ: Mapping[str, str]) -> dict[str, Any]:
-    known = {info.env: info.key for info in catalog()}
+def _variables(environ: Mapping[str, str]) -> Source:
+    known = {info.env for info in catalog()}
     for name, value in sorted(environ.items()):
         if name.startswith(PREFIX) and name not in known and not _SERVICE_LINK.match(f"{name}={value}"):
             near = nearest(name, known)
             raise SettingsError(f"unknown variable {quote(name)}: the nearest known one is {near}")
-    return {key: environ[name] for name, key in known.items() if environ.get(name)}
+    source = EnvSettingsSource(Settings)
+    source.env_vars = {name.lower(): environ[name] for name in known if environ.get(name)}
+    return source
 
 
-def _file(path: str) -> dict[str, Any]:
+def _file(path: str) -> Source:
     place = quote(path)
     document = _document(path, place)
     if not isinstance(document, dict):
@@ -101,7 +116,7 @@ def _file(path: str) -> dict[str, Any]:
         values |= {f"{group}.{field}": value for field, value in (body or {}).items()}
     for key in values.keys() - _BY_KEY.keys():
         raise _unknown_key(place, key, (known for known in _BY_KEY if "." in known))
-    return {key: value for key, value in values.items() if value is not None}
+    return _source({key: value for key, value in values.items() if value is not None})
 
 
 def _document(path: str, place: str) -> Any:
@@ -130,12 +145,12 @@ def _explain(error: ValidationError, layers: Sequence[_Layer]) -> str:
     info = _BY_KEY.get(".".join(str(part) for part in first["loc"][:2]))
     if info is None:  # a rule between several settings, which its text names
         return reason
-    source = next(layer for layer in layers if info.key in layer.values)
-    given = source.values[info.key]
+    layer = next(layer for layer in layers if layer.value(info) is not None)
+    given = layer.value(info)
     given = given[0] if info.repeatable and isinstance(given, list) and len(given) == 1 else given
     value = "the value" if info.secret else quote(given)
     if info.wrong and first["type"] not in _LIMITS:
         reason = f"{value} {info.wrong}"
     elif raised is None and not info.secret:
         reason += f", not {value}"
-    return f"{source.name(info)}: {reason}"
+    return f"{layer.name(info)}: {reason}"
