@@ -1,4 +1,4 @@
-"""The catalog of metrics, and what the process counts about itself."""
+"""The catalog of metrics, and the metrics about the exporter itself."""
 
 import re
 
@@ -102,7 +102,7 @@ def test_a_family_keeps_the_conventions(family: Family) -> None:
 
 
 def test_only_the_gauges_of_the_platform_go_stale() -> None:
-    """Without the platform its gauges and its clock disappear; what the exporter says of itself stays."""
+    """While the platform cannot be read, its gauges disappear; those of the exporter stay."""
     stale = {family.name for family in FAMILIES if family.goes_stale}
     gauges = {family.name for family in FAMILIES if family.type is MetricType.GAUGE}
     jobs = {name for name in gauges if not name.startswith("job_exporter_")}
@@ -229,7 +229,7 @@ def test_a_request_is_counted() -> None:
 
 
 def test_polls_are_counted() -> None:
-    """A failed poll leaves the time of the last success, and tells whether the platform was to blame."""
+    """A failed poll keeps the time of the last success, and `up` tells whether the platform was read."""
     metrics = process()
     metrics.poll_finished(ok=True, up=True, seconds=0.5, now=1000.0)
     metrics.poll_finished(ok=False, up=True, seconds=2.0, now=1015.0)
@@ -244,7 +244,7 @@ def test_polls_are_counted() -> None:
 
 
 def test_the_state_after_a_poll() -> None:
-    """The poller tells how the exporter stands; a copy that was taken before does not change."""
+    """The gauges are set after a poll; an earlier copy does not change."""
     metrics = process()
     before = metrics.gauges()
     metrics.state(

@@ -105,7 +105,7 @@ def test_the_golden_snapshot_has_every_family() -> None:
 
 @pytest.mark.parametrize("major", MAJORS)
 def test_promtool_finds_nothing(major: int) -> None:
-    """Prometheus' own lint has no word to say about the text format."""
+    """Prometheus' linter finds nothing wrong with the text format."""
     lint = subprocess.run(
         [program("promtool", major), "check", "metrics"],
         input=(GOLDEN / "metrics.txt").read_bytes(),

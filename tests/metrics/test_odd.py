@@ -1,4 +1,4 @@
-"""What comes and goes, odd labels, exemplars."""
+"""Series that come and go, odd labels, exemplars."""
 
 import math
 import re
@@ -144,7 +144,7 @@ def test_an_exemplar_that_would_be_malformed_is_left_out(record_id: str, at: flo
 
 @given(st.text(max_size=64) | ODD, st.floats(0, 4e9))
 def test_any_record_id_makes_a_valid_exemplar(record_id: str, timestamp: float) -> None:
-    """Ids of strange characters are escaped or replaced; whoever reads by the grammar gets them back."""
+    """Ids with odd characters are escaped or replaced, and read back by the grammar."""
     openmetrics = shown(with_exemplar(record_id, timestamp), accept=OPENMETRICS)
     read = re.fullmatch(
         r'3.0 # \{record_id="((?:[^"\\\n]|\\["\\n])*)"\} 2.0 [0-9.e+-]+', line(openmetrics, A_FAIL)
