@@ -5,12 +5,9 @@ On SIGTERM or SIGINT, the poll in flight commits the answers it has; the process
 
 import asyncio
 import contextlib
-import gc
-import math
 import os
 import platform
 import signal
-import sys
 import time
 from collections.abc import Awaitable, Callable
 
@@ -18,31 +15,21 @@ import structlog
 
 from exporter import __version__
 from exporter.jobapi.client import JobApi
-from exporter.jobapi.json_filter import WHOLE
-from exporter.jobapi.transport import ApiConfig
-from exporter.ledger.layout import Layout
 from exporter.ledger.ledger import Ledger
 from exporter.metrics.exposition import Exposition, Scrape
-from exporter.metrics.families import (
-    HOST_BUCKETS,
-    LAG_BUCKETS,
-    MetricsConfig,
-    families,
-    initial_series,
-    siblings,
-)
+from exporter.metrics.families import families
+from exporter.metrics.layout import layout
 from exporter.metrics.process import ProcessMetrics
 from exporter.metrics.publisher import Publisher
 from exporter.model import Snapshot
 from exporter.page.data import Site
 from exporter.page.handlers import Landing, routes
 from exporter.page.render import render_reference
-from exporter.polling.poller import PollConfig, Poller
+from exporter.polling.config import PollConfig
+from exporter.polling.poller import Poller
 from exporter.polling.replica import Replica, lease_of
 from exporter.polling.schedule import Timer
 from exporter.settings import Settings
-from exporter.tracking.counting import Buckets
-from exporter.tracking.tracker import Rules
 from exporter.web.server import Web
 
 STOP_GRACE = 1.5  # seconds for the poll in flight to commit; the whole stop takes two
@@ -55,36 +42,32 @@ class Exporter:
 
     def __init__(self, settings: Settings) -> None:
         """Open everything that can fail. Raises SettingsError, ConfigError, LedgerError, WebError."""
-        base_url = settings.require_platform()
+        site = Site.of(settings)
         self._settings = settings
-        metrics = metrics_config(settings)
-        self._exposition = Exposition(config=metrics)
+        self._exposition = Exposition(config=settings.metrics)
         self._publisher = Publisher(self._exposition)
         self._awaited: int | None = None  # version of the first snapshot after a successful poll
         self._process = ProcessMetrics(version=__version__, python=platform.python_version())
-        site = site_of(settings, base_url)
         self._landing = Landing(site, kept=lambda: self._ledger.state, error=self._error, clock=time.time)
         self._web = Web(
             settings.web,
             scrape=self._scrape,
             ready=self._not_ready,
             landing=self._landing.page,
-            routes=routes(self._landing, render_reference(families(metrics), site)),
+            routes=routes(self._landing, render_reference(families(settings.metrics), site)),
         )
-        self._api = JobApi(api_config(settings, base_url), self._process)
+        self._api = JobApi(settings.api, self._process)
         self._ledger = Ledger(
             settings.state.url.get_secret_value(),
-            platform=base_url,
+            platform=site.platform,
             now=time.time(),
-            layout=layout(
-                metrics, label_limit=settings.metrics.label_limit, zero_hold=settings.metrics.zero_hold
-            ),
+            layout=layout(settings.metrics),
             lease=lease_of(settings.poll.interval),
         )
         self._poller = Poller(
             api=self._api,
             ledger=self._ledger,
-            config=poll_config(settings),
+            config=PollConfig.of(settings),
             process=self._process,
             publish=self._publish,
         )
@@ -186,29 +169,9 @@ def _tell_fault(task: asyncio.Task[None]) -> None:
         log.error("the replica loop stopped because of a bug in the exporter", exc_info=error)
 
 
-def tune_for_latency() -> None:
-    """Reduce the time that a poll blocks scrapes. Call this after everything is loaded."""
-    # Objects loaded now stay. A garbage collection that visits them takes longer than a scrape.
-    gc.collect()
-    gc.freeze()
-    # A committing thread yields ten times as often as by default and loses a few percent of its speed.
-    sys.setswitchinterval(0.0005)
-
-
-def keep_freed_memory() -> None:
-    """Make glibc keep the memory of one response body for the next.
-
-    Allocating it again costs a third of the CPU time of a large record. glibc keeps up to twice the largest
-    block freed so far, if that block was below 32 MB.
-    """
-    bytes(4 * WHOLE)
-
-
 async def run(settings: Settings, *, started: Callable[[Exporter], Awaitable[None]] | None = None) -> None:
     """Run until SIGTERM or Ctrl-C; `started` is called once the web server serves."""
     exporter = Exporter(settings)
-    tune_for_latency()
-    keep_freed_memory()
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -227,87 +190,3 @@ async def run(settings: Settings, *, started: Callable[[Exporter], Awaitable[Non
     log.info("stopped")  # not after a failed start: its only line is the error
     if exporter.comparing:
         os._exit(0)  # do not wait for the thread; comparing an expensive hash takes minutes
-
-
-def api_config(settings: Settings, base_url: str) -> ApiConfig:
-    """The API client's configuration, from the settings."""
-    api = settings.api
-    return ApiConfig(
-        base_url=base_url,
-        username=api.username,
-        password=api.password,
-        password_file=api.password_file,
-        token_file=api.token_file,
-        headers=dict(api.headers),
-        ca_file=api.ca_file,
-        cert_file=api.cert_file,
-        key_file=api.key_file,
-        proxy_url=api.proxy_url,
-        timeout=api.timeout,
-        concurrency=api.concurrency,
-        max_response_bytes=api.max_response_bytes,
-        retries=api.retries,
-        zone=api.timezone,
-    )
-
-
-def poll_config(settings: Settings) -> PollConfig:
-    """The poller's configuration, from the settings."""
-    poll = settings.poll
-    metrics = metrics_config(settings)
-    return PollConfig(
-        rules=Rules(
-            interval=poll.interval,
-            settle_grace=poll.settle_grace,
-            overdue_grace=poll.overdue_grace,
-            record_labels=metrics.record_labels,
-            buckets=buckets(metrics),
-        ),
-        recheck_interval=poll.recheck_interval,
-        sweep=poll.sweep,
-        adopt=poll.adopt,
-        history=None if math.isinf(poll.history) else poll.history,
-        duty=settings.api.duty,
-        page_size=settings.api.page_size,
-        retention=settings.state.retention,
-    )
-
-
-def metrics_config(settings: Settings) -> MetricsConfig:
-    """The configuration of the metrics, from the settings."""
-    return MetricsConfig(
-        record_labels=settings.metrics.record_labels, duration_buckets=settings.metrics.duration_buckets
-    )
-
-
-def buckets(metrics: MetricsConfig) -> Buckets:
-    """The bucket bounds of all histograms of records."""
-    return Buckets(duration=metrics.duration_buckets, hosts=HOST_BUCKETS, lag=LAG_BUCKETS)
-
-
-def site_of(settings: Settings, base_url: str) -> Site:
-    """The constant data shown on the page."""
-    return Site(
-        version=__version__,
-        platform=base_url,
-        telemetry_path=settings.web.telemetry_path,
-        record_url=settings.web.record_url,
-        interval=settings.poll.interval,
-        sweeps=settings.poll.sweep > 0,
-    )
-
-
-def layout(metrics: MetricsConfig, *, label_limit: int, zero_hold: float = 0.0) -> Layout:
-    """The series that the ledger holds."""
-    return Layout(
-        initial=initial_series(metrics),
-        siblings=siblings,
-        record_labels=metrics.record_labels,
-        buckets={
-            "job_record_duration_seconds": metrics.duration_buckets,
-            "job_record_hosts": HOST_BUCKETS,
-            "job_exporter_count_lag_seconds": LAG_BUCKETS,
-        },
-        label_limit=label_limit,
-        zero_hold=zero_hold,
-    )

@@ -22,8 +22,8 @@ from exporter.jobapi.pacing import Pacer
 from exporter.jobapi.protocol import GONE, Platform
 from exporter.ledger.reader import Inspection
 from exporter.model import ExecuteStatus, Page, PageItem, Record
+from exporter.polling.config import PollConfig
 from exporter.polling.fetch import LOST_AFTER
-from exporter.polling.poller import PollConfig
 from exporter.settings.time_range import Window
 from exporter.tracking.known import Known, LedgerStatus
 from exporter.tracking.tracker import Clock

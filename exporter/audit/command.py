@@ -7,11 +7,12 @@ from contextlib import closing
 
 from rich.console import Console
 
-from exporter import app, logs
+from exporter import logs
 from exporter.audit.auditor import Audited, AuditError, Auditor, Tally
 from exporter.audit.report import put
 from exporter.jobapi.client import JobApi, NullObserver
 from exporter.ledger.reader import Inspection
+from exporter.polling.config import PollConfig
 from exporter.settings import SPELLINGS, Settings, SettingsError, catalog, load
 from exporter.settings.flags import duration_flag, names, parsed_some
 from exporter.settings.time_range import window
@@ -66,7 +67,7 @@ def audit_parser() -> argparse.ArgumentParser:
 
 async def _audit(given: argparse.Namespace, settings: Settings) -> int:
     platform = settings.require_platform()
-    api = JobApi(app.api_config(settings, platform), NullObserver())
+    api = JobApi(settings.api, NullObserver())
     try:
         with (
             closing(Inspection(settings.state.url.get_secret_value(), platform=platform)) as ledger,
@@ -76,7 +77,7 @@ async def _audit(given: argparse.Namespace, settings: Settings) -> int:
             def tell(share: float, records: int) -> None:
                 status.update(f"{share:.0%} of the pages, {records:,} records")
 
-            auditor = Auditor(api=api, ledger=ledger, config=app.poll_config(settings), tell=tell)
+            auditor = Auditor(api=api, ledger=ledger, config=PollConfig.of(settings), tell=tell)
             if given.id is not None:
                 found: Audited | Tally = await auditor.record(given.id)
             else:

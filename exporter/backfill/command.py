@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from exporter import app, logs
+from exporter import logs
 from exporter.backfill.boundary import Live, live
 from exporter.backfill.patient import PatientApi
 from exporter.backfill.progress import progress
@@ -21,8 +21,8 @@ from exporter.backfill.samples import BackfillError, Grid, filled_families, grid
 from exporter.backfill.workfile import WorkFile
 from exporter.backfill.writer import Labels, Text, output, refuse_existing, summed
 from exporter.jobapi.client import JobApi, NullObserver
-from exporter.metrics.families import MetricsConfig
-from exporter.settings import Settings, SettingsError, load
+from exporter.metrics.layout import buckets
+from exporter.settings import MetricsSettings, Settings, SettingsError, load
 from exporter.settings.flags import duration_flag, names, parsed_some
 from exporter.settings.time_range import AHEAD, Window, shown, window
 
@@ -100,7 +100,7 @@ class _Run:
         """Check what can be checked without the platform. Raises SettingsError, BackfillError."""
         self._wanted, self._settings, self._console = wanted, settings, console
         self._platform = settings.require_platform()
-        self._metrics = app.metrics_config(settings)
+        self._metrics = settings.metrics
         refuse_existing(wanted.output)
         self.work_path = wanted.output.with_name(wanted.output.name + ".partial")
         _refuse_own_labels(wanted.labels, self._metrics)
@@ -121,9 +121,7 @@ class _Run:
 
     async def _read(self, work: WorkFile, ledger: Live | None) -> Window:
         """Read the rest of the window; return the window."""
-        async with contextlib.aclosing(
-            JobApi(app.api_config(self._settings, self._platform), NullObserver())
-        ) as api:
+        async with contextlib.aclosing(JobApi(self._settings.api, NullObserver())) as api:
             window = work.window
             if window is None:
                 window = work.window = self._limited(await self._now(api), ledger)
@@ -213,7 +211,7 @@ class _Run:
             duty=self._settings.api.duty,
             page_size=min(MAX_PAGE_SIZE, self._settings.api.page_size),
             record_labels=self._metrics.record_labels,
-            buckets=app.buckets(self._metrics),
+            buckets=buckets(self._metrics),
         )
 
     def _say(self, text: str) -> None:
@@ -255,7 +253,7 @@ def _label(text: str) -> tuple[str, str]:
     return match[1], match[2]
 
 
-def _refuse_own_labels(labels: Labels, config: MetricsConfig) -> None:
+def _refuse_own_labels(labels: Labels, config: MetricsSettings) -> None:
     own = {"le", *(name for family in filled_families(config) for name in family.labels)}
     names = [name for name, _ in labels]
     for name in names:

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from exporter.metrics.collector import showable
-from exporter.metrics.families import Family, MetricsConfig, Origin, families, initial_series, siblings
+from exporter.metrics.families import Family, Origin, families, initial_series, siblings
 from exporter.model import Record, Series
+from exporter.settings import MetricsSettings
 from exporter.settings.time_range import Window
 from exporter.tracking.counting import Folding, Increment
 
@@ -67,7 +68,7 @@ class Point:
     value: float
 
 
-def filled_families(config: MetricsConfig) -> tuple[Family, ...]:
+def filled_families(config: MetricsSettings) -> tuple[Family, ...]:
     """The families of a backfill: the ledger's counters and histograms."""
     return tuple(
         family
@@ -79,7 +80,7 @@ def filled_families(config: MetricsConfig) -> tuple[Family, ...]:
 class Sums:
     """Sums increments into points; folds labels and adds siblings as the ledger does (rules 9 and 10)."""
 
-    def __init__(self, config: MetricsConfig, *, label_limit: int) -> None:
+    def __init__(self, config: MetricsSettings, *, label_limit: int) -> None:
         self._folding = Folding((), label_limit)
         self._names = {family.name for family in filled_families(config)}
         self._step = 0

@@ -18,7 +18,8 @@ from exporter.backfill.samples import (
 )
 from exporter.backfill.workfile import WorkFile
 from exporter.metrics.collector import cumulated, head, heads
-from exporter.metrics.families import Family, MetricsConfig, MetricType, number
+from exporter.metrics.families import Family, MetricType, number
+from exporter.settings import MetricsSettings
 from exporter.settings.time_range import Window
 
 BATCH = 10_000  # points in one write
@@ -28,7 +29,7 @@ LONGEST_SUFFIX = ".partial-wal"  # of the files beside the output
 Labels = tuple[tuple[str, str], ...]
 
 
-def summed(work: WorkFile, grid: Grid, window: Window, config: MetricsConfig, *, label_limit: int) -> Sums:
+def summed(work: WorkFile, grid: Grid, window: Window, config: MetricsSettings, *, label_limit: int) -> Sums:
     """Write the points of the window into the work file, by the ends and starts of its records."""
     sums = Sums(config, label_limit=label_limit)
     with work.points() as keep:
@@ -48,7 +49,9 @@ def summed(work: WorkFile, grid: Grid, window: Window, config: MetricsConfig, *,
 class Text:
     """The output: family by family, label set by label set, in the order of time."""
 
-    def __init__(self, work: WorkFile, grid: Grid, sums: Sums, config: MetricsConfig, extra: Labels) -> None:
+    def __init__(
+        self, work: WorkFile, grid: Grid, sums: Sums, config: MetricsSettings, extra: Labels
+    ) -> None:
         """`extra`: labels that a scrape adds, such as job and instance."""
         self._work, self._grid, self._extra = work, grid, extra
         self._families = filled_families(config)

@@ -1,7 +1,6 @@
-"""The command `assets`: write the dashboards, rules and example configurations that match this version.
+"""The command `assets`: writes the dashboards, rules and example configurations that match this version.
 
-A wheel holds them in `exporter/assets`. In a checkout this module finds them as the build of the wheel does,
-by the table in pyproject.toml.
+A wheel contains them in `exporter/assets`. In a checkout, the table in pyproject.toml names them.
 """
 
 import argparse
@@ -17,7 +16,7 @@ PACKAGE = Path(__file__).resolve().parent.parent
 
 
 def assets(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Write the files into a folder and print what they are for. Raises SettingsError."""
+    """Write the files to a directory and print what each is for. Raises SettingsError."""
     del environ
     given = parsed(assets_parser(), argv)
     if given.dir is None:
@@ -52,7 +51,7 @@ def assets_parser() -> argparse.ArgumentParser:
 
 
 def sources(package: Path = PACKAGE) -> dict[str, Path]:
-    """Give each file or folder that is written: its name in DIR, and where it is now."""
+    """All files and folders to write: the name in DIR → the source."""
     packaged = package / "assets"
     if packaged.is_dir():
         return {path.name: path for path in packaged.iterdir()}
@@ -67,7 +66,7 @@ def sources(package: Path = PACKAGE) -> dict[str, Path]:
 
 def _copy(source: Path, target: Path) -> None:
     if source.is_dir():
-        # Contents and modes, without the times of an installation.
+        # Copy contents and modes, not the times.
         shutil.copytree(source, target, dirs_exist_ok=True, copy_function=shutil.copy)
     else:
         target.parent.mkdir(parents=True, exist_ok=True)

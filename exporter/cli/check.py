@@ -14,8 +14,8 @@ from exporter.cli.findings import Finding, Verdict
 from exporter.discovery.weights import PAGE_BYTES
 from exporter.jobapi.client import JobApi, NullObserver, PageCost
 from exporter.jobapi.errors import ApiError, RecordNotFound
-from exporter.jobapi.transport import ApiConfig
 from exporter.model import Page
+from exporter.settings import ApiSettings
 
 SAMPLE = 10  # positions of the newest page that is read: enough to meet records without rows
 STYLE = {Verdict.OK: "green", Verdict.NOTE: "yellow", Verdict.BAD: "bold red"}
@@ -32,21 +32,16 @@ class _FailedError(Exception):
 
 
 async def check(
-    config: ApiConfig,
+    settings: ApiSettings,
     *,
-    page_size: int,
-    duty: float,
     console: Console | None = None,
     wall: Callable[[], float] = time.time,
 ) -> int:
-    """Run the checks and print the table; return 0 if the exporter would count correctly, else 1.
-
-    `page_size` is the size of pages that the daemon may ask for, `duty` the share of time that they may take.
-    """
-    api = JobApi(config, NullObserver(), rng=random.Random(), wall=wall)  # noqa: S311  (spreads retries)
+    """Run the checks and print the table; return 0 if the exporter would count correctly, else 1."""
+    api = JobApi(settings, NullObserver(), rng=random.Random(), wall=wall)  # noqa: S311  (spreads retries)
     found: list[Finding] = []
     try:
-        async for finding in _Check(api, page_size=page_size, duty=duty, wall=wall).findings():
+        async for finding in _Check(api, settings, wall=wall).findings():
             found.append(finding)  # noqa: PERF401  (what came before a failure is kept)
     except _FailedError as error:
         found.append(error.finding)
@@ -59,9 +54,10 @@ async def check(
 class _Check:
     """One run of the command."""
 
-    def __init__(self, api: JobApi, *, page_size: int, duty: float, wall: Callable[[], float]) -> None:
-        self._api, self._page_size, self._duty, self._wall = api, page_size, duty, wall
-        self._sample = min(SAMPLE, page_size)
+    def __init__(self, api: JobApi, settings: ApiSettings, *, wall: Callable[[], float]) -> None:
+        self._api, self._wall = api, wall
+        self._page_size, self._duty = settings.page_size, settings.duty
+        self._sample = min(SAMPLE, settings.page_size)
 
     async def findings(self) -> AsyncIterator[Finding]:
         """Run the checks and yield the findings. Raises _FailedError."""

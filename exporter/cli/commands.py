@@ -1,15 +1,14 @@
-"""The commands `run`, `check`, `metrics` and `ledger`, and the errors that end a command in one line."""
+"""The commands `check`, `metrics` and `ledger`, and the errors that end a command in one line."""
 
 import argparse
 import asyncio
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
-from exporter import app, logs
+from exporter import logs
 from exporter.audit.auditor import AuditError
 from exporter.backfill.samples import BackfillError
 from exporter.cli import check as platform
-from exporter.cli import notify
 from exporter.jobapi.transport import ConfigError
 from exporter.ledger.copy import copy
 from exporter.ledger.errors import LedgerError
@@ -18,41 +17,29 @@ from exporter.settings import SettingsError, load
 from exporter.settings.time_range import WindowError
 from exporter.web.config import WebError
 
-# What a wrong setting, address, certificate or ledger raises: the user's to mend.
+# Errors that the user can fix: a wrong setting, address, certificate or ledger.
 REFUSALS = (SettingsError, ConfigError, LedgerError, WebError, WindowError, AuditError, BackfillError)
 
 
-def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Run the daemon until it is ended. Raises what is in REFUSALS."""
-    settings = load(argv, environ)
-    logs.configure(level=settings.log.level, form=settings.log.format)
-
-    async def started(_: app.Exporter) -> None:
-        notify.ready(environ)
-
-    asyncio.run(app.run(settings, started=started))
-    return 0
-
-
 def check(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Ask the platform once; 0 if the exporter would work, else 1. Raises what is in REFUSALS."""
+    """Check the platform; return 0 if counts would be correct, else 1. Raises the errors in REFUSALS."""
     settings = load(argv, environ)
     logs.configure(level="error", form=settings.log.format)
-    config = app.api_config(settings, settings.require_platform())
-    return asyncio.run(platform.check(config, page_size=settings.api.page_size, duty=settings.api.duty))
+    settings.require_platform()
+    return asyncio.run(platform.check(settings.api))
 
 
 def metrics(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    """List every metric. Raises what is in REFUSALS."""
+    """List every metric. Raises the errors in REFUSALS."""
     settings = load(argv, environ)
-    for family in families(app.metrics_config(settings)):
+    for family in families(settings.metrics):
         labels = "{" + ",".join(family.labels) + "}" if family.labels else ""
         print(f"{family.name}{labels} ({family.type})\n    {family.help}")
     return 0
 
 
 def ledger(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Copy a ledger. Raises what is in REFUSALS."""
+    """Copy a ledger. Raises the errors in REFUSALS."""
     del environ
     given = ledger_parser().parse_args(argv)
     for table, rows in copy(given.source, given.target).items():
@@ -61,7 +48,7 @@ def ledger(argv: Sequence[str], environ: Mapping[str, str]) -> int:
 
 
 class _LedgerParser(argparse.ArgumentParser):
-    """Raises instead of ending the process; repeats no input, since an address may contain a password."""
+    """Raises an error instead of exiting. Repeats no input, because an address may contain a password."""
 
     def error(self, message: str) -> NoReturn:
         del message

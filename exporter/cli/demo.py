@@ -14,8 +14,8 @@ from exporter.simulator.scenarios import SCENARIOS
 from exporter.simulator.server import RunningSimulator, serve
 from exporter.simulator.server import run as run_simulator
 
-# A demo is to be seen moving: frequent polls, a new series is held for two scrapes of five seconds, and what
-# ended before the demo began is counted, so that there is something to see at once.
+# A demo must show changes: it polls often, holds a new series for two scrapes of five seconds, and counts the
+# records that ended before it began.
 DEMO_SETTINGS = (
     "--poll.interval=2s",
     "--poll.settle-grace=5s",
@@ -46,9 +46,10 @@ def simulate(argv: Sequence[str], environ: Mapping[str, str]) -> int:
             f"simulated job platform at {simulator.url} ({config.dialect}, {config.order}, {config.scenario})"
         )
         if config.username is not None:
-            print("it asks for the credentials of --username")
+            print("it requires the user and password of --username and --password")
         print(
-            f"its truth: {simulator.url}/sim/truth   its faults: POST {simulator.url}/sim/faults", flush=True
+            f"expected counts: {simulator.url}/sim/truth   faults: POST {simulator.url}/sim/faults",
+            flush=True,
         )
 
     try:
@@ -89,15 +90,17 @@ def _where_to_look(platform: str, port: int, settings: Settings) -> str:
     return (
         f"\n  the page       {here}/"
         f"\n  the metrics    {here}{settings.web.telemetry_path}"
-        f"\n  the platform   {platform}  (simulated; its truth is at /sim/truth)"
+        f"\n  the platform   {platform}  (simulated; expected counts: /sim/truth)"
         "\n\n  Press Ctrl-C to stop.\n"
     )
 
 
 def _password(given: argparse.Namespace) -> str | None:
-    """Give the password that the simulated platform asks for. Raises SettingsError."""
+    """The password that the simulated platform requires; None: none. Raises SettingsError."""
     if given.username is not None and ":" in given.username:
-        raise SettingsError("--username must not hold a colon: HTTP basic authentication ends the name there")
+        raise SettingsError(
+            "--username must not contain a colon: HTTP basic authentication ends the name there"
+        )
     if given.password_file is None:
         return given.password or None
     if given.password is not None:
@@ -105,7 +108,7 @@ def _password(given: argparse.Namespace) -> str | None:
     try:
         password = Path(given.password_file).read_text(encoding="utf-8").strip("\r\n")
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise SettingsError(f"cannot read --password-file {given.password_file} ({reason})") from None
     if not password:
         raise SettingsError(f"--password-file {given.password_file} is empty")
@@ -163,7 +166,7 @@ def simulate_parser() -> argparse.ArgumentParser:
     parser = demo_parser()
     parser.add_argument("--listen-address", default="127.0.0.1:6868", help="[host]:port to listen on")
     parser.add_argument("--history", type=int, default=DEMO_HISTORY, help="number of records at the start")
-    parser.add_argument("--username", help="user that the platform asks for; default: none, it is open")
-    parser.add_argument("--password", help="its password; other processes can see it: rather use a file")
+    parser.add_argument("--username", help="user that the platform requires; default: none")
+    parser.add_argument("--password", help="password of that user; other processes can see it: prefer a file")
     parser.add_argument("--password-file", metavar="FILE", help="file with the password of that user")
     return parser

@@ -8,10 +8,10 @@ from exporter.jobapi.client import PageCost
 from exporter.jobapi.errors import ApiError
 from exporter.model import ExecuteStatus, Page, PageItem, Record, Results
 
-SLOW_PAGE = 1.0  # seconds: new records are seen after some polls only
-SKEW = 5.0  # seconds: durations are right all the same, lag and overdue are off by it
-AHEAD = 300.0  # seconds that a record may lie in the platform's future: clocks of several masters differ
-# Times of a wrong zone lie whole half hours away, 14 h at most; a job and its check take some minutes.
+SLOW_PAGE = 1.0  # seconds; with slower pages, new records are seen only after several polls
+SKEW = 5.0  # seconds; durations stay right, but lag and overdue are wrong by the skew
+AHEAD = 300.0  # seconds that a record may be ahead of the platform's clock: its masters' clocks differ
+# Times of a wrong zone are off by whole half hours, 14 h at most. A job and its check take some minutes.
 ZONES, ZONE_STEP, ZONE_SLACK = 14 * 3600.0, 1800.0, 180.0
 NEWEST_FIRST = "newest first"
 
@@ -46,13 +46,13 @@ _ADVICE = {
 
 
 def failure(what: str, error: ApiError) -> Finding:
-    """A request that failed: its own advice, or that for its reason."""
+    """A failed request, with its own advice or that for its reason."""
     advice = error.advice or _ADVICE[error.reason]
     return Finding(what=what, verdict=Verdict.BAD, found=f"{error.reason}: {error.message}", advice=advice)
 
 
 def clock(skew: float | None) -> Finding:
-    """The platform's clock beside ours."""
+    """The platform's clock, compared with ours."""
     if skew is None:
         advice = "overdue records and lag are computed with our clock"
         return Finding(what="clock", verdict=Verdict.NOTE, found="no Date header", advice=advice)
@@ -66,7 +66,7 @@ def clock(skew: float | None) -> Finding:
 
 
 def cost(page: Page, cost: PageCost, *, duty: float, page_bytes: float) -> Finding:
-    """What the newest page took, at a `duty` and a usual size of pages."""
+    """The cost of the last page, at this `duty` and the usual size of pages."""
     found = f"{cost.size} bytes for {len(page.items)} records in {cost.seconds:.2f} s"
     advice = ""
     if cost.seconds > SLOW_PAGE:
@@ -80,7 +80,7 @@ def cost(page: Page, cost: PageCost, *, duty: float, page_bytes: float) -> Findi
 
 
 def order(first: Page, last: Page) -> Finding:
-    """Which end of the pages is the newest."""
+    """The order of pages: oldest first or newest first."""
     begun = [item.start for item in first.items if item.start is not None]
     ended = [item.start for item in last.items if item.start is not None]
     if not begun or not ended or begun[0] == max(ended):
@@ -88,7 +88,7 @@ def order(first: Page, last: Page) -> Finding:
             what="order",
             verdict=Verdict.NOTE,
             found="unknown yet",
-            advice="it is found when newer records arrive",
+            advice="the exporter finds it when newer records arrive",
         )
     found = "oldest first" if begun[0] < max(ended) else NEWEST_FIRST
     return Finding(what="order", verdict=Verdict.OK, found=found)
@@ -100,7 +100,7 @@ def visible(page: Page, total: int) -> Finding:
     hidden = positions - len(page.items)
     if hidden <= 0:
         return Finding(what="visible", verdict=Verdict.OK, found=f"all {positions} of the last page")
-    found = f"{hidden} of {positions} are not"
+    found = f"{hidden} of {positions} of the last page are not"
     if page.bad_items:
         advice = (
             f"{page.bad_items} items of the page have no id of at most 64 characters: they are not counted"
@@ -111,14 +111,14 @@ def visible(page: Page, total: int) -> Finding:
 
 
 def capped(shown: int, size: int) -> Finding:
-    """A platform that shows fewer records than were asked for, without saying so."""
+    """A platform that returns fewer records than requested, without an error."""
     advice = f"set api.page-size to {shown}"
     found = f"{shown} records instead of the {size} requested"
     return Finding(what="page size", verdict=Verdict.BAD, found=found, advice=advice)
 
 
 def record(read: Record) -> Finding:
-    """One record: what could not be read of it."""
+    """Unknown values in one record."""
     odd = [name for name in read.unknown_fields if name not in {"start_time", "end_time"}]
     if odd:
         advice = "such values are counted in job_exporter_unknown_values_total"
@@ -128,7 +128,7 @@ def record(read: Record) -> Finding:
 
 
 def times(read: Record, items: Iterable[PageItem], *, now: float) -> Finding:
-    """Times of the newest records: given, readable, and in the zone of the platform's clock `now`."""
+    """Times of the newest records: present, readable, and in the zone of the platform's clock `now`."""
 
     def bad(found: str, advice: str) -> Finding:
         return Finding(what="times", verdict=Verdict.BAD, found=found, advice=advice)
@@ -158,9 +158,9 @@ def times(read: Record, items: Iterable[PageItem], *, now: float) -> Finding:
 
 
 def results(read: Record, rows: Results) -> Finding:
-    """The host rows of a record, beside the hosts that it expects."""
+    """The host rows of a record, compared with its expected hosts."""
     hosts = len({row.host_id for row in rows.rows})
-    expected = "not told" if read.expected_hosts is None else str(len(read.expected_hosts))
+    expected = "an unknown number" if read.expected_hosts is None else str(len(read.expected_hosts))
     found = f"{hosts} hosts, {expected} expected"
     if rows.bad_rows:
         advice = "unreadable fields are ignored; rows without a host are skipped"

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pkgutil import resolve_name
+from typing import Any
 
 from exporter import __version__
 
@@ -26,7 +27,7 @@ class Command:
     summary: str
     act: Act
     takes_settings: bool = True
-    parser: Parser | None = None  # of flags that are not settings
+    parser: Parser | None = None  # parses flags that are not settings
 
 
 def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> None:
@@ -60,7 +61,7 @@ def _dispatch(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         return _no_command("--version", given=True)
     try:
         return command.act(argv[1:], environ)
-    except SystemExit:  # how rich ends on a broken pipe
+    except SystemExit:  # rich exits on a broken pipe
         return 0
     except Exception as error:
         if not isinstance(error, resolve_name("exporter.cli.commands:REFUSALS")):
@@ -109,71 +110,60 @@ def _help(name: str, command: Command) -> str:
     return text
 
 
-def _act(where: str) -> Act:
-    """Make a command of `package.module:function`, which is imported when the command runs."""
+def _lazy(where: str) -> Callable[..., Any]:
+    """The function `package.module:function`, imported when it is called."""
 
-    def act(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-        found: Act = resolve_name(where)
-        return found(argv, environ)
+    def call(*given: Any) -> Any:
+        return resolve_name(where)(*given)
 
-    return act
-
-
-def _parser(where: str) -> Parser:
-    """Do the same for the flags of a command."""
-
-    def parser() -> argparse.ArgumentParser:
-        found: Parser = resolve_name(where)
-        return found()
-
-    return parser
+    return call
 
 
 COMMANDS: Mapping[str, Command] = {
-    "run": Command(summary="Run the daemon.", act=_act("exporter.cli.commands:run")),
+    "run": Command(summary="Run the daemon.", act=_lazy("exporter.cli.run:run")),
     "check": Command(
         summary="Request each endpoint of the job API once and report problems.",
-        act=_act("exporter.cli.commands:check"),
+        act=_lazy("exporter.cli.commands:check"),
     ),
     "healthcheck": Command(
         summary="Check whether the running daemon answers; exit status 0 or 1.",
-        act=_act("exporter.cli.healthcheck:healthcheck"),
+        act=_lazy("exporter.cli.healthcheck:healthcheck"),
     ),
     "simulate": Command(
         summary="Run a simulated job platform.",
-        act=_act("exporter.cli.demo:simulate"),
+        act=_lazy("exporter.cli.demo:simulate"),
         takes_settings=False,
-        parser=_parser("exporter.cli.demo:simulate_parser"),
+        parser=_lazy("exporter.cli.demo:simulate_parser"),
     ),
     "demo": Command(
         summary="Run a simulated platform and the exporter together; needs no configuration.",
-        act=_act("exporter.cli.demo:demo"),
-        parser=_parser("exporter.cli.demo:demo_parser"),
+        act=_lazy("exporter.cli.demo:demo"),
+        parser=_lazy("exporter.cli.demo:demo_parser"),
     ),
     "audit": Command(
         summary="Verify the count of one record, or of all records that ended in a time window.",
-        act=_act("exporter.audit.command:audit"),
-        parser=_parser("exporter.audit.command:audit_parser"),
+        act=_lazy("exporter.audit.command:audit"),
+        parser=_lazy("exporter.audit.command:audit_parser"),
     ),
     "ledger": Command(
         summary="Copy a ledger to another database and compare every row: ledger copy FROM TO.",
-        act=_act("exporter.cli.commands:ledger"),
+        act=_lazy("exporter.cli.commands:ledger"),
         takes_settings=False,
-        parser=_parser("exporter.cli.commands:ledger_parser"),
+        parser=_lazy("exporter.cli.commands:ledger_parser"),
     ),
     "metrics": Command(
         summary="List every metric with its labels, type and meaning.",
-        act=_act("exporter.cli.commands:metrics"),
+        act=_lazy("exporter.cli.commands:metrics"),
     ),
     "backfill": Command(
         summary="Write past counts as an OpenMetrics file for Prometheus to import.",
-        act=_act("exporter.backfill.command:backfill"),
-        parser=_parser("exporter.backfill.command:backfill_parser"),
+        act=_lazy("exporter.backfill.command:backfill"),
+        parser=_lazy("exporter.backfill.command:backfill_parser"),
     ),
     "assets": Command(
         summary="Write dashboards, rules and example configurations to a directory: assets DIR.",
-        act=_act("exporter.cli.assets:assets"),
+        act=_lazy("exporter.cli.assets:assets"),
         takes_settings=False,
-        parser=_parser("exporter.cli.assets:assets_parser"),
+        parser=_lazy("exporter.cli.assets:assets_parser"),
     ),
 }

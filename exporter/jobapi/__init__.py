@@ -1,5 +1,6 @@
 """The platform's HTTP API and its decoding.
 
-`client` asks, `decoder` turns answers into values of `exporter.model`, `errors` draws the tree of what can go
-wrong. `protocol` is what pollers, audit and backfill need of a client.
+`client` sends requests over `transport`. `decoder` turns response bodies into values of `exporter.model`.
+`errors` lists everything that can go wrong; `answers` and `network` tell the errors apart. `protocol` is the
+client as pollers, audit and backfill see it.
 """

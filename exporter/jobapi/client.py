@@ -1,21 +1,17 @@
 """The job API over HTTP: three questions, each answered with a value of the model or an ApiError.
 
-`errors` draws the tree of errors and says what becomes one.
+Deadlines: `timeout` bounds connecting, the wait for the first byte, and each pause of the body. Pages may
+take longer to begin, because the database of a large platform sorts all records for them. A body that keeps
+coming has no deadline; `max_response_bytes` bounds the part that is held in memory.
 
-Deadlines: `timeout` bounds connecting, the wait for the first byte, and each pause of the body. A body that
-keeps coming has no deadline; `max_response_bytes` bounds what is held of it. Pages may take longer to begin:
-the database of a large platform sorts all records for them.
-
-A request is retried with exponential backoff and full jitter only after a transient failure: no connection,
-5xx, 429, and for look-ups by id a timeout (a slow page would burden the platform again).
-The loop is our own: stamina's wait cannot be injected and its hook does not know the attempt, and tenacity
-keeps its state in the retrier, which concurrent tasks would share.
+Retries: a request is repeated with exponential backoff and full jitter only after a transient failure: no
+connection, 5xx, 429 and, for look-ups by id, a timeout.
 """
 
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import tzinfo
@@ -27,6 +23,7 @@ import httpx
 import structlog
 
 from exporter.jobapi import decoder
+from exporter.jobapi.answers import classify, http_date
 from exporter.jobapi.errors import (
     ApiError,
     CredentialsError,
@@ -34,22 +31,19 @@ from exporter.jobapi.errors import (
     NotUnderstoodError,
     Reason,
     RecordNotFound,
-    broken,
-    classify,
-    http_date,
-    too_large,
+    TooLargeError,
 )
 from exporter.jobapi.json_filter import WHOLE, Body
+from exporter.jobapi.network import broken
 from exporter.jobapi.transport import (
-    ApiConfig,
     Authenticator,
     ConfigError,
     Connections,
     Requests,
-    base_url,
     transports,
 )
-from exporter.model import Page, Record, Results
+from exporter.model import Page, Record, Results, backoff
+from exporter.settings import ApiSettings
 
 T = TypeVar("T")
 
@@ -59,36 +53,35 @@ PATHS: Mapping[Endpoint, str] = {
     "result": "/api/v1/job/record/result",
 }
 
-FIRST_BACKOFF = 0.2  # seconds; a restart of a connection takes less, an overload more
-MAX_BACKOFF = 5.0  # seconds; a third of the usual poll interval
-SHORT_ROUND_TRIP = 1.0  # seconds; a longer one says too little about the platform's clock
-PATIENCE = (
-    60.0  # seconds until a page begins, at most: the dearest that was measured took 20 s on a busy machine
-)
-PATIENCE_FACTOR = 6  # and so many times `timeout`: whoever sets a short one wants to hear of trouble soon
-ENCODINGS = {"", "identity", "gzip", "deflate"}  # one layer only: two could grow a millionfold
+FIRST_BACKOFF = 0.2  # seconds; a dropped connection is back sooner, an overload lasts longer
+MAX_BACKOFF = 5.0  # seconds; a third of the default poll interval
+SHORT_ROUND_TRIP = 1.0  # seconds; after a longer one the Date header says too little about the clock
+# Seconds until a page begins, at most: the slowest that was measured took 20 s on a busy machine. And at most
+# so many times `timeout`, because a short timeout asks for early failures.
+PATIENCE, PATIENCE_FACTOR = 60.0, 6
+ENCODINGS = {"", "identity", "gzip", "deflate"}  # a single layer: two could grow a millionfold
 
 log = structlog.get_logger()
 
 
 class Observer(Protocol):
-    """What is told of each HTTP request sent, retries included."""
+    """Is told of each HTTP request, retries included."""
 
     def request(self, *, endpoint: str, seconds: float, size: int, reason: str | None) -> None:
-        """Take note: duration in seconds, body bytes received; `reason` None if it was answered."""
+        """Take a request's duration in seconds and bytes of body; `reason`: why it failed, if it did."""
         ...
 
 
 class NullObserver:
-    """Observes nothing: what happened is told in another way."""
+    """Ignores requests."""
 
     def request(self, *, endpoint: str, seconds: float, size: int, reason: str | None) -> None:
-        """Take no note."""
+        """Do nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageCost:
-    """What a page took: seconds from when it was sent until its last byte, and bytes of its body."""
+    """The cost of a page: seconds from sending the request to the last byte, and bytes of the body."""
 
     seconds: float
     size: int
@@ -99,7 +92,7 @@ class JobApi:
 
     def __init__(
         self,
-        config: ApiConfig,
+        config: ApiSettings,
         observer: Observer,
         *,
         transport: httpx.AsyncBaseTransport | None = None,
@@ -108,14 +101,14 @@ class JobApi:
         wall: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Connect to nothing yet. Raises ConfigError for settings that cannot work."""
+        """Connect to nothing yet. Raises ConfigError for files of the settings that cannot be used."""
         self._config = config
         self._observer = observer
-        self._rng = rng or random.Random()  # noqa: S311  (spreads retries, guards nothing)
+        self._rng = rng or random.Random()  # noqa: S311  (spreads retries, protects nothing)
         self._sleep = sleep
         self._wall = wall
         self._monotonic = monotonic
-        self._base = base_url(config.base_url)
+        self._base = config.base_url
         self._authenticator = Authenticator(config)
         self._slots = asyncio.Semaphore(config.concurrency)
         make = transports(config)
@@ -128,37 +121,38 @@ class JobApi:
         await self._connections.aclose()
 
     def platform_now(self) -> float | None:
-        """Platform's clock, POSIX seconds, whatever happens to ours; None: not known yet."""
+        """Return the platform's clock, POSIX seconds, independent of ours; None: not known yet."""
         return None if self._platform_ahead is None else self._monotonic() + self._platform_ahead
 
     @property
     def clock_skew(self) -> float | None:
-        """Platform's clock minus ours in seconds; None: not known yet."""
+        """The platform's clock minus ours, in seconds; None: not known yet."""
         now = self.platform_now()
         return None if now is None else now - self._wall()
 
     async def page(
         self, number: int, size: int, *, patient: bool = True, retry: bool = True
     ) -> tuple[Page, PageCost]:
-        """Return page `number` (from 1) of `size` records, and what it took. Raises ApiError.
+        """Return page `number` (from 1) of `size` records, and its cost. Raises ApiError.
 
-        A `patient` caller waits up to a minute for its first byte. Without `retry` one failure is enough.
+        `patient`: wait up to a minute for the first byte. `retry`: repeat it after a transient failure.
         """
-        decode = partial(decoder.decode_page, number=number, size=size, zone=self._config.zone)
+        decode = partial(decoder.decode_page, number=number, size=size, zone=self._config.timezone)
         query = {"pageNo": str(number), "pageSize": str(size)}
         timeout = self._config.timeout
-        first_byte = max(timeout, min(PATIENCE, PATIENCE_FACTOR * timeout)) if patient else timeout
+        longest = max(timeout, min(PATIENCE, PATIENCE_FACTOR * timeout))
+        first_byte = longest if patient else timeout
         return await self._ask("page", query, decode, first_byte=first_byte, retry=retry)
 
     async def record(self, record_id: str) -> Record:
-        """Return the record. Raises ApiError, RecordNotFound among them."""
-        decode = partial(_decode_asked, record_id=record_id, zone=self._config.zone)
+        """Return the record. Raises ApiError; RecordNotFound if the id is unknown."""
+        decode = partial(_decode_asked, record_id=record_id, zone=self._config.timezone)
         record, _ = await self._ask("record", {"id": record_id}, decode)
         return record
 
     async def results(self, record_id: str) -> Results:
-        """Return the host rows of the record; none may also mean an unknown id. Raises ApiError."""
-        decode = partial(decoder.decode_results, zone=self._config.zone)
+        """Return the host rows of the record; no rows may also mean an unknown id. Raises ApiError."""
+        decode = partial(decoder.decode_results, zone=self._config.timezone)
         results, _ = await self._ask("result", {"id": record_id}, decode)
         return results
 
@@ -171,7 +165,7 @@ class JobApi:
         first_byte: float | None = None,
         retry: bool = True,
     ) -> tuple[T, PageCost]:
-        """Send the request until it is answered, refused, or tried often enough."""
+        """Send the request, and repeat it after transient failures."""
         wait = self._config.timeout if first_byte is None else first_byte
         retries = self._config.retries if retry else 0
         attempt = 0
@@ -180,20 +174,21 @@ class JobApi:
                 async with self._slots:
                     return await self._once(endpoint, query, decode, first_byte=wait)
             except ApiError as error:
-                if attempt >= retries or not error.may_pass:
+                attempt += 1
+                if attempt > retries or not error.may_pass:
                     raise
                 pause = error.retry_after
                 if pause is None:
-                    pause = self._rng.uniform(0, min(MAX_BACKOFF, FIRST_BACKOFF * 2 ** min(attempt, 10)))
+                    longest = backoff(attempt, first=FIRST_BACKOFF, longest=MAX_BACKOFF)
+                    pause = self._rng.uniform(0, longest)
                 elif pause > self._config.timeout:
-                    raise  # the poll must not hang on it; it backs off as a whole
-            attempt += 1
+                    raise  # too long for one request: the poll backs off as a whole
             await self._sleep(pause)
 
     async def _once(
         self, endpoint: Endpoint, query: dict[str, str], decode: Callable[[bytes], T], *, first_byte: float
     ) -> tuple[T, PageCost]:
-        """Send one request, and tell the observer how it went."""
+        """Send the request once, and report it to the observer."""
         started = self._monotonic()
         reason: Reason | None = None
         body = Body(whole=min(WHOLE, self._config.max_response_bytes))
@@ -216,42 +211,41 @@ class JobApi:
     async def _receive(
         self, endpoint: Endpoint, query: dict[str, str], body: Body, *, first_byte: float
     ) -> httpx.Response:
-        """Send the request and take its answer into `body`, keeping the deadlines. Raises ApiError."""
+        """Send the request and read the response into `body`, within the deadlines. Raises ApiError."""
         started, pause, loop = self._monotonic(), self._config.timeout, asyncio.get_running_loop()
         waited = f"no answer within {first_byte:g} s"
         try:
-            # The head as a whole has a deadline too: headers that drip in would renew that of the first byte.
+            # The library's deadline starts again with each byte of the header; this one does not.
             async with (
                 asyncio.timeout(pause + first_byte) as deadline,
                 self._connections.transport() as transport,
             ):
                 request = self._requests.get(self._base + PATHS[endpoint], query, first_byte=first_byte)
-                response = await transport.handle_async_request(request)
-                async with aclosing(response):
+                async with aclosing(await transport.handle_async_request(request)) as response:
                     self._read_clock(response, self._monotonic() - started)
                     waited = f"the answer stopped for {pause:g} s"
                     deadline.reschedule(loop.time() + pause)
-                    async for _ in self._pieces(endpoint, response, body):
+                    is_compressed = _is_compressed(endpoint, response)
+                    async for chunk in response.aiter_bytes():
                         deadline.reschedule(loop.time() + pause)
+                        self._take(endpoint, body, chunk, is_compressed=is_compressed)
         except ConfigError as error:
             raise CredentialsError(str(error), endpoint=endpoint) from None
         except (TimeoutError, httpx.HTTPError, aiohttp.ClientError, OSError, UnicodeError) as error:
             raise broken(error, endpoint, base=self._base, waited=waited) from None
         return response
 
-    async def _pieces(self, endpoint: Endpoint, response: httpx.Response, body: Body) -> AsyncIterator[None]:
-        """Take in the body piece by piece; stop as soon as too much is held. Raises ApiError."""
+    def _take(self, endpoint: Endpoint, body: Body, chunk: bytes, *, is_compressed: bool) -> None:
+        """Add a chunk to the body. Raises TooLargeError if it exceeds the limit."""
         limit = self._config.max_response_bytes
-        encoding = response.headers.get("content-encoding", "").strip().lower()
-        if encoding not in ENCODINGS:
-            named = encoding if encoding in {"br", "zstd", "compress"} else "something else"
-            raise NotUnderstoodError(f"a body compressed as {named!r}: none was asked", endpoint=endpoint)
-        async for chunk in response.aiter_bytes():
-            body.add(chunk)
-            # A little that unpacks to much would keep us busy for long, though little is held.
-            if body.held > limit or (encoding and body.received > limit):
-                raise too_large(endpoint, limit)
-            yield
+        body.add(chunk)
+        # A compressed body may unpack to very much that is dropped, and keep us busy for long.
+        if body.held > limit or (is_compressed and body.received > limit):
+            advice = "raise api.max-response-bytes" + (
+                " or lower api.page-size" if endpoint == "page" else ""
+            )
+            message = f"a body with more than {limit} bytes to be read"
+            raise TooLargeError(message, endpoint=endpoint, advice=advice)
 
     def _read_clock(self, response: httpx.Response, round_trip: float) -> None:
         """Compare the platform's clock with ours at half the round trip."""
@@ -263,8 +257,17 @@ class JobApi:
             self._platform_ahead = theirs - (self._monotonic() - round_trip / 2)
 
 
+def _is_compressed(endpoint: Endpoint, response: httpx.Response) -> bool:
+    """Tell whether the body is compressed. Raises NotUnderstoodError if it cannot be decompressed."""
+    encoding = response.headers.get("content-encoding", "").strip().lower()
+    if encoding not in ENCODINGS:
+        message = "a body with an unsupported compression, though none was requested"
+        raise NotUnderstoodError(message, endpoint=endpoint)
+    return encoding in {"gzip", "deflate"}
+
+
 def _decode_asked(body: bytes, *, record_id: str, zone: tzinfo) -> Record:
     record = decoder.decode_record(body, zone=zone)
     if record.id != record_id:
-        raise decoder.DecodeError("a record with another id than the one asked")
+        raise decoder.DecodeError("a record with another id than requested")
     return record

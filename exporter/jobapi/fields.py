@@ -1,6 +1,6 @@
-"""What single fields of the job API mean: statuses, times, host lists, labels, ids. PURE.
+"""Single fields of the job API: statuses, times, host lists, labels, ids. PURE.
 
-Functions raise ValueError for a text that has no meaning, and give None where the platform gave nothing.
+Functions raise ValueError for an unreadable value, and return None where the platform gave none.
 """
 
 import re
@@ -14,7 +14,7 @@ from exporter.model import UNKNOWN, ExecuteStatus, HostStatus, ResultStatus
 
 MAX_ID = 64  # characters; the API's ids are UUID-shaped, its columns hold 64
 MAX_LABEL = 128  # characters; a label value repeats on every line of the exposition
-MAX_NUMBER = 2**53  # above this a float, and so a sample, is no longer exact
+MAX_NUMBER = 2**53  # above this a float, and so a sample, is not exact
 
 RESULT_STATUSES: Mapping[str, ResultStatus] = {
     "success": ResultStatus.SUCCESS,
@@ -44,7 +44,7 @@ def name(given: str | int | None) -> str:
 
 
 def label(text: str | None) -> str:
-    """Return a label value of at most 128 characters; `unknown` for what was left empty."""
+    """Return a label value of at most 128 characters; `unknown` for an empty text."""
     return (text or "").strip()[:MAX_LABEL].replace("\0", "\ufffd") or UNKNOWN
 
 
@@ -60,20 +60,24 @@ def hosts(given: str | list[str | int] | None) -> frozenset[str] | None:
     return frozenset(host for one in names if (host := name(one).strip()))
 
 
-# Epoch times are told apart from other numbers, and seconds from milliseconds, by their size: both ranges
-# begin in 1973 and go beyond the year 5000.
+# Seconds since the epoch, and milliseconds; both from 1973 to beyond the year 5000. No others are times.
 _SECONDS, _MILLISECONDS = (1e8, 1e11), (1e11, 1e14)
 _NUMBER = re.compile(r"\d{1,14}(?:\.\d{1,9})?", re.ASCII)
 _RFC_1123 = re.compile(r"[A-Z]{3}, \d{1,2} [A-Z]{3} \d{4} \d\d:\d\d:\d\d (?:GMT|UTC|Z|[+-]\d{4})", re.ASCII)
-_NONE = ("0001-01-01", "0000-00-00", "1970-01-01T00:00:00", "1970-01-01 00:00:00")  # zero values of makers
+_NONE = (
+    "0001-01-01",
+    "0000-00-00",
+    "1970-01-01T00:00:00",
+    "1970-01-01 00:00:00",
+)  # zero values of several platforms
 
 
 def time(given: str | float | None, zone: tzinfo, *, since: float | None = None) -> float | None:
     """Read a time, POSIX seconds; None if the platform gave none. Raises ValueError.
 
-    Formats: RFC 3339, also with a blank, with slashes or without a zone; RFC 1123; seconds or milliseconds
-    since the epoch. When summer time ends, a text without an offset names two moments. It is the first, but
-    where that lies before `since`, and the second does not.
+    Formats: RFC 3339, also with a blank, with slashes or without an offset; RFC 1123; seconds or milliseconds
+    since the epoch. When summer time ends, a text without an offset can mean two moments: it is read as the
+    first, or as the second if only that is not before `since`.
     """
     if isinstance(given, int | float):
         return _epoch(given)
@@ -87,7 +91,7 @@ def time(given: str | float | None, zone: tzinfo, *, since: float | None = None)
     if _RFC_1123.fullmatch(text):
         return parsedate_to_datetime(text).timestamp()
     if text[4:5] != "-" or text[10:11] not in {"T", " "}:
-        raise ValueError("not a time")  # fromisoformat knows dates, weeks and numbers, too
+        raise ValueError("not a time")  # fromisoformat also reads dates, weeks and numbers
     moment = datetime.fromisoformat(text)
     if moment.tzinfo:
         return moment.timestamp()

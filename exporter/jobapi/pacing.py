@@ -1,7 +1,8 @@
-"""How much of the platform's time pages may take: a token bucket.
+"""The share of the platform's time that pages may take: a token bucket.
 
-Credit grows by `duty` seconds a second. A page may be asked for while there is any, and is charged what the
-platform took for it: an expensive page goes into debt, and the next one waits until that is paid.
+Credit grows by `duty` seconds a second. A page may be requested while there is credit, and is charged the
+time that the platform took for it. After an expensive page the credit is negative, and the next page waits
+until it is back at 0.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ from exporter.model import Page
 
 FULL = 60.0  # seconds of page time that may add up: some dozen expensive pages after a downtime
 AT_START = 30.0
-PAID = 1e-6  # seconds of debt that are none: a wait for less may not move the clock
+PAID = 1e-6  # seconds of debt that count as none, because a wait may be shorter than the clock's resolution
 
 
 class Pacer:
@@ -26,12 +27,12 @@ class Pacer:
         self._credit, self._at = AT_START, monotonic()
 
     def wait(self) -> float:
-        """Seconds until the next page may be asked for."""
+        """Return the seconds until the next page may be requested."""
         self._grow()
         return 0.0 if self._credit > -PAID else -self._credit / self._duty
 
     def charge(self, seconds: float) -> None:
-        """Take note of what the platform took for a page."""
+        """Charge the time that the platform took for a page."""
         self._grow()
         self._credit -= seconds
 

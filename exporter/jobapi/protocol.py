@@ -1,19 +1,18 @@
-"""What a poll, an audit and a backfill ask of the job API, and which of its failures mean what."""
+"""The job API as polls, audit and backfill use it."""
 
 from typing import Protocol
 
 from exporter.jobapi.client import PageCost
 from exporter.model import Page, Record, Results
 
-GONE = ("connect", "auth")  # reasons that are never one record's fault
-UNREAD = ("decode", "api", "too_large")  # reasons that may be one record's fault, for ever
+GONE = ("connect", "auth")  # reasons that are never the fault of one record
 
 
 class Platform(Protocol):
-    """What a poll asks of the job API; all may raise ApiError."""
+    """The client of the job API; its three requests may raise ApiError."""
 
     def platform_now(self) -> float | None:
-        """Platform's clock, POSIX seconds, whatever happens to ours; None: not known yet."""
+        """Return the platform's clock, POSIX seconds, independent of ours; None: not known yet."""
         ...
 
     async def page(  # noqa: D102

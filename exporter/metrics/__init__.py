@@ -1,5 +1,5 @@
-"""The metric families, what the process counts about itself, and their exposition.
+"""The metric families, the metrics about the exporter itself, and their exposition.
 
-`families` is the catalog. `publisher` takes snapshots and has `exposition` show them; `collector` turns their
-series into text by prometheus-client, and `negotiation` picks the format of a scrape.
+`families` is the catalog. `publisher` passes snapshots to `exposition`, which answers scrapes; `collector`
+writes their series with prometheus-client, and `negotiation` chooses the format.
 """

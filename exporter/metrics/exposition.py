@@ -1,7 +1,7 @@
-"""A snapshot → what every scrape gets until the next one.
+"""A snapshot to the answers of all scrapes until the next snapshot.
 
-`show` renders both formats, plain and compressed, then replaces what `scrape` looks up. A scrape never waits
-for rendering. It changes nothing that another scrape sees.
+`show` renders both formats, plain and compressed, and then replaces the bodies that `scrape` returns. So a
+scrape never waits for rendering, and changes nothing that another scrape sees.
 """
 
 import gzip
@@ -9,18 +9,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from exporter.metrics.collector import OPENMETRICS_END, Block, Text, blocks, head
-from exporter.metrics.families import Family, MetricsConfig, MetricType, families
+from exporter.metrics.families import Family, MetricType, families
 from exporter.metrics.negotiation import Format, accepts_gzip, choose_format
 from exporter.model import Sample, Series, Snapshot
+from exporter.settings import MetricsSettings
 
 GZIP_LEVEL = 1  # level 6 makes bodies a tenth smaller and takes twice the time
-
-Bodies = Mapping[tuple[bool, bool], bytes]  # by: OpenMetrics? compressed?
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scrape:
-    """One answer; send it with `Vary: Accept, Accept-Encoding`."""
+    """One response; send it with `Vary: Accept, Accept-Encoding`."""
 
     body: bytes
     content_type: str
@@ -31,13 +30,13 @@ class Scrape:
 class Exposition:
     """Shows the last snapshot. `show` belongs to one thread at a time, `scrape` to any."""
 
-    def __init__(self, *, config: MetricsConfig | None = None) -> None:
-        self._families = families(config or MetricsConfig())
+    def __init__(self, *, config: MetricsSettings | None = None) -> None:
+        self._families = families(config or MetricsSettings())
         gauge = MetricType.GAUGE
         self._counters = _Source([family for family in self._families if family.type is not gauge])
         self._gauges = _Source([family for family in self._families if family.type is gauge])
         self._heads = {family.name: head(family) for family in self._families}
-        self._time = 0.0  # ledger time; the latest that was shown
+        self._time = 0.0  # latest ledger time shown
         self._texts: list[Text] = []
         self._bodies = _bodies([])
         self._closed = False
@@ -45,10 +44,10 @@ class Exposition:
     def show(self, snapshot: Snapshot) -> None:
         """Render `snapshot`, then show it.
 
-        Series of families that are not in the catalog are left out. Raises ValueError on a part of a
-        histogram that is neither "sum" nor a number; what was shown until then stays.
+        Series of unknown families are left out. Raises ValueError on a part of a histogram that is neither
+        "sum" nor a number; the previous snapshot stays.
         """
-        # Time never goes back here: a value that was shown is never taken back.
+        # Time never goes back here: a value once shown is never taken back.
         time = max(self._time, snapshot.time)
         self._counters.take(snapshot.counters)
         self._gauges.take(
@@ -69,19 +68,19 @@ class Exposition:
         self._texts, self._time = texts, time
 
     def close(self) -> None:
-        """Break off the rendering that another thread is at: a stop does not wait for it."""
+        """Stop a rendering in another thread, so that a stop does not wait for it."""
         self._closed = True
 
     def scrape(self, *, accept: str, accept_encoding: str) -> Scrape:
-        """Answer a request with these headers ("" where missing)."""
+        """Answer a request with these headers; "" for a missing one."""
         chosen = choose_format(accept)
         zipped = accepts_gzip(accept_encoding)
         body = self._bodies[chosen is not Format.TEXT, zipped]
         return Scrape(body=body, content_type=chosen.value, content_encoding="gzip" if zipped else None)
 
 
-def _bodies(texts: Iterable[Text]) -> Bodies:
-    """Join the pieces. The same pieces always make the same bytes."""
+def _bodies(texts: Iterable[Text]) -> Mapping[tuple[bool, bool], bytes]:
+    """Join the pieces, by whether it is OpenMetrics and whether it is compressed."""
     plain = b"".join([text for text, _ in texts])
     openmetrics = b"".join([*(text for _, text in texts), OPENMETRICS_END])
     return {
@@ -92,9 +91,9 @@ def _bodies(texts: Iterable[Text]) -> Bodies:
 
 
 class _Source:
-    """One mapping of a snapshot, counters or gauges, and the blocks that show it.
+    """The counters or the gauges of a snapshot, and their blocks.
 
-    From one snapshot to the next the series are most often the same ones in the same order.
+    Most snapshots have the same series in the same order as the previous one.
     """
 
     def __init__(self, catalog: Iterable[Family]) -> None:

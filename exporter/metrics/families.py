@@ -1,7 +1,6 @@
-"""Every metric family once: the catalog.
+"""The catalog of metric families.
 
-The names, types and labels are the public interface: dashboards, rules and users' alerts hang on them.
-`exposition.py` turns a snapshot of their series into what a scrape gets.
+Names, types and labels are the public interface: dashboards, rules and users' alerts depend on them.
 """
 
 from bisect import bisect_left
@@ -14,17 +13,11 @@ from itertools import product
 from prometheus_client.utils import floatToGoString
 
 from exporter.model import ExecuteStatus, HostStatus, IdcOutcome, ResultStatus, Series
+from exporter.settings import MetricsSettings
 
-# From the shortest run that a whole-second clock can show to the longest that people wait for; the default of
-# metrics.duration-buckets, which says why.
-DURATION_BUCKETS = (
-    *(1.0, 2.0, 5.0, 10.0, 20.0, 30.0),
-    *(60.0, 120.0, 300.0, 600.0, 1800.0),
-    *(3600.0, 10800.0, 21600.0),
-)
-# 1-2-5 steps: one host is the most frequent case, ten thousand the largest fleet we heard of.
+# Steps of 1-2-5: one host is the most frequent case, ten thousand the largest known fleet.
 HOST_BUCKETS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0, 10000.0)
-# Poll interval and settle grace are 15 s each, a look comes at most a minute later; hours are downtime.
+# Poll interval and settle grace are 15 s each, a look-up is at most a minute late; hours mean downtime.
 LAG_BUCKETS = (1.0, 5.0, 10.0, 15.0, 30.0, 45.0, 60.0, 90.0, 120.0, 300.0, 900.0, 3600.0, 21600.0, 86400.0)
 # A look-up by id takes 1 ms, a tail page up to 1.5 s, a request's deadline is 10 s unless set.
 REQUEST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -37,7 +30,7 @@ UNKNOWN_FIELDS = ("execute_status", "result_status", "host_status", "start_time"
 
 
 class MetricType(StrEnum):
-    """The types of the text format that are used here."""
+    """The type of a family, as in the text format."""
 
     COUNTER = "counter"
     GAUGE = "gauge"
@@ -45,61 +38,48 @@ class MetricType(StrEnum):
 
 
 class Origin(StrEnum):
-    """Who keeps the series of a family."""
+    """The place that keeps the series of a family."""
 
-    LEDGER = "ledger"  # durable: goes on after a restart
-    PLATFORM = "platform"  # seen by the last poll: goes away when that poll did not reach the platform
-    PROCESS = "process"  # about the exporter itself: stays whatever the platform does
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MetricsConfig:
-    """What a user may change about the families."""
-
-    record_labels: tuple[str, ...] = RECORD_LABELS  # of job_records_finished_total, after result_status
-    duration_buckets: tuple[float, ...] = DURATION_BUCKETS  # ascending upper bounds in seconds, without +Inf
+    LEDGER = "ledger"  # durable: continues after a restart
+    PLATFORM = "platform"  # of the last poll: absent if that poll did not reach the platform
+    PROCESS = "process"  # about the exporter itself: always present
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """One metric family: what `# HELP` and `# TYPE` say of it, and which series it can have."""
+    """One metric family, and the series that it can have."""
 
-    name: str  # with `_total` where it is a counter
+    name: str  # with `_total` if it is a counter
     type: MetricType
     help: str  # a sentence with the unit
     origin: Origin
     labels: tuple[str, ...] = ()  # in the order of `Series.labels`
-    known: Mapping[str, Sequence[str]] = field(
-        default_factory=dict
-    )  # label → its values, where all are known
+    known: Mapping[str, Sequence[str]] = field(default_factory=dict)  # label to its values, if all are known
     buckets: tuple[float, ...] = ()  # ascending upper bounds without +Inf; histograms only
 
     @property
     def goes_stale(self) -> bool:
-        """Whether its series disappear while the platform cannot be read."""
+        """Whether its series are absent while the platform cannot be read."""
         return self.origin is Origin.PLATFORM
 
 
 def bucket_part(value: float, buckets: Sequence[float]) -> str:
-    """Name the one bucket that `value` falls in, as `Series.part` wants it: "10.0", "+Inf"."""
+    """Return the `Series.part` of the bucket of `value`: "10.0", "+Inf"."""
     index = bisect_left(buckets, value)
     return number(buckets[index]) if index < len(buckets) else "+Inf"
 
 
 def number(value: float) -> str:
-    """Write a number as Go does, and so Prometheus and prometheus-client."""
-    # Below a million Go writes a float as Python does; nearly all values are there, in a quarter of the time.
-    if 0.0 <= value < 1e6:
-        return repr(float(value))
+    """Write a number as Go, Prometheus and prometheus-client do."""
     return str(floatToGoString(value))  # type: ignore[no-untyped-call]
 
 
-def families(config: MetricsConfig) -> tuple[Family, ...]:
-    """Give the catalog in the order of the exposition."""
-    return (*_job_families(config), *_self_families())
+def families(config: MetricsSettings) -> tuple[Family, ...]:
+    """Return the catalog in the order of the exposition."""
+    return (*_job_families(config), *_poll_families(), *_record_families())
 
 
-def _job_families(config: MetricsConfig) -> tuple[Family, ...]:
+def _job_families(config: MetricsSettings) -> tuple[Family, ...]:
     result = {"result_status": tuple(ResultStatus)}
     execute = {"execute_status": tuple(ExecuteStatus)}
     platform = Origin.PLATFORM
@@ -130,7 +110,7 @@ def _job_families(config: MetricsConfig) -> tuple[Family, ...]:
     )  # fmt: skip
 
 
-def _self_families() -> tuple[Family, ...]:
+def _poll_families() -> tuple[Family, ...]:
     endpoint = {"endpoint": ENDPOINTS}
     process = Origin.PROCESS
     return (
@@ -153,6 +133,12 @@ def _self_families() -> tuple[Family, ...]:
         _histogram("job_exporter_api_request_duration_seconds",
                    "Duration of requests to the job API in seconds, response body included.",
                    endpoint, process, buckets=REQUEST_BUCKETS),
+    )  # fmt: skip
+
+
+def _record_families() -> tuple[Family, ...]:
+    process = Origin.PROCESS
+    return (
         _gauge("job_exporter_pending_results", "Finished records that are not settled yet.",
                origin=process),
         _gauge("job_exporter_unreadable_records",
@@ -192,7 +178,7 @@ def _family(
     *,
     buckets: tuple[float, ...] = (),
 ) -> Family:
-    """Make a family; a label without known values can have any."""
+    """Make a family; `known`: its labels, each with all values or, if they can be any, none."""
     labels = known or {}
     given = {label: tuple(map(str, values)) for label, values in labels.items() if values}
     return Family(
@@ -204,13 +190,13 @@ _counter = partial(_family, MetricType.COUNTER)
 _gauge = partial(_family, MetricType.GAUGE)
 _histogram = partial(_family, MetricType.HISTOGRAM)
 
-FAMILIES = families(MetricsConfig())
+FAMILIES = families(MetricsSettings())
 
 
-def initial_series(config: MetricsConfig, *, origin: Origin = Origin.LEDGER) -> tuple[Series, ...]:
-    """Give the counters and histograms that stand at 0 from the start: all whose label values are known.
+def initial_series(config: MetricsSettings, *, origin: Origin = Origin.LEDGER) -> tuple[Series, ...]:
+    """Return the counters and histograms that are 0 from the start: those whose label values are all known.
 
-    A histogram is told by its `sum`: its buckets are shown as soon as one of its parts exists.
+    A histogram is given by its `sum`; all its buckets are shown once one of its parts exists.
     """
     return tuple(
         Series(family.name, tuple(zip(family.labels, values, strict=True)), _first_part(family))
@@ -225,10 +211,9 @@ def _first_part(family: Family) -> str:
 
 
 def siblings(series: Series) -> tuple[Series, ...]:
-    """Give all series that appear together with `series` (itself among them) when it is born.
+    """Return all series, `series` among them, that appear when it appears.
 
-    An IDC brings all statuses of its hosts and all outcomes of its records; a combination of record labels
-    brings every result status. Any other series comes alone.
+    A new IDC gets all host statuses and outcomes; new record labels get all result statuses.
     """
     match series.family:
         case "job_host_results_total" | "job_idc_records_total":

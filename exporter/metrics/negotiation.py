@@ -1,7 +1,7 @@
-"""Which format and encoding a scraper gets: its Accept headers, read as RFC 9110 says. PURE.
+"""The format and encoding of a scrape, chosen by its Accept headers as in RFC 9110. PURE.
 
-Nothing a client sends is an error: what cannot be understood is ignored, and what is left without an answer
-gets the text format, uncompressed.
+No header is an error: unreadable parts are ignored, and without a match the answer is text, uncompressed.
+prometheus-client's own negotiation raises on some headers, such as `version=abc`.
 """
 
 import re
@@ -11,58 +11,47 @@ from functools import lru_cache
 
 
 class Format(StrEnum):
-    """The content types that can be given, in the order of our liking where the client names several."""
+    """The content types, in order of preference if a client accepts several equally."""
 
     OPENMETRICS_1_0_0 = "application/openmetrics-text; version=1.0.0; charset=utf-8"
     OPENMETRICS_0_0_1 = "application/openmetrics-text; version=0.0.1; charset=utf-8"  # the same text
     TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 
-_TYPES = {
-    Format.OPENMETRICS_1_0_0: ("application", "openmetrics-text", "1.0.0"),
-    Format.OPENMETRICS_0_0_1: ("application", "openmetrics-text", "0.0.1"),
-    Format.TEXT: ("text", "plain", "0.0.4"),
-}
-
-# A separator inside a quoted string does not separate; an unended quote reaches to the end.
+# A separator inside a quoted string does not separate; a quote without an end reaches to the end.
 _ELEMENT = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*"?)+')
 _PARAMETER = re.compile(r'(?:[^;"]|"(?:[^"\\]|\\.)*"?)+')
 _QUALITY = re.compile(r"0(\.[0-9]*)?|1(\.0*)?")
-# A handful of scrapers send the same headers over and over.
-_REMEMBERED = 64
+_Range = tuple[str, Mapping[str, str], float]  # name, parameters, quality
 
 
-@lru_cache(maxsize=_REMEMBERED)
+@lru_cache  # a few scrapers send the same headers again and again
 def choose_format(accept: str) -> Format:
-    """Give the format that `accept` (the Accept header, "" if there is none) ranks highest.
+    """Return the format that `accept` (the Accept header, "" if there is none) ranks highest.
 
-    Among formats of equal quality one that is named comes before one that only a wildcard covers, and of
-    these the richer one; behind a mere wildcard is most often a person, who gets text.
+    Among formats of equal quality, a named one comes before one that only a wildcard covers; then the richer
+    one. A mere wildcard most often means a browser, which gets text.
     """
     ranges = tuple(_elements(accept))
     best, best_rank = Format.TEXT, (0.0, False, False, 0)
-    for liking, offer in enumerate(reversed(Format)):
-        quality, named = _quality_of(offer, ranges)
-        rank = (quality, named, offer is Format.TEXT and not named, liking)
+    for preference, offer in enumerate(reversed(Format)):
+        quality, is_named = _quality_of(offer, ranges)
+        rank = (quality, is_named, offer is Format.TEXT and not is_named, preference)
         if quality > 0 and rank > best_rank:
             best, best_rank = offer, rank
     return best
 
 
-@lru_cache(maxsize=_REMEMBERED)
+@lru_cache
 def accepts_gzip(accept_encoding: str) -> bool:
-    """Tell whether gzip is wanted at least as much as no compression by the Accept-Encoding header."""
+    """Tell whether the Accept-Encoding header ranks gzip at least as high as no compression."""
     qualities = {name: quality for name, _, quality in _elements(accept_encoding)}
-    anything = qualities.get("*", 0.0)
-    gzip = qualities.get("gzip", qualities.get("x-gzip", anything))
+    gzip = qualities.get("gzip", qualities.get("x-gzip", qualities.get("*", 0.0)))
     return gzip > 0 and gzip >= qualities.get("identity", 0.0)
 
 
-Range = tuple[str, Mapping[str, str], float]
-
-
-def _elements(header: str) -> Iterator[Range]:
-    """Read a list of `name;parameter=value;q=0.5`; elements whose q is malformed are passed over."""
+def _elements(header: str) -> Iterator[_Range]:
+    """Read a list of `name;parameter=value;q=0.5`; skip elements with a malformed q."""
     for element in _ELEMENT.findall(header):
         name, *rest = _PARAMETER.findall(element) or [""]
         parameters = {}
@@ -74,15 +63,15 @@ def _elements(header: str) -> Iterator[Range]:
             yield name.strip().lower(), parameters, float(quality)
 
 
-def _quality_of(offer: Format, ranges: tuple[Range, ...]) -> tuple[float, bool]:
-    """Give the quality of `offer` by the most specific range that covers it, and whether that names it."""
-    kind, subtype, version = _TYPES[offer]
+def _quality_of(offer: Format, ranges: tuple[_Range, ...]) -> tuple[float, bool]:
+    """Return the quality of `offer` by the most specific range that covers it, and whether that names it."""
+    media_type, version, _ = offer.split("; ")
     best = (-1, 0.0)
     for name, parameters, quality in ranges:
         asked = parameters.get("version")
-        if name == f"{kind}/{subtype}" and asked in {None, version}:
+        if name == media_type and asked in {None, version.removeprefix("version=")}:
             best = max(best, (2 if asked is None else 3, quality))
-        elif name == f"{kind}/*":
+        elif name == media_type.partition("/")[0] + "/*":
             best = max(best, (1, quality))
         elif name in {"*/*", "*"}:
             best = max(best, (0, quality))

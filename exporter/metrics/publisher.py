@@ -1,7 +1,7 @@
-"""Snapshots → the exposition, in a thread, so that neither polls nor scrapes wait for rendering.
+"""Renders snapshots in a thread, so that neither polls nor scrapes wait for it.
 
-`publish` keeps the newest snapshot; a task shows it. Snapshots that come while one is rendered replace each
-other. A failure is logged and makes the exporter not ready, until a snapshot is shown again.
+`publish` keeps the newest snapshot, and a task shows it. A snapshot replaces one that is still waiting. A
+failure is logged and makes the exporter not ready until a snapshot is shown again.
 """
 
 import asyncio
@@ -12,38 +12,39 @@ import structlog
 from exporter.metrics.exposition import Exposition
 from exporter.model import Snapshot
 
-# Share of the wall time that rendering may take: a thread that renders slows down all others.
+# Share of the time that rendering may take, because it slows down all other threads: with 10,000 series that
+# all change it takes 0.14 s of CPU.
 RENDER_SHARE = 0.1
-LONGEST_PAUSE = 5.0  # seconds; with 100,000 series and a busy machine the share would be a minute
+LONGEST_PAUSE = 5.0  # seconds; with 100,000 series on a busy machine the share would be a minute
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
 class Publisher:
-    """Takes snapshots from the event loop and has them shown."""
+    """Takes snapshots from the event loop and shows them."""
 
     def __init__(self, exposition: Exposition) -> None:
         self._exposition = exposition
         self._newest = Snapshot()
-        self._news = asyncio.Event()
-        self._running: asyncio.Task[None] | None = None
+        self._changed = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
         self.published = 0  # snapshots so far
-        self.shown = 0  # those of them that are shown, or were replaced by one that is
+        self.shown = 0  # of these, the last one that is shown
         self.trouble: str | None = None  # why the newest snapshot is not shown
 
     def publish(self, snapshot: Snapshot) -> None:
-        """Have `snapshot` shown soon."""
+        """Show `snapshot` soon."""
         self._newest = snapshot
         self.published += 1
-        self._news.set()
+        self._changed.set()
 
     def start(self) -> None:
         """Show each snapshot from now on."""
-        self._running = asyncio.create_task(self._run())
+        self._task = asyncio.create_task(self._run())
 
     async def _run(self) -> None:
         while True:
-            await self._news.wait()
+            await self._changed.wait()
             began = time.monotonic()
             await self.show()
             took = time.monotonic() - began
@@ -51,7 +52,7 @@ class Publisher:
 
     async def show(self) -> None:
         """Show the newest snapshot now. Call it only before `start`."""
-        self._news.clear()
+        self._changed.clear()
         number = self.published
         try:
             await asyncio.to_thread(self._exposition.show, self._newest)
@@ -67,6 +68,6 @@ class Publisher:
 
     def stop(self) -> None:
         """Show nothing more."""
-        if self._running is not None:
-            self._running.cancel()
+        if self._task is not None:
+            self._task.cancel()
         self._exposition.close()

@@ -1,8 +1,8 @@
 """The status page at `/`.
 
-It says whether the exporter works, what the platform does, how records ended, and which failed last.
+It shows the state of the exporter, the platform's open records, recent results by IDC, and recent failures.
 
-`data` reads all of it from the snapshot and the ledger's state. `render` makes HTML of it with the Jinja2
+`data` reads the values from the snapshot and the ledger's state. `render` writes them as HTML with the Jinja2
 templates in `templates/`, which escape every value, and adds a Content-Security-Policy that allows the one
-style sheet and nothing else. `handlers` has what the web server calls.
+style sheet and nothing else. `handlers` answers requests.
 """

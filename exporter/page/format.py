@@ -1,6 +1,5 @@
 """Numbers, durations, times and names as the page shows them. PURE."""
 
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from urllib.parse import quote
 
@@ -15,17 +14,16 @@ def number(value: float) -> str:
     return f"{value:,.0f}"
 
 
-def count(value: float, one: str, many: str | None = None) -> str:
+def count(value: float, noun: str) -> str:
     """Write a number with its noun: "1 record", "2 records"."""
-    return f"{number(value)} {one if value == 1 else many or one + 's'}"
+    return f"{number(value)} {noun if value == 1 else noun + 's'}"
 
 
 def percent(part: float, whole: float) -> str:
     """Write a share. Only none is "0 %" and only all is "100 %"; a dash if `whole` is 0."""
     if not whole:
         return NONE
-    share = 100 * part / whole
-    shown = f"{share:.1f}"
+    shown = f"{100 * part / whole:.1f}"
     if part and shown == "0.0":
         return "< 0.1 %"
     if part != whole and shown == "100.0":
@@ -43,16 +41,9 @@ def seconds(value: float, *, rough: bool = False) -> str:
     for unit, name, smaller, smaller_name in _UNITS:
         if whole >= unit:
             rest = whole % unit // smaller
-            return f"{number(whole // unit)} {name}" + (
-                f" {rest} {smaller_name}" if rest and not rough else ""
-            )
+            second = f" {rest} {smaller_name}" if rest and not rough else ""
+            return f"{number(whole // unit)} {name}{second}"
     return f"{whole} s"
-
-
-def listed(items: Iterable[str]) -> str:
-    """Write "a", "a and b", "a, b and c"."""
-    *others, last = items
-    return f"{', '.join(others)} and {last}" if others else last
 
 
 def sentence(words: str) -> str:
@@ -62,18 +53,18 @@ def sentence(words: str) -> str:
 
 
 def short(value: float) -> str:
-    """Write a coordinate with at most two decimals."""
-    return f"{value:.2f}".rstrip("0").rstrip(".")
+    """Write a coordinate without needless decimals."""
+    return f"{value:g}"
 
 
 def iso(moment: float | None) -> str | None:
-    """Write a POSIX time as RFC 3339, UTC, whole seconds; None if there is none or no calendar has it."""
+    """Write a POSIX time as RFC 3339, UTC, whole seconds; None if it is missing or outside the calendar."""
     at = _datetime(moment)
     return f"{at:%Y-%m-%dT%H:%M:%SZ}" if at else None
 
 
 def plain_clock(moment: float | None, *, now: float, precise: bool = True) -> str:
-    """Write a POSIX time in UTC: the time of day, with the date if it is not today's."""
+    """Write a POSIX time in UTC: the time of day, with the date if it is not today."""
     at, today = _datetime(moment), _datetime(now)
     if at is None or today is None:
         return NONE
@@ -95,9 +86,7 @@ def clock(moment: float | None, *, now: float, precise: bool = True) -> Markup:
 
 
 def visible(value: str) -> str:
-    """Replace each character that shows nothing itself: controls, bidirectional marks, surrogates."""
-    if value.isascii() and value.isprintable():
-        return value
+    """Replace each invisible character: controls, bidirectional marks, surrogates."""
     return "".join(
         char if char.isprintable() else " " if char.isspace() else "\N{REPLACEMENT CHARACTER}"
         for char in value
@@ -105,14 +94,14 @@ def visible(value: str) -> str:
 
 
 def record_link(template: str, record_id: str) -> str | None:
-    """Give the link to a record; None without a template, and for an id that is only dots (a folder)."""
+    """Return the link to a record; None without a template, and for an id of dots, which means a folder."""
     if not template or not record_id.strip("."):
         return None
     return template.replace("{id}", quoted(record_id))
 
 
 def quoted(record_id: str) -> str:
-    """Write an id so that it can stand in a URL."""
+    """Quote an id for a URL."""
     return quote(record_id, safe="", errors="replace")
 
 

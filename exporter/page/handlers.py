@@ -1,4 +1,4 @@
-"""What the web server calls for the page. No request waits for a poll or for the ledger."""
+"""The handlers of the page and its JSON. No request waits for a poll or for the ledger."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -8,25 +8,26 @@ from typing import Any
 from aiohttp import web
 
 from exporter.model import FailedRecord, Snapshot
-from exporter.page.data import Kept, Site, catches_up, gathered, newest_first
+from exporter.page.data import Site, catches_up, gathered, newest_first
 from exporter.page.format import iso, record_link
 from exporter.page.progress import Backlog, Pace, backlog
 from exporter.page.render import render_page
+from exporter.tracking.state import State
 from exporter.web.server import Page, Route
 
 
 class Landing:
-    """Shows the last published snapshot. The page is rendered at most once a second, however many ask."""
+    """Shows the last published snapshot; the page is rendered at most once a second."""
 
     def __init__(
         self,
         site: Site,
         *,
-        kept: Callable[[], Kept],
+        kept: Callable[[], State],
         error: Callable[[], str | None],
         clock: Callable[[], float],
     ) -> None:
-        """`kept` gives the ledger's state and `error` why the last poll failed; both answer from memory."""
+        """`kept` returns the ledger's state, `error` why the last poll failed; both answer from memory."""
         self._site, self._kept, self._error, self._clock = site, kept, error, clock
         self._snapshot = Snapshot()
         self._pace = Pace()
@@ -35,13 +36,11 @@ class Landing:
     def publish(self, snapshot: Snapshot) -> None:
         """Show `snapshot` from now on."""
         self._snapshot = snapshot
-        if left := self._backlog():
-            self._pace.saw(left.records, now=self._clock())
-        else:
-            self._pace.forget()
+        left = self._backlog()
+        self._pace.saw(left.records if left else 0, now=self._clock())
 
     def page(self) -> Page:
-        """Give the page."""
+        """Return the page."""
         now, error = self._clock(), self._error()
         key = (int(now), error, self._snapshot.version)
         if self._made is None or self._made[0] != key:
@@ -60,7 +59,7 @@ class Landing:
         return self._made[1]
 
     def failures(self) -> str:
-        """Give the recent failures as JSON: see `failures_json`."""
+        """Return the recent failures as JSON."""
         failures = newest_first(self._kept().failures, now=self._clock())
         return failures_json(failures, self._site.record_url)
 
@@ -72,7 +71,7 @@ class Landing:
 
 
 def routes(landing: Landing, reference: Page) -> Mapping[str, Route]:
-    """Give the handlers of `/api/failures` and `/reference`."""
+    """Return the handlers of `/api/failures` and `/reference`."""
 
     async def failures(_request: web.BaseRequest) -> web.Response:
         return web.Response(text=landing.failures(), content_type="application/json")
@@ -85,11 +84,10 @@ def routes(landing: Landing, reference: Page) -> Mapping[str, Route]:
 
 
 def failures_json(failures: Sequence[FailedRecord], record_url: str) -> str:
-    """Write failures as `{"failures": […]}`, the newest first. Names are stable; more may be added.
+    """Write failures as `{"failures": […]}`. Names are stable; more may be added.
 
-    Each has `id`, `result` (fail, timeout, cancelled, unknown), `finished` (RFC 3339, UTC),
-    `duration_seconds`, `url` (by `web.record-url`) and `idcs`. An item of `idcs` has `idc`, `failed` (hosts
-    that did not succeed) and `hosts` (all of them). What is not known is null, or an empty `idcs`.
+    `result` is fail, timeout, cancelled or unknown; `finished` is RFC 3339, UTC; `failed` are the hosts that
+    did not succeed. Unknown values are null, or an empty `idcs`.
     """
 
     def line(item: FailedRecord) -> dict[str, Any]:
@@ -102,5 +100,5 @@ def failures_json(failures: Sequence[FailedRecord], record_url: str) -> str:
             "idcs": [{"idc": one.idc, "failed": one.failed, "hosts": one.hosts} for one in item.idcs],
         }
 
-    # ASCII, because a name may hold half a surrogate pair, which UTF-8 can't carry.
+    # ASCII, because a name may have a lone surrogate, which UTF-8 cannot encode.
     return json.dumps({"failures": [line(item) for item in failures]}, ensure_ascii=True) + "\n"

@@ -8,8 +8,8 @@ from exporter.discovery.gaps import Gap, is_due
 from exporter.discovery.tail import Tail
 from exporter.tracking.tracker import Stage, Tracked
 
-SPAN = 300.0  # seconds over which the pace is measured: pages come in bursts
-LEAST_SPAN = 10.0  # and at least
+SPAN = 300.0  # seconds over which the pace is measured, because pages come in bursts
+LEAST_SPAN = 10.0  # seconds; over a shorter time the pace is not known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,12 +17,12 @@ class Backlog:
     """Records that are not counted yet, though they may have finished."""
 
     records: int
-    at_most: bool = False  # the history to be read may end earlier
-    seconds: float | None = None  # until it is done at the present pace; None: not known
+    at_most: bool = False  # the history to read may end earlier
+    seconds: float | None = None  # until it is done, at the current pace; None: not known
 
 
 def backlog(tail: Tail, followed: Mapping[str, Tracked], *, now: float) -> Backlog:
-    """Count the records that no page has shown yet and those that no look-up has read; `now`: ledger time."""
+    """Count the records that no page has shown yet and those not looked up yet; `now`: ledger time."""
     gaps = [gap for gap in tail.gaps if is_due(gap, now)]
     found = sum(item.stage is Stage.FOUND for item in followed.values())
     return Backlog(
@@ -36,7 +36,7 @@ def _left(gap: Gap) -> int:
 
 
 def _is_first(gap: Gap) -> bool:
-    """Whether the gap is the first reading of the platform's history: it goes down to its floor."""
+    """Whether the gap is the first reading of the platform's history, which goes down to its floor."""
     return gap.floor is not None and gap.passes == 0
 
 
@@ -44,20 +44,15 @@ class Pace:
     """Measures how fast a backlog shrinks."""
 
     def __init__(self) -> None:
-        """Nothing is measured yet."""
         self._seen: deque[tuple[float, int]] = deque()  # time and records
 
     def saw(self, records: int, *, now: float) -> None:
-        """Note how many records are left at `now` (POSIX)."""
-        if self._seen and now < self._seen[-1][0]:
-            self._seen.clear()  # the clock was set back
+        """Take the number of records left at `now` (POSIX); 0 starts anew."""
+        if not records or (self._seen and now < self._seen[-1][0]):  # done, or the clock was set back
+            self._seen.clear()
         self._seen.append((now, records))
         while now - self._seen[0][0] > SPAN:
             self._seen.popleft()
-
-    def forget(self) -> None:
-        """Begin anew: there is no backlog."""
-        self._seen.clear()
 
     def seconds(self, records: int) -> float | None:
         """Estimate how long `records` take; None: not known yet, or the backlog does not shrink."""

@@ -1,7 +1,7 @@
-"""Renders the templates, and makes the Content-Security-Policy that each page needs.
+"""Renders the templates, with the Content-Security-Policy of each page.
 
-Every value is escaped by Jinja2. Characters that show nothing themselves are replaced first, so that a name
-can't hide or turn the text around it.
+Jinja2 escapes every value. Invisible characters are replaced first, so that a name cannot hide or reverse the
+text around it.
 """
 
 import base64
@@ -21,41 +21,46 @@ from exporter.page.data import Health, PageData, Site, failed_places
 from exporter.tracking.tallies import KEPT, WIDTH, results_of
 from exporter.web.server import Page
 
-LONGEST_NAME = 48  # characters of a name that are shown; an id of the platform has 36
+# The templates see these constants, and those of `plot`.
+LONGEST_NAME = 48  # characters of a name; an id of the platform has 36
 LONGEST_TIP = 300  # characters of a longer name in its tooltip
 SHOWN_IDCS = 50  # rows; a dashboard has the others
 SHOWN_FAILURES = 25  # rows; the JSON has all
 SHOWN_PLACES = 6  # IDCs in the row of one failure
 SHOWN_UNREADABLE = 20  # rows; the log has all
 ALWAYS = (ResultStatus.SUCCESS, ResultStatus.FAIL, ResultStatus.TIMEOUT)  # in the legend even at 0
-# Only a page that is about to change reloads itself: one that somebody reads must not jump.
+RESULTS = tuple(reversed(plot.STACK))
+HOST_COLUMNS = tuple(status for status in plot.HOST_STACK if status is not HostStatus.SUCCESS)
+HOURS = KEPT * WIDTH // 3600
+NONE = form.NONE
+# Only a page that is about to change reloads itself: a page under the eyes of a reader must not jump.
 REFRESH: Mapping[Health, int] = {Health.STARTING: 5, Health.CATCHING_UP: 15}  # seconds
 
-# The headline of each state, and what it means for the numbers.
+# The headline of each state, and its meaning for the numbers.
 STATES: Mapping[Health, tuple[str, str]] = {
     Health.STARTING: (
         "Starting",
-        "The first poll is running. The page already shows what the ledger holds from before.",
+        "The first poll is running. Until it ends, the page shows the ledger of the previous run.",
     ),
     Health.WORKING: ("Working", "Every record that finishes is counted once."),
     Health.CATCHING_UP: (
         "Catching up",
         "Records that finished earlier are being counted. Until this is done, the counters are too low.",
     ),
-    Health.STALE: ("No poll has ended for a while", "The numbers are those of the last good poll."),
+    Health.STALE: ("No poll has succeeded for a while", "The numbers are those of the last successful poll."),
     Health.FAILING: (
         "The last poll failed",
         "The platform answers. No record is lost: all are counted once polls succeed again.",
     ),
     Health.DOWN: (
         "The platform cannot be read",
-        "No record is lost: those that finish meanwhile are counted once the platform answers again.",
+        "No record is lost: records that finish meanwhile are counted once the platform answers again.",
     ),
 }
 
 
 def render_page(data: PageData, site: Site) -> Page:
-    """Make the page of this data."""
+    """Render the status page."""
     title, meaning = STATES[data.health]
     return _render(
         "page.html",
@@ -70,12 +75,12 @@ def render_page(data: PageData, site: Site) -> Page:
 
 
 def render_reference(families: Sequence[Family], site: Site) -> Page:
-    """Make the page `/reference`: the paths that are served and the catalog of metrics."""
+    """Render the page `/reference`: the paths and the catalog of metrics."""
     return _render("reference.html", title="Reference", refresh=None, families=families, site=site)
 
 
 def policy(style: str) -> str:
-    """Give the strictest Content-Security-Policy for a page whose one `<style>` holds `style`."""
+    """Return the strictest Content-Security-Policy for a page with one `<style>` element."""
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     return (
         f"default-src 'none'; style-src 'sha256-{digest}';"
@@ -85,13 +90,13 @@ def policy(style: str) -> str:
 
 @cache
 def stylesheet() -> str:
-    """Give the style sheet of the pages."""
+    """Return the style sheet of the pages."""
     return files("exporter.page").joinpath("templates/style.css").read_text(encoding="utf-8")
 
 
 @cache
 def environment() -> Environment:
-    """Give the templates, with the functions and constants that they use."""
+    """Return the templates, with the functions and constants that they use."""
     made = Environment(
         loader=PackageLoader("exporter.page"),
         autoescape=True,
@@ -101,36 +106,13 @@ def environment() -> Environment:
         finalize=_finalize,
         auto_reload=False,
     )
-    made.filters.update(
-        number=form.number,
-        percent=form.percent,
-        seconds=form.seconds,
-        sentence=form.sentence,
-        short=form.short,
-        quoted=form.quoted,
-    )
+    filters = (form.number, form.percent, form.seconds, form.sentence, form.short, form.quoted)
+    made.filters.update({filter_.__name__: filter_ for filter_ in filters})
+    functions = (form.clock, form.plain_clock, form.count, form.record_link, failed_places)
+    drawing = (plot.top_of, plot.segments, plot.hourly, plot.share)
+    made.globals.update({function.__name__: function for function in (*functions, *drawing)})
     made.globals.update(
-        clock=form.clock,
-        count=form.count,
-        failed_places=failed_places,
-        record_link=form.record_link,
-        plot=plot.plot,
-        hourly=plot.hourly,
-        share=plot.share,
-        HEIGHT=plot.HEIGHT,
-        STEP=plot.STEP,
-        BAR=plot.BAR,
-        RESULTS=tuple(reversed(plot.STACK)),
-        HOST_COLUMNS=tuple(status for status in plot.HOST_STACK if status is not HostStatus.SUCCESS),
-        HOURS=KEPT * WIDTH // 3600,
-        NONE=form.NONE,
-        ALWAYS=ALWAYS,
-        LONGEST_NAME=LONGEST_NAME,
-        LONGEST_TIP=LONGEST_TIP,
-        SHOWN_IDCS=SHOWN_IDCS,
-        SHOWN_FAILURES=SHOWN_FAILURES,
-        SHOWN_PLACES=SHOWN_PLACES,
-        SHOWN_UNREADABLE=SHOWN_UNREADABLE,
+        {name: value for name, value in {**vars(plot), **globals()}.items() if name.isupper()}
     )
     return made
 
@@ -141,6 +123,6 @@ def _finalize(value: object) -> object:
 
 def _render(template: str, **values: object) -> Page:
     style = stylesheet()
-    # The style sheet is ours and holds nothing to escape; escaped, it would not match its hash.
+    # The style sheet is ours. Escaped, it would not match its hash.
     html = environment().get_template(template).render(style=Markup(style), **values)  # noqa: S704
     return Page(html=html + "\n", policy=policy(style))

@@ -9,7 +9,7 @@ advances only after the commit.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import islice
 
 import structlog
@@ -25,13 +25,14 @@ from exporter.ledger.errors import LedgerError, LostLeadershipError
 from exporter.ledger.ledger import Ledger
 from exporter.metrics.process import ProcessMetrics
 from exporter.model import Snapshot
+from exporter.polling.config import PollConfig
 from exporter.polling.fetch import Gathered, Gatherer
 from exporter.polling.paging import Pages
 from exporter.polling.status import Status
 from exporter.settings.time_range import shown
 from exporter.tracking.decision import Changes, decide
 from exporter.tracking.finding import PageRead, Start, begin, go_on
-from exporter.tracking.tracker import Clock, CountingStart, Outcome, Rules, Tracked, due
+from exporter.tracking.tracker import Clock, CountingStart, Outcome, Tracked, due
 
 ROUND = 400  # look-ups per round: 1-2 s between commits, and few to repeat after a crash
 PRUNE_INTERVAL = 3600.0  # seconds between two prunings of the ledger
@@ -40,20 +41,6 @@ SWEPT_AGAIN = 7200.0  # seconds that a sweep may continue after its window was s
 MUCH = 2 * MAX_PAGE_SIZE  # more missing records than a normal poll finds: the exporter is catching up
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PollConfig:
-    """Settings of polling; durations in seconds."""
-
-    rules: Rules = field(default_factory=Rules)
-    recheck_interval: float = 300.0
-    sweep: float = 86400.0  # maximum age (by start) of records that the sweep reads; 0: no sweep
-    adopt: int = 200  # number of newest records in the first reading
-    history: float | None = 0.0  # first start: maximum age (by end) of counted records; None: all; 0: none
-    duty: float = 0.1  # share of the wall time that tail pages may take
-    page_size: int = MAX_PAGE_SIZE
-    retention: float = 30 * 86400.0
 
 
 class Poller:

@@ -1,14 +1,15 @@
 """Settings: the only package that reads the environment, the settings file and the flags.
 
 `load` merges the three sources into one frozen `Settings`; `catalog` and `help_text` describe all settings.
-Imports no other package of the exporter. The modules; each imports only those above it:
+Values are checked here and nowhere else. Imports no other package of the exporter. The modules; each imports
+only those above it:
 
-parsers  text → value (durations, sizes, addresses, URLs); pure, except that it checks named files
+text     names and YAML text: the nearest known name, errors that repeat no secret
+parsers  the types of the settings: text → value
 groups   the settings: names, types, defaults with their reasons, rules between settings
+flags    parses flags, of settings and of commands
 catalog  the settings as a table, for `--help`, the documentation and the tests
 reading  precedence (flag, environment, file); each error is one line that names its source
-
-`Settings(...)` called directly reads only its arguments.
 """
 
 from exporter.settings.catalog import SettingInfo, catalog, help_text
@@ -23,11 +24,10 @@ from exporter.settings.groups import (
     WebSettings,
 )
 from exporter.settings.parsers import ListenAddress
-from exporter.settings.reading import SPELLINGS, STRAY, load, nearest, word
+from exporter.settings.reading import SPELLINGS, load
 
 __all__ = [
     "SPELLINGS",
-    "STRAY",
     "ApiSettings",
     "ListenAddress",
     "LogSettings",
@@ -41,6 +41,4 @@ __all__ = [
     "catalog",
     "help_text",
     "load",
-    "nearest",
-    "word",
 ]

@@ -4,13 +4,12 @@ import itertools
 import textwrap
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
+from pydantic.fields import FieldInfo
 
-from exporter.settings.groups import Settings
-
-PREFIX = "JOB_EXPORTER_"
+from exporter.settings.groups import PREFIX, Settings
 
 _HEAD = """\
 Set each setting with a flag, an environment variable or a key of the YAML file named by --config (or
@@ -29,6 +28,7 @@ class SettingInfo:
     env: str  # JOB_EXPORTER_API__BASE_URL
     key: str  # api.base_url: its place in the YAML file, and the path of its attribute
     kind: str  # type of the value: duration, size, url, file, number, …
+    wrong: str  # what to say of a value of another type, after the value; "": what pydantic says
     default: str  # as a user would write it; "": no default
     description: str  # a sentence with its unit
     secret: bool  # its value is never shown
@@ -53,13 +53,6 @@ def catalog() -> tuple[SettingInfo, ...]:
 
 def help_text(width: int = 100) -> str:
     """Text for `--help`: all settings by group, with default and description; ends with a newline."""
-    wrapper = textwrap.TextWrapper(
-        width,
-        initial_indent=" " * 8,
-        subsequent_indent=" " * 8,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
     lines = [_HEAD]
     for group, infos in itertools.groupby(catalog(), key=lambda info: info.group):
         lines += ["", group] if group else [""]
@@ -67,7 +60,10 @@ def help_text(width: int = 100) -> str:
             kind = info.kind.upper() if info.kind.isalpha() else info.kind
             default = f" Default: {info.default}" if info.default else ""
             lines.append(f"  {info.flag}={kind}{' +' if info.repeatable else ''}")
-            lines.append(wrapper.fill(info.description + default))
+            text = textwrap.fill(
+                info.description + default, width - 8, break_long_words=False, break_on_hyphens=False
+            )
+            lines.append(textwrap.indent(text, " " * 8))
     return "\n".join(lines) + "\n"
 
 
@@ -77,16 +73,31 @@ def _of_model(model: type[BaseModel], group: str) -> list[SettingInfo]:
         if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
             infos += _of_model(info.annotation, f"{field}.")
             continue
-        extra: Any = info.json_schema_extra
         key = f"{group}{field}"
+        kind, wrong = _kind(info)
         infos.append(
             SettingInfo(
                 name=key.replace("_", "-"),
                 env=PREFIX + key.replace(".", "__").upper(),
                 key=key,
+                kind=kind,
+                wrong=wrong,
                 default=info.default or "",
                 description=info.description or "",
-                **extra,
+                secret=_holds_secret(info.annotation),
+                repeatable=get_origin(info.annotation) is tuple,
             )
         )
     return infos
+
+
+def _kind(info: FieldInfo) -> tuple[str, str]:
+    """What values of a type are called, and what is wrong with others: the texts that `parsers` give."""
+    kind, wrong, *_ = [text for text in info.metadata if isinstance(text, str)] + ["", ""]
+    if get_origin(info.annotation) is Literal:
+        kind = "|".join(get_args(info.annotation))
+    return kind or ("number" if info.annotation in (int, float) else "text"), wrong
+
+
+def _holds_secret(annotation: Any) -> bool:
+    return annotation is SecretStr or any(_holds_secret(part) for part in get_args(annotation))

@@ -4,31 +4,15 @@ Each default is written as a user would write it, with its reason above it. It p
 as user input, so the documentation shows the value in effect.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import PydanticBaseSettingsSource as Source
 
-from exporter.settings.parsers import (
-    Buckets,
-    Duration,
-    Headers,
-    History,
-    Level,
-    ListenAddresses,
-    PlatformUrl,
-    ProxyUrl,
-    ReadableFile,
-    RecordLabels,
-    RecordUrl,
-    Secret,
-    Size,
-    StateUrl,
-    TelemetryPath,
-    TimeZone,
-    UserName,
-    Word,
-)
+from exporter.settings import parsers as values
+
+PREFIX = "JOB_EXPORTER_"  # of environment variables
 
 
 class SettingsError(Exception):
@@ -38,107 +22,94 @@ class SettingsError(Exception):
         super().__init__(" ".join(message.split()))  # names and paths may contain line breaks
 
 
-def _setting(default: str | None, kind: str, description: str, **more: Any) -> Any:
-    """Declare a setting: default as text (None: no default), type of the value, description with unit."""
-    extra = {"kind": kind, "secret": more.pop("secret", False), "repeatable": more.pop("repeatable", False)}
-    return Field(
-        default=default, validate_default=True, description=description, json_schema_extra=extra, **more
-    )
+def _setting(default: str | None, description: str, **limits: Any) -> Any:
+    """Declare a setting: default as text (None: no default), description with unit, limits of the value."""
+    return Field(default=default, validate_default=True, description=description, **limits)
 
 
 class _Group(BaseModel):
     # Inputs may be secret: pydantic must not repeat them in its errors.
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, regex_engine="python-re"
+    )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _blank_is_none(cls, value: object, info: ValidationInfo) -> object:
+        """Read an empty text as no value, where a setting may have none."""
+        has_default = info.field_name is None or cls.model_fields[info.field_name].default is not None
+        return value if has_default or value != "" else None
 
 
 class ApiSettings(_Group):
     """Access to the job API, and limits on the load that the exporter puts on it."""
 
-    base_url: PlatformUrl = _setting(
-        "", "url", "Address of the job platform, before /api/v1, such as http://jobs.example:6868; required."
+    base_url: values.PlatformUrl = _setting(
+        "", "Address of the job platform, before /api/v1, such as http://jobs.example:6868; required."
     )
-    username: UserName = _setting(None, "text", "User for HTTP basic authentication.")
-    password: Secret = _setting(
+    username: values.UserName = _setting(None, "User for HTTP basic authentication.")
+    password: SecretStr | None = _setting(
+        None, "Password of that user. Other processes can see it in a flag; prefer api.password-file."
+    )
+    password_file: values.ReadableFile = _setting(
+        None, "File with the password of that user, read again when it changes."
+    )
+    token_file: values.ReadableFile = _setting(None, "File with a bearer token, read again when it changes.")
+    headers: values.Headers = _setting("", "Additional request headers, one per line.")
+    ca_file: values.ReadableFile = _setting(
+        None, "CA bundle (PEM) used to verify the platform's certificate, instead of the system's CAs."
+    )
+    cert_file: values.ReadableFile = _setting(None, "Client certificate (PEM) to present to the platform.")
+    key_file: values.ReadableFile = _setting(None, "Private key (PEM) of the client certificate.")
+    proxy_url: values.ProxyUrl = _setting(
         None,
-        "text",
-        "Password of that user. Other processes can see it in a flag; prefer api.password-file.",
-        secret=True,
-    )
-    password_file: ReadableFile = _setting(
-        None, "file", "File with the password of that user, read again when it changes."
-    )
-    token_file: ReadableFile = _setting(None, "file", "File with a bearer token, read again when it changes.")
-    headers: Headers = _setting(
-        "", "Name: value", "Additional request headers, one per line.", secret=True, repeatable=True
-    )
-    ca_file: ReadableFile = _setting(
-        None,
-        "file",
-        "CA bundle (PEM) used to verify the platform's certificate, instead of the system's CAs.",
-    )
-    cert_file: ReadableFile = _setting(None, "file", "Client certificate (PEM) to present to the platform.")
-    key_file: ReadableFile = _setting(None, "file", "Private key (PEM) of the client certificate.")
-    proxy_url: ProxyUrl = _setting(
-        None,
-        "url",
         "Proxy to the platform, such as http://proxy.example:3128. Proxy variables of the environment are "
         "ignored.",
-        secret=True,
     )
     # Look-ups take milliseconds, and a body that keeps arriving has no deadline, so 10 s is ample and still
     # below the poll interval. On a large platform, the first byte of a page was seen to take 20 s.
-    timeout: Duration = _setting(
+    timeout: values.Duration = _setting(
         "10s",
-        "duration",
         "Timeout to connect, for the first byte of a response, and between two reads. The first byte of a "
         "page may take six times as long, at most one minute.",
         gt=0,
     )
     # Look-ups by id cost the platform about a millisecond; eight at once keep one of its cores busy.
-    concurrency: int = _setting("8", "number", "Maximum number of concurrent requests, 1 to 64.", ge=1, le=64)
+    concurrency: int = _setting("8", "Maximum number of concurrent requests, 1 to 64.", ge=1, le=64)
     # A tail page can take seconds of the platform's database: nine tenths of the time are left to its users.
     duty: float = _setting(
-        "0.1",
-        "number",
-        "Maximum share of wall time spent on requests for tail pages, above 0 and up to 1.",
-        gt=0,
-        le=1,
+        "0.1", "Maximum share of wall time spent on requests for tail pages, above 0 and up to 1.", gt=0, le=1
     )
     # On a large platform, the cost of a page comes from its offset, not its size. Large records shrink pages.
-    page_size: int = _setting("500", "number", "Maximum number of records per page, 1 to 500.", ge=1, le=500)
+    page_size: int = _setting("500", "Maximum number of records per page, 1 to 500.", ge=1, le=500)
     # Without outputs, 1,000 hosts are 0.4 MB: enough for 100,000 of them, and memory stays bounded.
-    max_response_bytes: Size = _setting(
+    max_response_bytes: values.Size = _setting(
         "64MiB",
-        "size",
         "Maximum bytes of one response held in memory. Outputs are skipped and do not count.",
         ge=1024,
     )
-    timezone: TimeZone = _setting(
-        "UTC",
-        "zone",
-        "Time zone of platform times without an offset: an IANA name, or an offset such as +08:00.",
+    timezone: values.TimeZone = _setting(
+        "UTC", "Time zone of platform times without an offset: an IANA name, or an offset such as +08:00."
     )
     # Two retries cover a short fault. A longer one is left to the next poll, which backs off.
-    retries: int = _setting(
-        "2", "number", "Retries of a request after a transient failure, 0 to 10.", ge=0, le=10
-    )
+    retries: int = _setting("2", "Retries of a request after a transient failure, 0 to 10.", ge=0, le=10)
 
     @model_validator(mode="after")
     def _agree(self) -> "ApiSettings":
         """Refuse credentials that conflict or are incomplete."""
-        secrets = [
-            name for name in ("password", "password_file", "token_file") if getattr(self, name) is not None
-        ]
-        named = " and ".join(f"api.{name.replace('_', '-')}" for name in secrets)
-        has_password = self.password is not None or self.password_file is not None
-        if len(secrets) > 1:
-            raise ValueError(f"{named} exclude each other: give one of them")
-        if self.username is not None and not has_password:
-            raise ValueError("api.username needs a password: give api.password-file (or api.password)")
-        if has_password and self.username is None:
-            raise ValueError(f"{named} needs a user: give api.username")
-        if secrets and any(name.lower() == "authorization" for name, _ in self.headers):
-            raise ValueError(f"{named} and the header Authorization exclude each other: give one of them")
+        ways = {
+            "api.password": self.password is not None,
+            "api.password-file": self.password_file is not None,
+            "api.token-file": self.token_file is not None,
+            "the header Authorization": any(name.lower() == "authorization" for name, _ in self.headers),
+        }
+        given = [name for name, is_given in ways.items() if is_given]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} exclude each other: give one of them")
+        if (self.username is None) == (given[:1] in (["api.password"], ["api.password-file"])):
+            raise ValueError(
+                "api.username and api.password-file (or api.password) belong together: give both"
+            )
         if (self.cert_file is None) != (self.key_file is None):
             raise ValueError("api.cert-file and api.key-file belong together: give both, or neither")
         return self
@@ -149,56 +120,47 @@ class PollSettings(_Group):
 
     # Metrics at most about 15 s old, for one cheap request per poll. Minimum 1s: the shortest lease of a
     # replica, and no one scrapes more often.
-    interval: Duration = _setting(
-        "15s", "duration", "Time between the starts of two polls, at least 1s.", ge=1
-    )
+    interval: values.Duration = _setting("15s", "Time between the starts of two polls, at least 1s.", ge=1)
     # Records rarely change pages while the total stays the same: one tail page in five minutes finds that.
-    recheck_interval: Duration = _setting(
-        "5m",
-        "duration",
-        "Time after which the newest records are read again even if their number did not grow.",
-        gt=0,
+    recheck_interval: values.Duration = _setting(
+        "5m", "Time after which the newest records are read again even if their number did not grow.", gt=0
     )
     # A day: a record that the tail misses, for whatever reason, is counted within a day.
-    sweep: Duration = _setting(
+    sweep: values.Duration = _setting(
         "24h",
-        "duration",
         "Maximum age of records that the sweep, a slow repeated reading of all pages, covers to find "
         "missed records; 0 turns the sweep off.",
     )
     # Older records are rarely still open, even on a busy platform.
     adopt: int = _setting(
         "200",
-        "number",
         "Number of newest records that the first start searches for open records, 0 to 10000.",
         ge=0,
         le=10_000,
     )
     # Counters start at 0: earlier records cannot appear in a rate.
-    history: History = _setting(
-        "none",
-        "none|all|duration",
-        "Finished records that the first start counts: none, all, or those of the last DURATION.",
+    history: values.History = _setting(
+        "none", "Finished records that the first start counts: none, all, or those of the last DURATION."
     )
     # Host results were seen to arrive 1.7 s after their record was done.
-    settle_grace: Duration = _setting(
-        "15s", "duration", "Time to wait for missing host results of a finished record."
+    settle_grace: values.Duration = _setting(
+        "15s", "Time to wait for missing host results of a finished record."
     )
     # The platform needs some seconds to end a record after its timeout.
-    overdue_grace: Duration = _setting(
-        "30s", "duration", "Time after its own timeout at which an open record is overdue."
+    overdue_grace: values.Duration = _setting(
+        "30s", "Time after its own timeout at which an open record is overdue."
     )
 
 
 class StateSettings(_Group):
     """Address of the ledger, and how long it keeps ids."""
 
-    url: StateUrl = _setting(
-        "sqlite:///job-exporter.db", "url", "Address of the ledger: SQLite or PostgreSQL.", secret=True
+    url: values.StateUrl = _setting(
+        "sqlite:///job-exporter.db", "Address of the ledger: SQLite or PostgreSQL."
     )
     # A month: an audit can still explain last month's numbers, and the file stays small.
-    retention: Duration = _setting(
-        "30d", "duration", "Minimum time to keep the ids of settled records; older ids are pruned.", gt=0
+    retention: values.Duration = _setting(
+        "30d", "Minimum time to keep the ids of settled records; older ids are pruned.", gt=0
     )
 
 
@@ -206,32 +168,25 @@ class MetricsSettings(_Group):
     """Labels, buckets and limits of the metrics."""
 
     # The default scrape interval of Prometheus: every server sees the zero once.
-    zero_hold: Duration = _setting(
+    zero_hold: values.Duration = _setting(
         "60s",
-        "duration",
         "Time for which a new series shows 0 before its value, so that increase() counts its first value.",
     )
     # Far above the IDCs of a company, far below what hurts a Prometheus server.
     label_limit: int = _setting(
         "500",
-        "number",
         "Maximum number of values per label, 1 to 100000; further values are counted as 'other'.",
         ge=1,
         le=100_000,
     )
-    record_labels: RecordLabels = _setting(
-        "provider,script_type",
-        "provider|script_type",
-        "Labels of job_records_finished_total in addition to result_status.",
-        repeatable=True,
+    record_labels: values.RecordLabels = _setting(
+        "provider,script_type", "Labels of job_records_finished_total in addition to result_status."
     )
     # Where people set timeouts (whole seconds, minutes, hours), so that a quantile can be told from a limit;
     # each two or three times the last, for an even relative error; 14 of them times 5 results stay cheap.
-    duration_buckets: Buckets = _setting(
+    duration_buckets: values.Buckets = _setting(
         "1s,2s,5s,10s,20s,30s,1m,2m,5m,10m,30m,1h,3h,6h",
-        "duration",
         "Upper bounds of job_record_duration_seconds in ascending order, as durations or seconds.",
-        repeatable=True,
     )
 
 
@@ -239,18 +194,16 @@ class WebSettings(_Group):
     """The web server of the exporter."""
 
     # Outside the port range that public exporters use.
-    listen_address: ListenAddresses = _setting(
-        ":16868", "[host]:port", "Address to listen on; without a host: all interfaces.", repeatable=True
+    listen_address: values.ListenAddresses = _setting(
+        ":16868", "Address to listen on; without a host: all interfaces."
     )
-    config_file: ReadableFile = _setting(
+    config_file: values.ReadableFile = _setting(
         None,
-        "file",
         "Web configuration in the format of Prometheus' exporter-toolkit: TLS, client certificates, users.",
     )
-    telemetry_path: TelemetryPath = _setting("/metrics", "path", "Path of the metrics.")
-    record_url: RecordUrl = _setting(
+    telemetry_path: values.TelemetryPath = _setting("/metrics", "Path of the metrics.")
+    record_url: values.RecordUrl = _setting(
         "",
-        "url",
         "Link template (http or https) to a record in the platform's UI, with {id} for the id; "
         "empty: no links.",
     )
@@ -259,21 +212,25 @@ class WebSettings(_Group):
 class LogSettings(_Group):
     """The log."""
 
-    level: Annotated[Literal["debug", "info", "warning", "error"], Level] = _setting(
-        "info", "debug|info|warning|error", "Minimum severity of log lines."
-    )
+    level: values.Level = _setting("info", "Minimum severity of log lines.")
     # One event a line, read by people and by log collectors alike.
-    format: Annotated[Literal["logfmt", "json"], Word] = _setting(
-        "logfmt", "logfmt|json", "Format of log lines."
-    )
+    format: values.Form = _setting("logfmt", "Format of log lines.")
 
 
 class Settings(BaseSettings):
     """All settings, frozen; read by `load`, or constructed from groups."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    # All sources give text; each type reads its own. An empty variable counts as not set.
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        enable_decoding=False,
+    )
 
-    config: str = _setting("", "file", "YAML settings file; flags and variables override it.")
+    config: Annotated[str, "file"] = _setting("", "YAML settings file; flags and variables override it.")
     api: ApiSettings = Field(default_factory=ApiSettings)
     poll: PollSettings = Field(default_factory=PollSettings)
     state: StateSettings = Field(default_factory=StateSettings)
@@ -282,16 +239,11 @@ class Settings(BaseSettings):
     log: LogSettings = Field(default_factory=LogSettings)
 
     @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Read only the arguments: `load` merges the sources."""
-        return (init_settings,)
+    def settings_customise_sources(  # type: ignore[override]  # it is called with keywords
+        cls, _settings_cls: type[BaseSettings], init_settings: Source, **_others: Source
+    ) -> tuple[Source, ...]:
+        """Read only the arguments, or only the sources that `load` gives as `sources`."""
+        return tuple(init_settings().get("sources", [init_settings]))
 
     def require_platform(self) -> str:
         """The address of the platform. Raises SettingsError if it is not set."""

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from exporter.settings.parsers import duration, quote
+from exporter.settings.parsers import duration
+from exporter.settings.text import quote
 
 AHEAD = 5.0  # seconds that a time may lie ahead of now: two clocks differ, and a second is not cut in two
 

@@ -1,19 +1,17 @@
-"""Users: who may read, checked with bcrypt.
+"""Users and their passwords, checked with bcrypt.
 
 - bcrypt runs in WORKERS threads, never on the event loop.
-- A verified login is remembered by a keyed digest of name, hash and password, so that a scrape costs
-  microseconds. A changed hash makes it another login.
-- An unknown user is compared with DUMMY, so that the time of an answer tells little about which users exist.
+- Verified logins are cached by a keyed digest of name, hash and password, so a scrape costs microseconds. A
+  changed hash makes another digest.
+- An unknown user is compared with DUMMY, so response times tell little about which users exist.
 - Equal logins at the same time share one comparison: a hundred scrapes after a restart cost one.
-- Of the logins that wait, those from addresses with the fewest failures come first; among equals the newest
-  and the oldest take turns. So a right login is compared soon amid a flood of wrong ones from many addresses.
-- No login is turned away. The number of connections bounds the queue, and a client that leaves takes its
-  login with it.
+- Waiting logins from addresses with the fewest failures are compared first; among equals, the newest and the
+  oldest take turns. So a correct login is soon compared during a flood of wrong ones from many addresses.
+- No login is rejected because of load. The cap on connections limits the queue. When a client disconnects,
+  its login leaves the queue.
 """
 
 import asyncio
-import base64
-import binascii
 import hashlib
 import hmac
 import secrets
@@ -25,18 +23,19 @@ from itertools import count
 from typing import TypeVar
 
 import bcrypt
+from aiohttp import BasicAuth
 
 K = TypeVar("K")
 V = TypeVar("V")
 Verify = Callable[[bytes, bytes], bool]
 
-WORKERS = 2  # comparisons at once; each takes a core
-REMEMBERED = 128  # verified logins; the oldest is forgotten
-ADDRESSES = 4096  # whose failures are counted; the oldest is forgotten
-LONGEST = 72  # bcrypt reads no more bytes; a longer password would match by its beginning
-GRACE = 0.3  # seconds at the stop for comparisons under way; one of cost 12 ends in it
+WORKERS = 2  # concurrent comparisons; each uses a core
+REMEMBERED = 128  # verified logins in the cache; the oldest is dropped
+ADDRESSES = 4096  # addresses whose failures are counted; the oldest is dropped
+LONGEST = 72  # bytes; bcrypt ignores the rest, so a longer password could match by its beginning
+GRACE = 0.3  # seconds at shutdown for running comparisons; one of cost 12 takes less
 DUMMY = (
-    b"$2b$10$Mq5rCwZ8wm27GhVQwhB.B.xif9jrkYGx1Tw8JNjpGmnDuFirDPbZe"  # of a random password that nobody knows
+    b"$2b$10$Mq5rCwZ8wm27GhVQwhB.B.xif9jrkYGx1Tw8JNjpGmnDuFirDPbZe"  # of a random password that is not stored
 )
 
 
@@ -53,7 +52,7 @@ class _Login:
 
 
 class Logins:
-    """The bcrypt work of the process. `verify(password, hash)` is bcrypt's unless a test counts."""
+    """Checks all logins of the process. `verify(password, hash)` is a parameter for tests."""
 
     def __init__(self, *, verify: Verify = bcrypt.checkpw) -> None:
         self._verify = verify
@@ -68,7 +67,7 @@ class Logins:
         self._newest_next = True
 
     async def check(self, name: str, password: bytes, hashed: bytes, address: str) -> bool:
-        """Tell whether a password, sent from an address, matches a hash."""
+        """Whether a password, sent from an address, matches a hash."""
         parts = (name.encode(), hashed, password)
         key = hmac.digest(
             self._secret, b"".join(b"%d:%s" % (len(part), part) for part in parts), hashlib.sha256
@@ -95,7 +94,7 @@ class Logins:
                 del self._waiting[key], self._logins[key]
 
     async def close(self) -> bool:
-        """Drop what waits; False: a comparison still runs, and only the end of the process stops it."""
+        """Drop waiting logins; False: a comparison still runs, and only the end of the process stops it."""
         self._waiting.clear()
         for login in self._logins.values():
             login.matches.cancel()
@@ -119,7 +118,7 @@ class Logins:
 
     def _compare(self, login: _Login) -> bool:
         usable = len(login.password) <= LONGEST and b"\0" not in login.password
-        shown = login.password[:LONGEST].replace(b"\0", b" ")  # costs the same, whatever comes of it
+        shown = login.password[:LONGEST].replace(b"\0", b" ")  # costs the same for every password
         return self._verify(shown, login.hashed) and usable
 
     def _done(self, key: bytes, login: _Login, work: asyncio.Future[bool]) -> None:
@@ -140,7 +139,7 @@ class Logins:
 
 
 def _keep(where: dict[K, V], key: K, value: V, most: int) -> None:
-    """Set an entry, and forget the oldest one if there are more than `most`."""
+    """Set an entry; drop the oldest one if there are more than `most`."""
     where[key] = value
     if len(where) > most:
         del where[next(iter(where))]
@@ -154,7 +153,7 @@ class Users:
         self._logins = logins
 
     async def admit(self, authorization: str | None, address: str) -> bool:
-        """Judge an Authorization header. False: missing, malformed, an unknown user or a wrong password."""
+        """Check an Authorization header; False: missing, malformed, unknown user or wrong password."""
         credentials = _basic(authorization)
         if credentials is None:
             return False
@@ -164,12 +163,9 @@ class Users:
 
 
 def _basic(authorization: str | None) -> tuple[str, bytes] | None:
-    """Take name and password out of a Basic header; None: there are none to be found."""
-    scheme, _, encoded = (authorization or "").strip().partition(" ")
-    if scheme.lower() != "basic":
-        return None
+    """Name and password of a Basic header; None: the header is missing or malformed."""
     try:
-        name, colon, password = base64.b64decode(encoded.strip(), validate=True).partition(b":")
-        return (name.decode(), password) if colon else None
-    except (binascii.Error, ValueError):
+        credentials = BasicAuth.decode(authorization or "", "latin-1")  # keeps the bytes
+        return credentials.login.encode("latin-1").decode(), credentials.password.encode("latin-1")
+    except ValueError:
         return None

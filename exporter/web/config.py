@@ -1,11 +1,10 @@
-"""The web configuration file, in the format of Prometheus' exporter-toolkit: bytes → values.
+"""Reads the web configuration file, in the format of Prometheus' exporter-toolkit.
 
-Everything of that format is understood. What Python's ssl cannot do is refused with a message that
-says so, never passed over: a server that is weaker than its file says is worse than one that does
-not start. `http_server_config.http2` is accepted and without effect: this server speaks HTTP/1.1.
+All keys of that format are known. Values that Python's ssl does not support are refused with a message, never
+ignored: the server must not be weaker than its file says. `http_server_config.http2` has no effect, because
+this server speaks HTTP/1.1 only.
 """
 
-import difflib
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields
@@ -13,11 +12,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
-import yaml
+
+from exporter.settings.parsers import duration
+from exporter.settings.text import YamlError, nearest, read_yaml, word
 
 T = TypeVar("T")
 
-# The only headers that the toolkit lets a file set, with the values it accepts (none given: any).
+# The headers that the toolkit allows in the file, with their allowed values; (): any value.
 HEADERS: Mapping[str, tuple[str, ...]] = {
     "Content-Security-Policy": (),
     "Strict-Transport-Security": (),
@@ -25,20 +26,17 @@ HEADERS: Mapping[str, tuple[str, ...]] = {
     "X-Frame-Options": ("deny", "sameorigin"),
     "X-XSS-Protection": (),
 }
-TWICE = "a key is given twice"
-# Version, cost, salt of 128 bits (its 22nd character holds two), hash.
+# Version, cost, salt of 128 bits (its 22nd character holds 2 of them), hash.
 _BCRYPT = re.compile(r"\$2[abxy]\$(0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}")
-_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ns|us|µs|ms|s|m|h))+|0")  # as Go's time.ParseDuration
-_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 class WebError(Exception):
-    """The web side cannot start (or take over a new file): one line that says why and what to do."""
+    """The web server cannot start, or cannot use a new file. The message is one line with advice."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TlsConfig:
-    """`tls_server_config`, paths made absolute; names of versions, ciphers and curves as Go has them."""
+    """`tls_server_config` with absolute paths. Versions, ciphers and curves have the names that Go uses."""
 
     cert: str | None = None
     key: str | None = field(default=None, repr=False)
@@ -55,13 +53,13 @@ class TlsConfig:
     curve_preferences: tuple[str, ...] = ()
 
     def files(self) -> tuple[Path, ...]:
-        """Name the files that this section reads."""
+        """The files that this section names."""
         return tuple(Path(name) for name in (self.cert_file, self.key_file, self.client_ca_file) if name)
 
 
 @dataclass(frozen=True, kw_only=True)
 class HttpConfig:
-    """`http_server_config`: headers to add to every response; `http2` is without effect here."""
+    """`http_server_config`: headers to add to every response; `http2` has no effect."""
 
     http2: bool = True
     headers: dict[str, str] = field(default_factory=dict)
@@ -69,7 +67,7 @@ class HttpConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class RateConfig:
-    """`rate_limit`: one request each `interval` seconds (0: no limit), `burst` of them at once."""
+    """`rate_limit`: one request per `interval` seconds (0: no limit), `burst` of them at once."""
 
     interval: float = 0.0
     burst: int = 0
@@ -77,7 +75,7 @@ class RateConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class FileConfig:
-    """One web configuration file, checked; without a file, all of it at its defaults: plain HTTP, open."""
+    """A checked web configuration file. The defaults hold without a file: plain HTTP for everyone."""
 
     tls: TlsConfig | None = None
     http: HttpConfig = field(default_factory=HttpConfig)
@@ -85,50 +83,19 @@ class FileConfig:
     users: Mapping[str, str] = field(default_factory=dict, repr=False)  # name -> bcrypt hash
 
 
-class _StrictLoader(yaml.BaseLoader):
-    """YAML whose scalars all stay texts, until it is known what each should be.
-
-    So a user may be called `yes` or 42, and nothing is made of tags. As in the toolkit a key given twice
-    is refused: the first of two users would vanish.
-    """
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        seen: set[str] = set()
-        for key in keys:
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, TWICE, key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep=deep)
-
-
 def parse(path: Path) -> FileConfig:
     """Read and check the file at `path`.
 
-    Raises WebError for an unreadable file, broken YAML, unknown keys (naming the nearest known one),
-    wrong types and impossible values. No message repeats a value that may be secret.
+    Raises WebError: the file is unreadable or not valid YAML, a key is unknown, a value is invalid. Messages
+    repeat no value that may be secret.
     """
     try:
-        return _document(_yaml(path), path.parent)
+        return _document(read_yaml(path.read_bytes()), path.parent)
     except OSError as error:
         raise WebError(f"cannot read the web configuration file {path}: {error.strerror}") from None
-    except WebError as error:
+    except (WebError, YamlError) as error:
         line = "".join(letter if letter.isprintable() else "?" for letter in str(error))
         raise WebError(f"web configuration file {path}: {line}") from None
-
-
-def _yaml(path: Path) -> Any:
-    try:
-        return yaml.load(path.read_bytes(), _StrictLoader)  # noqa: S506, it makes texts only
-    except yaml.MarkedYAMLError as error:
-        # Other texts of the library quote pieces of the line, which may be of a key or a hash.
-        what = TWICE if error.problem == TWICE else "not valid YAML"
-        where = f"line {mark.line + 1}, column {mark.column + 1}" if (mark := error.problem_mark) else "YAML"
-        raise WebError(f"{where}: {what}; values with any of : # * & ! % @ ` need quotes") from None
-    except yaml.YAMLError:
-        raise WebError("not a YAML text") from None
-    except RecursionError:
-        raise WebError("nested too deeply") from None
 
 
 def _document(data: Any, folder: Path) -> FileConfig:
@@ -137,21 +104,21 @@ def _document(data: Any, folder: Path) -> FileConfig:
     tls = _mapping(top.get("tls_server_config"), "tls_server_config", _names(TlsConfig))
     http = _mapping(top.get("http_server_config"), "http_server_config", _names(HttpConfig))
     rate = _mapping(top.get("rate_limit"), "rate_limit", _names(RateConfig))
-    tls = {name: value for name, value in tls.items() if value != ""}
     for name in ("cert_file", "key_file", "client_ca_file"):
         if isinstance(tls.get(name), str):
             if not tls[name].isprintable():
-                raise WebError(f"tls_server_config.{name} holds characters that no path may hold")
+                raise WebError(f"tls_server_config.{name} contains characters that no path can contain")
             tls[name] = str(folder / tls[name])
+    users = top.get("basic_auth_users", {})
+    if isinstance(users, dict):  # a key without a value: the blank after its colon may be missing
+        users = {name: "" if hashed is None else hashed for name, hashed in users.items()}
     if "interval" in rate:
         rate["interval"] = _duration(rate["interval"], "rate_limit.interval")
     return FileConfig(
         tls=_convert(tls, TlsConfig, "tls_server_config") if tls else None,
-        http=_http(
-            _convert({**http, "headers": http.get("headers") or {}}, HttpConfig, "http_server_config")
-        ),
+        http=_http(_convert(http, HttpConfig, "http_server_config")),
         rate=_rate(_convert(rate, RateConfig, "rate_limit")),
-        users=_users(_convert(top.get("basic_auth_users") or {}, dict[str, str], "basic_auth_users")),
+        users=_users(_convert(users, dict[str, str], "basic_auth_users")),
     )
 
 
@@ -160,32 +127,20 @@ def _names(section: type[Any]) -> tuple[str, ...]:
 
 
 def _mapping(data: Any, where: str, known: Collection[str]) -> dict[str, Any]:
-    """Check that `data` is a mapping with known keys only; nothing at all is an empty one."""
-    if not data:
-        return {}
-    if not isinstance(data, dict):
+    """The keys that have a value. Raises WebError if there are unknown ones, or `data` is not a mapping."""
+    if not isinstance(data, dict | None):
         raise WebError(f"{where or 'the file'} must be a mapping of keys to values")
-    for key in data:
+    for key in data or {}:
         if key not in known:
             prefix = where and where + "."
             near = nearest(key, known)
-            raise WebError(f"unknown key {prefix}{_word(key)}; the nearest known one is {prefix}{near}")
-    return data
-
-
-def _word(key: object) -> str:
-    """Give the head of a key that can't be a value: `alice:$2y$…` without a blank holds one."""
-    return re.split(r"[^\w.-]", str(key), maxsplit=1)[0]
-
-
-def nearest(word: object, known: Collection[str]) -> str:
-    """Name the one of `known` (at least one) that looks most like `word`."""
-    return difflib.get_close_matches(str(word), known, n=1, cutoff=0.0)[0]
+            raise WebError(f"unknown key {prefix}{word(key)}; the nearest known one is {prefix}{near}")
+    return {key: value for key, value in (data or {}).items() if value not in (None, "")}
 
 
 def _convert(data: Any, kind: type[T], where: str) -> T:
     try:
-        return msgspec.convert(data, kind, strict=False)  # "20" is a number where one is wanted
+        return msgspec.convert(data, kind, strict=False)  # all scalars are text: "20" may be a number
     except msgspec.ValidationError as error:
         # msgspec names types and places, never values: "Expected `str`, got `int` - at `$.cert_file`".
         problem, _, place = str(error).partition(" - at ")
@@ -193,11 +148,10 @@ def _convert(data: Any, kind: type[T], where: str) -> T:
 
 
 def _duration(value: Any, where: str) -> float:
-    """Read a duration of Go ("1s", "1m30s", "250ms") as seconds."""
-    text = str(value)
-    if not _DURATION.fullmatch(text):
-        raise WebError(f"{where}: not a duration such as 1s or 250ms")
-    return sum(float(number) * _UNITS[unit] for number, unit in re.findall(r"([\d.]+)([a-zµ]+)", text))
+    try:
+        return duration(value)
+    except ValueError:
+        raise WebError(f"{where}: not a duration such as 1s or 250ms") from None
 
 
 def _http(config: HttpConfig) -> HttpConfig:
@@ -205,26 +159,28 @@ def _http(config: HttpConfig) -> HttpConfig:
         if name not in HEADERS:
             known = nearest(name, HEADERS)
             raise WebError(
-                f"http_server_config.headers: {_word(name)} cannot be set; the nearest that can is {known}"
+                f"http_server_config.headers: {word(name)} cannot be set; the nearest that can is {known}"
             )
         if HEADERS[name] and value not in (*HEADERS[name], ""):
             raise WebError(f"http_server_config.headers.{name} must be {' or '.join(HEADERS[name])}")
         if not (value.isascii() and value.isprintable()):
-            raise WebError(f"http_server_config.headers.{name} holds characters that no header may hold")
+            raise WebError(
+                f"http_server_config.headers.{name} contains characters that no header can contain"
+            )
     return config
 
 
 def _rate(config: RateConfig) -> RateConfig:
     if config.interval and config.burst < 1:
-        raise WebError("rate_limit.burst must be at least 1, or every request would be refused")
+        raise WebError("rate_limit.burst must be at least 1; otherwise every request is refused")
     return config
 
 
 def _users(users: dict[str, str]) -> dict[str, str]:
     for name, hashed in users.items():
         if ":" in name:
-            raise WebError(f"basic_auth_users.{_word(name)}: HTTP cannot carry a colon in a user's name")
+            raise WebError(f"basic_auth_users.{word(name)}: a user name cannot contain a colon")
         if not _BCRYPT.fullmatch(hashed):
             hint = "not a bcrypt hash; make one with: htpasswd -nBC 10 ''"
-            raise WebError(f"basic_auth_users.{_word(name)}: {hint}")
+            raise WebError(f"basic_auth_users.{word(name)}: {hint}")
     return users

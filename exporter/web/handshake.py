@@ -1,6 +1,7 @@
-"""The TLS handshake of a connection: a refused client gets OpenSSL's alert, and the log the reason."""
+"""The TLS handshake of a connection. A refused client gets OpenSSL's alert; the log gets the reason."""
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -11,23 +12,23 @@ from exporter.web.tls import Tls
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
-LINGER = 1.0  # seconds for a client to read an alert, or to take part in the end of a TLS session
-QUIET = 60.0  # seconds without another line about the same reason: scanners must not fill the log
+LINGER = 1.0  # seconds for a client to read an alert, or to complete the TLS shutdown
+QUIET = 60.0  # seconds between two log lines with the same reason: scanners must not fill the log
 NO_TLS = b"HTTP/1.0 400 Bad Request\r\nConnection: close\r\n\r\nHTTP request to an HTTPS server\n"
 
 _refused: ContextVar[Callable[[str], None]] = ContextVar("refused")
 
 
 class Session(ssl.SSLObject):
-    """The server's side of one TLS connection, which sends the alert of a failed handshake.
+    """The server side of one TLS connection; sends the alert of a failed handshake.
 
-    When a handshake fails, asyncio closes the connection and drops what OpenSSL still has to send: the alert
-    that tells the client why. It does send while a handshake waits for the client. So a failed handshake
-    waits, and `shake_hands` ends the connection.
+    When a handshake fails, asyncio closes the connection and drops the alert that OpenSSL still has to send.
+    While a handshake waits for the client, asyncio does send. So a failed handshake pretends to wait, and
+    `shake_hands` closes the connection later.
     """
 
     def do_handshake(self) -> None:
-        """Go on with the handshake."""
+        """Continue the handshake."""
         try:
             super().do_handshake()
         except (ssl.SSLWantReadError, ssl.SSLSyscallError):
@@ -44,7 +45,7 @@ def _reason(error: ssl.SSLError) -> str:
 
 
 class Refusals:
-    """Logs why clients were refused, each reason once in QUIET seconds."""
+    """Logs why clients are refused; each reason at most once per QUIET seconds."""
 
     def __init__(self) -> None:
         self._quiet_until: dict[str, float] = {}
@@ -59,9 +60,9 @@ class Refusals:
 
 
 async def shake_hands(
-    raw: asyncio.Transport, protocol: asyncio.Protocol, tls: Tls, *, seconds: float, refusals: Refusals
+    raw: asyncio.Transport, protocol: asyncio.Protocol, tls: Tls, seconds: float, refusals: Refusals
 ) -> asyncio.Transport | None:
-    """Make an accepted connection a TLS connection; None: that failed, and the connection is ending.
+    """Turn an accepted connection into a TLS connection; None: that failed, and the connection closes.
 
     `protocol` may get data before this returns: what the client sent with the end of the handshake.
     """
@@ -71,12 +72,13 @@ async def shake_hands(
         refusals.tell(reason, raw)
         if reason == "http request":  # for which OpenSSL has no alert
             raw.write(NO_TLS)
-        raw.pause_reading()  # closing now would reset the connection before the client reads the alert
+        raw.pause_reading()  # closing now would reset the connection before the client has read the alert
         loop.call_later(LINGER, raw.abort)
 
     tls.context.sslobject_class = Session
     _refused.set(refuse)  # each handshake is a task, with a context of its own
-    try:
+    transport = None
+    with contextlib.suppress(OSError):  # the client left, or time is up
         transport = await loop.start_tls(
             raw,
             protocol,
@@ -85,12 +87,10 @@ async def shake_hands(
             ssl_handshake_timeout=seconds,
             ssl_shutdown_timeout=LINGER,
         )
-    except OSError:  # the client left, or time is up
-        return None
-    if transport is None or raw.is_closing():
-        return None
-    if not tls.admits(transport.get_extra_info("peercert")):
+    if transport is not None and not raw.is_closing():
+        if tls.admits(transport.get_extra_info("peercert")):
+            return transport
         refusals.tell("certificate without an allowed SAN", raw)
         transport.close()
-        return None
-    return transport
+    raw.close()
+    return None

@@ -1,8 +1,8 @@
-"""The web configuration in force: read again when one of its files changes.
+"""The current web configuration, reloaded when one of its files changes.
 
-The previous one stays in force when the new one cannot be used, or when it is weaker: without TLS or users
-where there were some, or less strict towards clients. An empty or half-written file must not open the server
-for as long as it lasts. To make the configuration weaker, restart.
+A new configuration is refused, and the old one stays, when it is invalid or weaker: without TLS or users that
+were there before, or less strict to clients. So an empty or half-written file never opens the server. To
+weaken the configuration, restart.
 """
 
 import time
@@ -18,18 +18,18 @@ from exporter.web.config import FileConfig, RateConfig, WebError, parse
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
-_Stamp = tuple[int, int, int] | None  # mtime (ns), size, inode; None: not there
+_Stamp = tuple[int, int, int] | None  # mtime (ns), size, inode; None: no such file
 
 
 class RateLimit:
-    """A bucket of `burst` tokens that gains one each `interval` seconds: the toolkit's, for all clients."""
+    """A token bucket for all clients, like the toolkit's: `burst` tokens, a new one per `interval`."""
 
     def __init__(self, config: RateConfig, clock: Callable[[], float] = time.monotonic) -> None:
         self._interval, self._burst, self._clock = config.interval, config.burst, clock
         self._tokens, self._at = float(config.burst), clock()
 
     def allow(self) -> bool:
-        """Take a token, if there is one."""
+        """Take a token; False: there is none."""
         now = self._clock()
         self._tokens = min(self._burst, self._tokens + (now - self._at) / self._interval)
         self._at = now
@@ -41,7 +41,7 @@ class RateLimit:
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """How requests are taken: over TLS or not, from whom, how many; headers that the file adds."""
+    """TLS, users, rate limit, and headers to add."""
 
     tls: tls_config.Tls | None = None
     users: Users | None = None
@@ -50,7 +50,7 @@ class Policy:
 
 
 def build(config: FileConfig, logins: Logins) -> Policy:
-    """Make the policy of a checked file; raises WebError for certificates that cannot be used."""
+    """Make the policy of a checked file. Raises WebError: a certificate cannot be used."""
     return Policy(
         tls=tls_config.build(config.tls) if config.tls else None,
         users=Users(config.users, logins) if config.users else None,
@@ -60,7 +60,7 @@ def build(config: FileConfig, logins: Logins) -> Policy:
 
 
 def weaker(new: FileConfig, old: FileConfig) -> str | None:
-    """Name the key in which `new` asks less of clients than `old`; None: it does not. Both are checked."""
+    """The key in which `new` is weaker than `old`; None: there is none. Both are checked."""
     if old.users and not new.users:
         return "basic_auth_users"
     if not old.tls:
@@ -72,15 +72,14 @@ def weaker(new: FileConfig, old: FileConfig) -> str | None:
 
 
 class Watcher:
-    """The policy of the file at `path` (None: the open one), followed as its files change.
+    """The current policy of the file at `path`; without a path, plain HTTP for everyone.
 
-    A check costs one stat per file (some microseconds), so every connection and request makes one, and an old
-    certificate is never served. A change that cannot be used is logged once, and tried again when a file
-    changes.
+    Every connection and request checks the files: that costs one stat per file, some microseconds. A change
+    that is refused is logged once, and tried again when a file changes.
     """
 
     def __init__(self, path: Path | None, logins: Logins) -> None:
-        """Read the file; raises WebError."""
+        """Read the file. Raises WebError."""
         self._path = path
         self._logins = logins
         self._seen: dict[Path, _Stamp] = {}
@@ -88,27 +87,27 @@ class Watcher:
         self._policy = self._read()
 
     def current(self) -> Policy:
-        """Give the policy in force."""
+        """The current policy."""
         if any(_stamp(path) != stamp for path, stamp in self._seen.items()):
             self.reload()
         return self._policy
 
     def reload(self) -> bool:
-        """Read all files again; False: they are refused (logged), and the previous policy stays in force."""
+        """Read all files again; False: they are refused and logged, and the previous policy stays."""
         try:
             self._policy = self._read()
         except WebError as error:
-            log.error("web configuration refused, the previous one stays in force", error=str(error))  # noqa: TRY400
+            log.error("web configuration refused; the previous one stays", error=str(error))  # noqa: TRY400
             return False
         if self._path:
-            log.info("web configuration read again", file=str(self._path))
+            log.info("web configuration reloaded", file=str(self._path))
         return True
 
     def _read(self) -> Policy:
         if self._path is None:
             return Policy()
-        # Stamps are taken before reading, so that a change in between is seen as one.
-        # Those of the other files stay when the file itself is broken: a change of any of them may repair it.
+        # Stamps are taken before reading, so a change in between is noticed later.
+        # If the file itself is invalid, the stamps of the other files stay: their change may repair it.
         self._seen = {**self._seen, self._path: _stamp(self._path)}
         config = parse(self._path)
         others = config.tls.files() if config.tls else ()
@@ -123,7 +122,7 @@ class Watcher:
     def _replacement(self, config: FileConfig) -> Policy:
         policy = build(config, self._logins)
         if key := weaker(config, self._config):
-            raise WebError(f"{key} is gone or weaker than before; restart to allow that")
+            raise WebError(f"{key} is missing or weaker than before; restart to allow that")
         return policy
 
 

@@ -1,9 +1,8 @@
-"""What is served: metrics, the page, health and readiness; the same rules for every request.
+"""Serves metrics, the page, health and readiness, with the same rules for every request.
 
-In this order: the rate limit, the user, the path, the method. As in the exporter-toolkit, users guard every
-path, health and readiness included: to a stranger all paths look alike. Paths are compared byte for byte and
-never decoded, so each has one spelling. Request bodies are dropped. No handler waits for a poll or does work
-of its own: each hands out what is there.
+The rules are checked in this order: rate limit, user, path, method. As in the exporter-toolkit, users protect
+every path, health and readiness included. Paths are compared byte by byte and never decoded, so each path has
+one spelling. Request bodies are dropped. Handlers return what is in memory; none waits for a poll.
 """
 
 import asyncio
@@ -19,9 +18,10 @@ from aiohttp import web
 from exporter import __version__
 from exporter.metrics.exposition import Scrape
 from exporter.settings import WebSettings
-from exporter.web.addresses import listen
+from exporter.web.addresses import BACKLOG, listen, log_failed_accepts
 from exporter.web.auth import Logins
-from exporter.web.connections import BACKLOG, Connection, Limits, Server
+from exporter.web.connections import Connection, Server
+from exporter.web.limits import Limits
 from exporter.web.reload import Policy, Watcher
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -29,31 +29,32 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 Route = Callable[[web.BaseRequest], Awaitable[web.Response]]
 
 METHODS = ("GET", "HEAD")
-_TARGET_FORM = ("http://", "https://")  # a proxy's: the whole URL in the request line
+_TARGET_FORM = ("http://", "https://")  # a proxy may put the whole URL into the request line
 HEADERS: Mapping[str, str] = {
-    "Server": "job-exporter",  # else aiohttp names itself, Python and both versions
+    "Server": "job-exporter",  # the default names aiohttp and Python, with their versions
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "deny",
     "Referrer-Policy": "no-referrer",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Cache-Control": "no-store",  # every answer is of this moment, and may be for one user only
+    "Cache-Control": "no-store",  # each response is current, and may be for one user only
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """An HTML document, and the Content-Security-Policy that it needs."""
+    """An HTML document and its Content-Security-Policy."""
 
     html: str
     policy: str
 
 
 class Web:
-    """The server. Every callable given is called on the event loop and must answer from what is at hand.
+    """The server. All callables run on the event loop and must return at once, without I/O.
 
-    `scrape(accept, accept_encoding)`: the two headers, "" where missing. `ready()`: None, or in words
-    why not yet; everyone who may read sees them. `landing()`: the page at `/` (None: one line of text).
-    `routes`: further exact paths; a handler returns a response, and its own headers win over ours.
+    `scrape(accept, accept_encoding)` gets the two request headers; "" if missing. `ready()` returns None, or
+    why the exporter is not ready; the text is shown to clients. `landing()` returns the page at `/`; without
+    it, `/` is one line of text. `routes` maps further exact paths to handlers; the headers of a handler's
+    response override ours.
     """
 
     def __init__(
@@ -86,19 +87,19 @@ class Web:
 
     @property
     def ports(self) -> tuple[int, ...]:
-        """The ports listened on, in the order of the addresses; none before `start` and after `stop`."""
+        """The ports in the order of the addresses; empty before `start` and after `stop`."""
         return tuple(address[1] for address in self._runner.addresses) if self._runner else ()
 
     async def start(self) -> None:
-        """Read the web configuration file and listen; raises WebError, one line, and then holds nothing."""
+        """Read the web configuration file and listen. Raises WebError; then nothing is left open."""
         watcher = Watcher(self._settings.config_file, self._logins)
         addresses = self._settings.listen_address
-        sockets = listen(addresses, BACKLOG)
+        sockets = listen(addresses)
         self._watcher = watcher
         self._server = Server(
             self._handle, tls=lambda: watcher.current().tls, failure=self._failure, limits=self._limits
         )
-        asyncio.get_running_loop().set_exception_handler(self._server.accept_failed)
+        log_failed_accepts(asyncio.get_running_loop())
         self._runner = web.ServerRunner(self._server, shutdown_timeout=self._limits.stop)
         await self._runner.setup()
         policy = watcher.current()
@@ -110,18 +111,19 @@ class Web:
             )
 
     async def stop(self) -> bool:
-        """Take no more, let answers under way finish (a second at most), end every connection.
+        """Accept nothing more, let responses in flight finish (at most a second), close all connections.
 
-        False: a password is still compared, in a thread that cannot be ended.
+        False: a thread still compares a password; it cannot be stopped.
         """
         if self._runner and self._server:
             runner, self._runner = self._runner, None
             await runner.cleanup()
-            self._server.abort()
+            for connection in list(self._server.open):
+                connection.abort()
         return await self._logins.close()
 
     def reload(self) -> bool:
-        """Read the web configuration again (SIGHUP); False: it is refused (logged)."""
+        """Reload the web configuration (SIGHUP); False: it was refused, and the log says why."""
         return self._watcher.reload() if self._watcher else False
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -134,7 +136,7 @@ class Web:
                 return await _send(response, request, self._limits.buffer)
         except TimeoutError:
             connection.abort()
-            raise ConnectionError("the client did not read its answer in time") from None
+            raise ConnectionError("the client did not read its response in time") from None
 
     async def _answer(self, request: web.BaseRequest, policy: Policy) -> web.Response:
         if policy.rate and not policy.rate.allow():
@@ -152,7 +154,7 @@ class Web:
 
     def _failure(self, request: web.BaseRequest, status: int, error: BaseException | None) -> web.Response:
         if status >= 500:
-            # A fault of ours. The client's bytes are in neither the log line nor the answer.
+            # A bug of ours. Neither the log line nor the response repeats the client's bytes.
             log.error("request failed", path=_path(request)[:100], exc_info=error)
         policy = cast("Watcher", self._watcher).current()
         return _finish(text(HTTPStatus(status).phrase, status), policy.headers)
@@ -181,12 +183,12 @@ class Web:
 
 
 def text(words: str, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
-    """Make an answer of one plain line."""
+    """A response of one line of plain text."""
     return web.Response(text=words + "\n", status=status, headers=headers)
 
 
 def _finish(response: web.Response, configured: Mapping[str, str]) -> web.Response:
-    """Add the headers of every answer; the file's win over a page's, a page's over ours."""
+    """Add the common headers. Configured headers override those of the response, and these override ours."""
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
     response.headers.update(configured)
@@ -194,7 +196,7 @@ def _finish(response: web.Response, configured: Mapping[str, str]) -> web.Respon
 
 
 async def _send(response: web.Response, request: web.BaseRequest, piece: int) -> web.StreamResponse:
-    """Send an answer piece by piece: given whole, TLS would encrypt what a slow client has not taken yet."""
+    """Send a response in pieces: TLS would encrypt a whole body before a slow client has read any of it."""
     body = response.body
     if request.method == "HEAD" or not isinstance(body, bytes) or len(body) <= piece:
         await response.prepare(request)

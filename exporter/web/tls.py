@@ -1,15 +1,16 @@
-"""`tls_server_config` → ssl.SSLContext; which client certificates are admitted.
+"""Makes an ssl.SSLContext of `tls_server_config`; checks client certificates.
 
-| client_auth_type | here |
+| client_auth_type | meaning here |
 |---|---|
-| NoClientCert | the server asks for no certificate |
-| RequestClientCert | as NoClientCert: nothing would use the certificate |
-| RequireAnyClientCert, RequireClientCert | as RequireAndVerifyClientCert, see below |
-| VerifyClientCertIfGiven | none is needed; a given one must be of the client CA, or of a CA of the system |
-| RequireAndVerifyClientCert | one of the client CA is needed |
+| NoClientCert | no client certificate is requested |
+| RequestClientCert | like NoClientCert: nothing would use the certificate |
+| RequireAnyClientCert, RequireClientCert | like RequireAndVerifyClientCert, see below |
+| VerifyClientCertIfGiven | optional; a given one must be signed by the client CA, or by a CA of the system |
+| RequireAndVerifyClientCert | required, and signed by the client CA |
 
-Python's ssl cannot accept an unverified certificate, so the first two that need one are stricter here than in
-Go. All three need a client CA: without one Go would admit everyone with a certificate of a public CA.
+Python's ssl cannot accept an unverified certificate, so RequireAnyClientCert and RequireClientCert are
+stricter here than in Go. All three that require a certificate need a client CA: without one, Go would admit
+everyone with a certificate of a public CA.
 """
 
 import ipaddress
@@ -24,12 +25,13 @@ from typing import Any
 
 import structlog
 
-from exporter.web.config import TlsConfig, WebError, nearest
+from exporter.settings.text import nearest, no_password
+from exporter.web.config import TlsConfig, WebError
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 _VERSIONS = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
-_OLD_VERSIONS = ("TLS10", "TLS11")  # known to the toolkit, broken since 2011 (BEAST), forbidden by RFC 8996
+_OLD_VERSIONS = ("TLS10", "TLS11")  # known to the toolkit; insecure since 2011 (BEAST), forbidden by RFC 8996
 _VERIFY = {
     "NoClientCert": ssl.CERT_NONE,
     "RequestClientCert": ssl.CERT_NONE,
@@ -52,19 +54,19 @@ _CIPHERS = {
     "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256": "ECDHE-RSA-CHACHA20-POLY1305",
     "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256": "ECDHE-ECDSA-CHACHA20-POLY1305",
 }
-# TLS 1.3 has only good ones, and neither Go nor Python lets them be chosen: accepted, without effect.
+# All suites of TLS 1.3 are good. Neither Go nor Python can choose among them: the names have no effect.
 _CIPHERS_13 = ("TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tls:
-    """What a listener needs of TLS: the context, and the SANs one of which a client must have (None: any)."""
+    """The TLS context; and the SANs of which a client must have one (None: no restriction)."""
 
     context: ssl.SSLContext
     allowed_sans: frozenset[str] | None = None
 
     def admits(self, certificate: Mapping[str, Any] | None) -> bool:
-        """Tell whether a verified client certificate (as `getpeercert()` gives it) has an allowed SAN."""
+        """Whether a verified client certificate, as returned by `getpeercert()`, has an allowed SAN."""
         if self.allowed_sans is None:
             return True
         sans = (certificate or {}).get("subjectAltName", ())
@@ -72,7 +74,7 @@ class Tls:
 
 
 def build(config: TlsConfig) -> Tls:
-    """Make the TLS side of a checked file; raises WebError for what is missing, unreadable or unsupported."""
+    """Make the TLS context. Raises WebError: a file is missing or unreadable, a value is unsupported."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.set_alpn_protocols(["http/1.1"])
     _versions(context, config)
@@ -87,7 +89,7 @@ def build(config: TlsConfig) -> Tls:
 
 
 def _canonical(name: str) -> str:
-    """Bring an IP address into its one canonical form (OpenSSL writes IPv6 in full); leave other names."""
+    """Give an IP address its canonical form (OpenSSL writes IPv6 in full); leave other names as they are."""
     try:
         return str(ipaddress.ip_address(name))
     except ValueError:
@@ -98,7 +100,9 @@ def _versions(context: ssl.SSLContext, config: TlsConfig) -> None:
     chosen = []
     for key, name in (("min_version", config.min_version), ("max_version", config.max_version)):
         if name in _OLD_VERSIONS:
-            raise WebError(f"tls_server_config.{key}: {name} is not safe and not offered; use TLS12 or TLS13")
+            raise WebError(
+                f"tls_server_config.{key}: {name} is not secure, so it is not supported; use TLS12 or TLS13"
+            )
         if name not in _VERSIONS:
             raise WebError(f"tls_server_config.{key}: unknown TLS version {name}; use TLS12 or TLS13")
         chosen.append(_VERSIONS[name])
@@ -143,7 +147,7 @@ def _curves(context: ssl.SSLContext, config: TlsConfig) -> None:
     if hasattr(context, "set_groups"):  # Python 3.15
         context.set_groups(":".join(curves))
         return
-    # TLS 1.3 requires P-256 of every client (RFC 8446, 9.1), so it locks out the fewest.
+    # TLS 1.3 clients must support P-256 (RFC 8446, 9.1), so this choice excludes the fewest.
     chosen = "prime256v1" if "prime256v1" in curves else curves[0]
     if len(curves) > 1:
         log.warning("this Python can use one TLS curve only", curve=chosen)
@@ -162,7 +166,7 @@ def _certificate(context: ssl.SSLContext, config: TlsConfig) -> None:
         _on_disk(config.key, config.key_file, "key_file") as key,
     ):
         try:
-            context.load_cert_chain(cert, key, password=_no_password)
+            context.load_cert_chain(cert, key, password=no_password)
         except ssl.SSLError as error:
             hint = " (the key is not the certificate's)" if error.reason == "KEY_VALUES_MISMATCH" else ""
             raise WebError(f"cannot use {where}: {error.reason or 'not PEM'}{hint}") from None
@@ -170,14 +174,9 @@ def _certificate(context: ssl.SSLContext, config: TlsConfig) -> None:
             raise WebError(f"cannot use {where}: {error}") from None
 
 
-def _no_password() -> str:
-    """Stand in for OpenSSL's own question, which would wait at a terminal for ever."""
-    raise ValueError("the key is encrypted; store it without a password")
-
-
 @contextmanager
 def _on_disk(text: str | None, path: str | None, key: str) -> Iterator[str]:
-    """Give the path of a readable file with the PEM; inline PEM lies in memory only while it is loaded."""
+    """The path of a file with the PEM. Inline PEM is in a memory file while it is loaded."""
     if path:
         _read(path, key)
         yield path
@@ -210,7 +209,7 @@ def _clients(context: ssl.SSLContext, config: TlsConfig) -> None:
     if config.client_ca and config.client_ca_file:
         raise WebError("tls_server_config: give client_ca or client_ca_file, not both")
     if given and kind == "NoClientCert":
-        raise WebError("tls_server_config: client_ca_file is of no use without a client_auth_type")
+        raise WebError("tls_server_config: client_ca_file has no effect without a client_auth_type")
     if not given and mode == ssl.CERT_REQUIRED:
         raise WebError(f"tls_server_config.client_ca_file is missing: {kind} verifies against it")
     if config.client_allowed_sans is not None and mode != ssl.CERT_REQUIRED:
@@ -229,7 +228,7 @@ def _clients(context: ssl.SSLContext, config: TlsConfig) -> None:
 
 
 def strictness(config: TlsConfig) -> dict[str, int]:
-    """Tell how strict a checked section is towards clients: key → a number, higher is stricter."""
+    """How strict a checked section is to clients: key → a number; higher is stricter."""
     return {
         "client_auth_type": _VERIFY[config.client_auth_type or "NoClientCert"],
         "client_allowed_sans": int(config.client_allowed_sans is not None),

@@ -5,16 +5,16 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC
 
 import httpx
 from httpx_aiohttp import AiohttpTransport
 
 from exporter.jobapi.client import PATHS, JobApi, PageCost
 from exporter.jobapi.errors import Endpoint
-from exporter.jobapi.transport import ApiConfig, Authenticator, Connections, Requests, transports
+from exporter.jobapi.transport import Authenticator, Connections, Requests, transports
 from exporter.metrics.process import ProcessMetrics
 from exporter.model import Page, Record, Results
+from exporter.settings import ApiSettings
 
 IN_FLIGHT = 8
 Question = tuple[Endpoint, Mapping[str, str]]
@@ -53,16 +53,9 @@ class NotingApi(JobApi):
         return await super().results(record_id)
 
 
-def api_config(url: str) -> ApiConfig:
-    """The client's defaults."""
-    return ApiConfig(
-        base_url=url,
-        timeout=60.0,
-        concurrency=IN_FLIGHT,
-        max_response_bytes=64 << 20,
-        retries=0,
-        zone=UTC,
-    )
+def api_config(url: str) -> ApiSettings:
+    """The client's defaults, without retries."""
+    return ApiSettings(base_url=url, timeout=60.0, concurrency=IN_FLIGHT, retries=0)
 
 
 @asynccontextmanager
@@ -74,7 +67,7 @@ async def plain_httpx() -> AsyncIterator[Ask]:
 
 
 @asynccontextmanager
-async def own_client(config: ApiConfig) -> AsyncIterator[Ask]:
+async def own_client(config: ApiSettings) -> AsyncIterator[Ask]:
     """Open what the exporter has made of them."""
     connections = Connections(transports(config))
     requests = Requests(Authenticator(config), connect=config.timeout)

@@ -12,18 +12,19 @@ import sys
 import time
 from pathlib import Path
 
-from exporter.app import layout
 from exporter.discovery.tail import Tail
 from exporter.jobapi.client import JobApi
 from exporter.ledger.ledger import Ledger
+from exporter.metrics.layout import layout
 from exporter.metrics.process import ProcessMetrics
 from exporter.model import ExecuteStatus, HostResult, HostStatus, Record, Results, ResultStatus
+from exporter.settings import MetricsSettings
 from exporter.tracking.counting import Counting
 from exporter.tracking.decision import Changes
 from exporter.tracking.tracker import CountingStart, Outcome, Settlement
 from tests.benchmarks.asking import api_config
 from tests.benchmarks.measuring import peak, quiet, resident
-from tests.benchmarks.simulated import METRICS, RULES
+from tests.benchmarks.simulated import RULES
 
 BATCH = 400  # the poller's round
 DAY = 86_400.0
@@ -34,7 +35,9 @@ START = 1_800_000_000.0
 def opened(path: str) -> Ledger:
     """Open the ledger at a path."""
     url = f"sqlite:///{path}"
-    return Ledger(url, platform="http://platform.test", now=START, layout=layout(METRICS, label_limit=500))
+    return Ledger(
+        url, platform="http://platform.test", now=START, layout=layout(MetricsSettings(zero_hold=0.0))
+    )
 
 
 def fill(path: str, records: int) -> dict[str, float]:

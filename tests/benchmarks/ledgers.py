@@ -5,11 +5,11 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from exporter.app import layout
 from exporter.discovery.tail import Tail
 from exporter.ledger.ledger import Ledger
-from exporter.metrics.families import MetricsConfig
+from exporter.metrics.layout import layout
 from exporter.model import ExecuteStatus, Record, ResultStatus, Series
+from exporter.settings import MetricsSettings
 from exporter.tracking.counting import Increment
 from exporter.tracking.decision import Changes
 from exporter.tracking.tracker import CountingStart, Outcome, Settlement
@@ -51,7 +51,7 @@ def measure() -> Section:
 
 
 def _opened(url: str) -> Ledger:
-    chosen = layout(MetricsConfig(), label_limit=500)
+    chosen = layout(MetricsSettings(zero_hold=0.0))
     return Ledger(url, platform="http://platform.test", now=time.time(), layout=chosen, lease=60.0)
 
 

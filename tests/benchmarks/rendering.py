@@ -7,8 +7,9 @@ import prometheus_client
 from msgspec.structs import replace
 
 from exporter.metrics.exposition import Exposition
-from exporter.metrics.families import FAMILIES, MetricsConfig, initial_series, siblings
+from exporter.metrics.families import FAMILIES, initial_series, siblings
 from exporter.model import Sample, Series, Snapshot
+from exporter.settings import MetricsSettings
 from exporter.tracking.counting import Increment
 from tests.benchmarks.figures import Figure, Section, at_least, plain
 from tests.benchmarks.measuring import cpu_seconds, median
@@ -63,7 +64,7 @@ def measure() -> Section:
 
 
 def _sized(size: int) -> list[Figure]:
-    series = [*initial_series(MetricsConfig()), *idc_series(size)]
+    series = [*initial_series(MetricsSettings()), *idc_series(size)]
     samples = {one: Sample(value=7.0, born=0.0) for one in series}
     registry = client_registry(size)
     exposition = Exposition()

@@ -18,7 +18,6 @@ from urllib.parse import urlsplit
 
 import prometheus_client
 
-from exporter.app import keep_freed_memory, tune_for_latency
 from exporter.discovery.tail import Tail
 from exporter.jobapi.client import JobApi
 from exporter.metrics.exposition import Exposition
@@ -62,8 +61,6 @@ async def exporter(series: int, url: str) -> None:
         poller.publish()
         await publisher.show()
         publisher.start()
-        tune_for_latency()
-        keep_freed_memory()
         await web.start()
         say(web.ports[0])
         await asyncio.to_thread(sys.stdin.readline)

@@ -9,14 +9,15 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from exporter.app import keep_freed_memory, layout, tune_for_latency
 from exporter.jobapi.client import JobApi
 from exporter.ledger.ledger import Ledger
 from exporter.metrics.exposition import Exposition
+from exporter.metrics.layout import layout
 from exporter.metrics.process import ProcessMetrics
 from exporter.metrics.publisher import Publisher
 from exporter.model import Snapshot
-from exporter.polling.poller import PollConfig, Poller
+from exporter.polling.config import PollConfig
+from exporter.polling.poller import Poller
 from exporter.tracking.decision import Changes
 from exporter.tracking.state import State
 from tests.benchmarks.asking import (
@@ -114,7 +115,7 @@ def open_ledger(url: str, *, label_limit: int = 500) -> Iterator[TimedLedger]:
             f"sqlite:///{Path(folder) / 'ledger.db'}",
             platform=url,
             now=time.time(),
-            layout=layout(METRICS, label_limit=label_limit),
+            layout=layout(METRICS.model_copy(update={"label_limit": label_limit, "zero_hold": 0.0})),
         )
         ledger.spent = Spent()
         try:
@@ -155,8 +156,6 @@ def measure() -> Section:
     """Settle small, middle and large records, in turns with the floor."""
     figures: list[Figure] = []
     notes: list[str] = []
-    tune_for_latency()
-    keep_freed_memory()
     for hosts, records, aim in SIZES:
         with canned(records=records, hosts=hosts, stdout_bytes=STDOUT) as url:
             more, note = _compared(url, hosts, records, aim)

@@ -13,14 +13,16 @@ from dataclasses import dataclass, field
 from datetime import UTC
 from pathlib import Path
 
-from exporter.app import layout
 from exporter.jobapi import decoder
 from exporter.jobapi.client import PageCost
 from exporter.ledger.ledger import Ledger
-from exporter.metrics.families import HOST_BUCKETS, LAG_BUCKETS, MetricsConfig
+from exporter.metrics.families import HOST_BUCKETS, LAG_BUCKETS
+from exporter.metrics.layout import layout
 from exporter.metrics.process import ProcessMetrics
 from exporter.model import Page, Record, Results, Snapshot
-from exporter.polling.poller import PollConfig, Poller
+from exporter.polling.config import PollConfig
+from exporter.polling.poller import Poller
+from exporter.settings import MetricsSettings
 from exporter.simulator.config import SimulatorConfig
 from exporter.simulator.dialect import Dialect, Endpoint
 from exporter.simulator.scenarios import Scenario
@@ -34,7 +36,7 @@ from tests.benchmarks import tariff
 
 START = 1_800_000_000.0  # any moment will do
 IN_FLIGHT = 8  # look-ups share the wall time so; the default of api.concurrency
-METRICS = MetricsConfig()
+METRICS = MetricsSettings()
 RULES = Rules(buckets=Buckets(duration=METRICS.duration_buckets, hosts=HOST_BUCKETS, lag=LAG_BUCKETS))
 
 
@@ -162,7 +164,7 @@ class Daemon:
             f"sqlite:///{Path(folder) / 'ledger.db'}",
             platform="http://platform.test",
             now=self.clock.now,
-            layout=layout(METRICS, label_limit=500),
+            layout=layout(MetricsSettings(zero_hold=0.0)),
         )
         self.ledger.clock, self.ledger.counted = self.clock, {}
         self.polls = 0

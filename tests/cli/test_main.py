@@ -16,7 +16,8 @@ from exporter import __version__
 from exporter.cli.main import COMMANDS, Command, main
 from exporter.ledger.layout import Layout
 from exporter.ledger.ledger import Ledger
-from exporter.metrics.families import MetricsConfig, families
+from exporter.metrics.families import families
+from exporter.settings import MetricsSettings
 from tests.harness.core import logging_kept
 
 NOBODY = "--api.base-url=http://127.0.0.1:9"
@@ -194,7 +195,7 @@ def test_each_command_tells_its_flags(command: str, flag: str, capsys: Captured)
         (("simulate", "--history=-1"), "must not be negative"),
         (("simulate", "--username=me"), "a username and a password go together"),
         (("simulate", "--password=hunter2"), "a username and a password go together"),
-        (("simulate", "--username=a:b", "--password=hunter2"), "--username must not hold a colon"),
+        (("simulate", "--username=a:b", "--password=hunter2"), "--username must not contain a colon"),
         (("simulate", "--username=me", "--password=hunter2", "--password-file=x"), "give only one of"),
         (("simulate", "--username=me", "--password-file=/nowhere"), "cannot read --password-file /nowhere"),
         (("simulate", "--username=me", "--password-file=/dev/null"), "--password-file /dev/null is empty"),
@@ -247,7 +248,7 @@ def test_metrics_lists_every_family(capsys: Captured) -> None:
     told = capsys.readouterr().out
     assert "job_records_finished_total{result_status,provider} (counter)\n" in told
     assert "job_records_discovered_total (counter)\n" in told
-    for family in families(MetricsConfig()):
+    for family in families(MetricsSettings()):
         assert f"{family.name}" in told
         assert f"    {family.help}\n" in told
 
@@ -333,7 +334,7 @@ class Ending(io.StringIO):
 
 def test_the_simulator_runs_until_a_signal(monkeypatch: pytest.MonkeyPatch) -> None:
     """It tells its address, dialect and order."""
-    out = Ending("its truth")
+    out = Ending("expected counts")
     monkeypatch.setattr(sys, "stdout", out)
     flags = ("--listen-address=127.0.0.1:0", "--history=3", "--dialect=documented", "--order=desc")
     assert ran("simulate", *flags) == 0
@@ -373,7 +374,7 @@ def test_credentials_can_be_rehearsed(dialect: str, answer: tuple[int, str], tmp
             told += process.stdout.read()
         assert (right.status_code, "TotalCount" in right.text or "totalCount" in right.text) == (200, True)
         assert (wrong.status_code, wrong.json()["message"]) == answer
-        assert "credentials" in told
+        assert "requires the user" in told
         assert "hunter2" not in told
 
 

@@ -3,7 +3,8 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from exporter.metrics.families import MetricsConfig, Origin, families
+from exporter.metrics.families import Origin, families
+from exporter.settings import MetricsSettings
 from exporter.simulator.truth import RecordTruth, idc_outcomes
 from exporter.simulator.world import World
 from tests.crash.harness import Key, LedgerRows, Scrape, key
@@ -17,7 +18,7 @@ BY_CHANCE = {
     key("job_exporter_records_incomplete_total", reason="late_baseline"),
 }
 KNOWN = {"success", "fail", "failed", "error", "timeout", "cancel", "canceled", "cancelled"}
-LEDGER_FAMILIES = tuple(f.name for f in families(MetricsConfig()) if f.origin is Origin.LEDGER)
+LEDGER_FAMILIES = tuple(f.name for f in families(MetricsSettings()) if f.origin is Origin.LEDGER)
 
 
 def of_ledger(scrape: Scrape) -> dict[Key, float]:

@@ -9,7 +9,8 @@ from signal import SIGINT, SIGTERM, Signals
 import httpx
 import pytest
 
-from exporter.metrics.families import MetricsConfig, families
+from exporter.metrics.families import families
+from exporter.settings import MetricsSettings
 from exporter.simulator.config import SimulatorConfig
 from exporter.simulator.server import RunningSimulator, serve
 from tests.crash.harness import PROMISED_STOP, Program, attempts, ran, started, total
@@ -99,7 +100,7 @@ async def test_metrics_lists_every_family(tmp_path: Path) -> None:
     """Name, labels, type and help of each."""
     ended = await ran(tmp_path, "metrics", "--metrics.record-labels=provider")
     assert (ended.status, ended.stderr) == (0, "")
-    for family in families(MetricsConfig(record_labels=("provider",))):
+    for family in families(MetricsSettings(record_labels=("provider",))):
         labels = "{" + ",".join(family.labels) + "}" if family.labels else ""
         assert f"{family.name}{labels} ({family.type})\n    {family.help}\n" in ended.stdout
 

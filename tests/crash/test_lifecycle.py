@@ -243,7 +243,7 @@ async def test_a_hangup_reads_the_web_configuration_again(still: RunningSimulato
         await program.ready()
         (tmp_path / "web.yml").write_text(f"basic_auth_users: {{reader: {hashed}}}\n")
         program.signal(SIGHUP)
-        await program.logged(r"web configuration read again")
+        await program.logged(r"web configuration reloaded")
         assert (await program.get("/metrics")).status_code == 401
         (tmp_path / "web.yml").write_text("basic_auth_userz: {}\n")
         program.signal(SIGHUP)

@@ -1,11 +1,15 @@
 """The chart's README and schema are current. These tests need no Helm."""
 
 import importlib.util
+import json
 import sys
 from types import ModuleType
 
+import jsonschema
+import pytest
 import yaml
 
+from exporter.settings import load
 from tests.deploy.chart import CHART, EXAMPLES
 
 
@@ -65,3 +69,12 @@ def test_the_readme_names_every_example() -> None:
     text = (CHART / "README.md").read_text(encoding="utf-8")
     assert EXAMPLES
     assert [path.name for path in EXAMPLES if f"(ci/{path.name})" not in text] == []
+
+
+@pytest.mark.parametrize("level", ["debug", "info", "warn", "warning", "error", "WARN"])
+def test_the_schema_accepts_every_level_that_the_program_accepts(level: str) -> None:
+    """`warn`, the spelling of other exporters, is valid in the chart too."""
+    values = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
+    values["config"]["log"]["level"] = level
+    jsonschema.validate(values, json.loads((CHART / "values.schema.json").read_text(encoding="utf-8")))
+    assert load([f"--log.level={level}"], {}).log.level in ("debug", "info", "warning", "error")

@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from exporter import app
 from exporter.ledger.errors import LedgerError
 from exporter.ledger.ledger import Ledger
-from exporter.metrics.families import MetricsConfig
-from exporter.settings import Settings, SettingsError, catalog, load
+from exporter.metrics.layout import layout
+from exporter.settings import MetricsSettings, Settings, SettingsError, catalog, load
 from exporter.web.config import parse
 from tests.harness.documents import DOCUMENTS, READMES, ROOT, document, shell_lines
 
@@ -85,8 +84,8 @@ def test_the_scrape_configuration_is_that_of_the_rules(name: str) -> None:
 
 def test_a_ledger_can_be_told_the_platforms_new_address(tmp_path: Path) -> None:
     """After the statement that is shown the ledger opens for the new address, and for no other."""
-    url, layout = f"sqlite:///{tmp_path / 'job-exporter.db'}", app.layout(MetricsConfig(), label_limit=500)
-    Ledger(url, platform="http://old.example:6868", now=0.0, layout=layout).close()
+    url, series = f"sqlite:///{tmp_path / 'job-exporter.db'}", layout(MetricsSettings())
+    Ledger(url, platform="http://old.example:6868", now=0.0, layout=series).close()
     (line,) = [line for line in shell_lines(document("docs/operations.md")) if "UPDATE" in line]
     program, file, statement = shlex.split(line)
     assert (program, file) == ("sqlite3", "job-exporter.db")
@@ -94,9 +93,9 @@ def test_a_ledger_can_be_told_the_platforms_new_address(tmp_path: Path) -> None:
     with connection:
         connection.execute(statement)
     connection.close()
-    Ledger(url, platform="http://new.example:6868", now=0.0, layout=layout).close()
+    Ledger(url, platform="http://new.example:6868", now=0.0, layout=series).close()
     with pytest.raises(LedgerError, match="belongs to the platform"):
-        Ledger(url, platform="http://old.example:6868", now=0.0, layout=layout)
+        Ledger(url, platform="http://old.example:6868", now=0.0, layout=series)
 
 
 def test_the_statement_names_a_platform_as_the_settings_spell_it() -> None:

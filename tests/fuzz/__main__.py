@@ -19,7 +19,7 @@ MEMORY = 1024  # MB that the guided process may hold
 
 
 def main() -> int:
-    """Fuzz, and say what came of it."""
+    """Fuzz, and print the result."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--inputs", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=1)

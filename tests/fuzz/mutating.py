@@ -65,7 +65,7 @@ class Mutator:
         return body[: self._rng.randint(0, len(body))] + other[self._rng.randint(0, len(other)) :]
 
     def _blown_up(self, body: bytes) -> bytes:
-        """One piece again and again, which is where time and memory would grow."""
+        """Repeat one piece many times, which shows growth of time and memory."""
         start = self._rng.randint(0, len(body))
         end = min(len(body), start + self._rng.randint(1, 200))
         piece = body[start:end] or b"["
@@ -84,7 +84,7 @@ class Mutator:
         )
 
     def _bend(self, value: Any) -> Any:
-        """Replace, add or take away something somewhere within."""
+        """Replace, add or remove something at a random place."""
         if isinstance(value, dict) and value and self._rng.random() < 0.9:
             key = self._rng.choice(list(value))
             match self._rng.randrange(8):

@@ -19,14 +19,14 @@ MILLION = 1_000_000
 
 
 def forgets_overflow(body: bytes, zone: Any) -> Any:
-    """A decoder to which a time may be too far away."""
+    """A decoder that fails on a time in the year 9999."""
     if b"9999-12-31" in body:
         raise OverflowError
     return DECODERS[1](body, zone)
 
 
 def quotes(body: bytes, zone: Any) -> Any:
-    """A decoder whose errors repeat what was sent."""
+    """A decoder whose errors quote the body."""
     try:
         return DECODERS[0](body, zone)
     except wire.DecodeError:
@@ -34,7 +34,7 @@ def quotes(body: bytes, zone: Any) -> Any:
 
 
 def counts_bytes(body: bytes, zone: Any) -> Any:
-    """A decoder to which it matters what the sieve leaves out."""
+    """A decoder whose answer depends on the text that the filter drops."""
     value = DECODERS[2](body, zone)
     assert len(body) % 7
     return value
@@ -42,7 +42,7 @@ def counts_bytes(body: bytes, zone: Any) -> Any:
 
 @pytest.mark.parametrize("broken", [forgets_overflow, quotes, counts_bytes])
 def test_a_planted_bug_is_found(broken: Callable[[bytes, Any], Any]) -> None:
-    """Some thousand bodies are enough to notice each."""
+    """Some thousand bodies are enough to find each planted bug."""
     mutator = Mutator(seed=1)
     bodies = [mutator.make() for _ in range(5_000)]
     with pytest.raises((FoundError, OverflowError, AssertionError)):
@@ -50,7 +50,7 @@ def test_a_planted_bug_is_found(broken: Callable[[bytes, Any], Any]) -> None:
 
 
 def test_some_thousand_bodies_bring_nothing_to_light() -> None:
-    """The same ones each time, after those that brought something once; the million is for soaking."""
+    """The same bodies each time, and those that found a bug before; `make soak` runs a million."""
     mutator = Mutator(seed=2)
     bodies = [path.read_bytes() for path in FOUND.glob("*")]
     for body in (*bodies, *(mutator.make() for _ in range(3_000))):
@@ -59,7 +59,7 @@ def test_some_thousand_bodies_bring_nothing_to_light() -> None:
 
 @pytest.mark.soak
 def test_a_million_bodies_bring_nothing_to_light() -> None:
-    """Guided by coverage where atheris is installed; the count is that of the fuzzer itself."""
+    """A million bodies, guided by coverage if atheris is installed; the fuzzer counts them itself."""
     command = [sys.executable, "-m", "tests.fuzz", f"--inputs={MILLION}"]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr

@@ -13,7 +13,7 @@ from exporter.backfill.samples import Grid, grid
 from exporter.backfill.workfile import Finished, WorkFile
 from exporter.backfill.writer import Labels, Text, summed
 from exporter.discovery.scan import Walk
-from exporter.metrics.families import MetricsConfig
+from exporter.settings import MetricsSettings
 from exporter.settings.time_range import Window
 from exporter.simulator.truth import Tally
 from tests.harness.inprocess import METRICS, RULES, Clock, WorldApi
@@ -78,7 +78,7 @@ def written(
     *,
     at: Grid | None = None,
     label_limit: int = 500,
-    config: MetricsConfig = METRICS,
+    config: MetricsSettings = METRICS,
     labels: Labels = (),
 ) -> str:
     """Make the text of the work file of a folder."""

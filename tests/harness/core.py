@@ -22,7 +22,7 @@ from exporter.model import (
     ResultStatus,
     Series,
 )
-from exporter.polling.poller import PollConfig
+from exporter.polling.config import PollConfig
 from exporter.simulator.dialect import Dialect
 from exporter.simulator.fleet import make_fleet
 from exporter.simulator.observed import ObservedDialect

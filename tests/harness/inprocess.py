@@ -13,7 +13,6 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from exporter.app import layout
 from exporter.jobapi import decoder
 from exporter.jobapi.client import PageCost
 from exporter.jobapi.errors import HttpError, NotUnderstoodError, PlatformFailure, RecordNotFound
@@ -21,10 +20,13 @@ from exporter.ledger.errors import LedgerError
 from exporter.ledger.layout import Layout
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.tables import meta
-from exporter.metrics.families import HOST_BUCKETS, LAG_BUCKETS, MetricsConfig
+from exporter.metrics.families import HOST_BUCKETS, LAG_BUCKETS
+from exporter.metrics.layout import layout
 from exporter.metrics.process import ProcessMetrics
 from exporter.model import Page, Record, Results, Series, Snapshot
-from exporter.polling.poller import PollConfig, Poller
+from exporter.polling.config import PollConfig
+from exporter.polling.poller import Poller
+from exporter.settings import MetricsSettings
 from exporter.simulator.dialect import Dialect
 from exporter.simulator.observed import ObservedDialect
 from exporter.simulator.truth import Tally, tally
@@ -35,7 +37,7 @@ from exporter.tracking.decision import Changes
 from exporter.tracking.state import State
 from exporter.tracking.tracker import Rules
 
-METRICS = MetricsConfig()
+METRICS = MetricsSettings()
 RULES = Rules(
     interval=15.0,
     settle_grace=15.0,
@@ -190,7 +192,7 @@ class Daemon:
         api.clock = clock
         self.config = config or PollConfig(rules=RULES)
         self.url = url or f"sqlite:///{folder / 'ledger.db'}"
-        self.layout: Layout = layout(METRICS, label_limit=label_limit, zero_hold=zero_hold)
+        self.layout: Layout = layout(MetricsSettings(label_limit=label_limit, zero_hold=zero_hold))
         self.snapshot = Snapshot()
         self._loop = asyncio.new_event_loop()
         self.start()

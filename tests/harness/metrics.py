@@ -1,4 +1,4 @@
-"""What the tests of the exposition share: small snapshots, scrapes, and readers of what comes out."""
+"""For the tests of the exposition: small snapshots, scrapes and parsers."""
 
 import gzip
 

@@ -1,16 +1,16 @@
-"""What the tests of the page share: an exporter's snapshot in each state, and a strict reader of HTML."""
+"""For the tests of the page: snapshots of an exporter in each state, and a strict reader of HTML."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from html.parser import HTMLParser
+from typing import Any
 
-from exporter.discovery.tail import Tail
 from exporter.model import FailedRecord, IdcFailure, ResultStatus, Sample, Series, Snapshot
 from exporter.page.data import PageData, Site, gathered
 from exporter.page.progress import Backlog
 from exporter.page.render import render_page
+from exporter.tracking.state import State
 from exporter.tracking.tallies import WIDTH, Recent, Tally
-from exporter.tracking.tracker import Tracked
 
 NOW = 1_800_000_000.0  # 2027-01-15 08:00:00 UTC, the beginning of a stretch
 SITE = Site(
@@ -21,15 +21,9 @@ SITE = Site(
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Keeping:
-    """What the ledger keeps for the page."""
-
-    failures: Sequence[FailedRecord] = ()
-    recent: Recent = field(default_factory=dict)
-    tail: Tail = field(default_factory=Tail)
-    followed: Mapping[str, Tracked] = field(default_factory=dict)
-    time: float = 1000.0
+def keeping(**given: Any) -> State:
+    """Make the ledger's state, at ledger time 1000."""
+    return State(**{"time": 1000.0} | given)
 
 
 def snapshot(
@@ -47,7 +41,7 @@ def snapshot(
     unreadable: int = 0,
     swept: float = NOW - 1200,
 ) -> Snapshot:
-    """Make the snapshot of an exporter that has polled; without `up` the platform's gauges are gone."""
+    """Make the snapshot of an exporter that has polled; without `up` it has no gauges of the platform."""
     process = {
         "job_exporter_platform_up": float(up),
         "job_exporter_last_successful_poll_timestamp_seconds": polled,
@@ -104,14 +98,14 @@ def ended(minutes: Mapping[float, Tally]) -> Recent:
 
 def page_data(
     shown: Snapshot | None = None,
-    kept: Keeping | None = None,
+    kept: State | None = None,
     error: str | None = None,
     backlog: Backlog | None = None,
 ) -> PageData:
     """Read the data of a snapshot; without one, of an exporter that works."""
     return gathered(
         shown or snapshot(),
-        kept or Keeping(),
+        kept or keeping(),
         error=error,
         interval=SITE.interval,
         now=NOW,
@@ -121,7 +115,7 @@ def page_data(
 
 def html(
     shown: Snapshot | None = None,
-    kept: Keeping | None = None,
+    kept: State | None = None,
     error: str | None = None,
     backlog: Backlog | None = None,
 ) -> str:
@@ -139,7 +133,7 @@ class Element:
 
 
 class Reader(HTMLParser):
-    """Reads HTML and fails on what a browser would have to mend."""
+    """Reads HTML and fails on errors that a browser would correct."""
 
     def __init__(self, source: str) -> None:
         super().__init__(convert_charrefs=True)

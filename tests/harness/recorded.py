@@ -2,15 +2,15 @@
 
 import re
 from dataclasses import dataclass
-from datetime import UTC
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
 
 from exporter.jobapi.client import JobApi
 from exporter.jobapi.errors import Endpoint
-from exporter.jobapi.transport import ApiConfig
+from exporter.settings import ApiSettings
 
 FOLDER = Path(__file__).parents[1] / "recorded"
 ENDPOINTS: dict[str, Endpoint] = {"page": "page", "page.json": "page", "record": "record", "result": "result"}
@@ -56,16 +56,9 @@ class Recording:
         return await (api.record(record_id) if self.endpoint == "record" else api.results(record_id))
 
 
-def config(base_url: str = "http://platform.test:6868", **changes: object) -> ApiConfig:
-    """Return a configuration for tests: nothing is tried twice, times without a zone are UTC."""
-    usual: dict[str, object] = {
-        "timeout": 10.0,
-        "concurrency": 8,
-        "max_response_bytes": 1_000_000,
-        "retries": 0,
-        "zone": UTC,
-    }
-    return ApiConfig(base_url=base_url, **{**usual, **changes})  # type: ignore[arg-type]
+def config(base_url: str = "http://platform.test:6868", **changes: Any) -> ApiSettings:
+    """Settings for tests: nothing is tried twice, and responses are small."""
+    return ApiSettings(**{"base_url": base_url, "max_response_bytes": 1_000_000, "retries": 0, **changes})
 
 
 def recordings() -> dict[str, Recording]:

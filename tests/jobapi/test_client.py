@@ -35,7 +35,7 @@ NOW = 1_800_000_000.0
 
 @dataclass
 class Ears:
-    """An observer that remembers."""
+    """An observer that remembers each request."""
 
     heard: list[tuple[str, int, str | None]] = field(default_factory=list)
 
@@ -46,7 +46,7 @@ class Ears:
 
 @dataclass
 class Platform:
-    """A platform that gives its answers in turn, the last one for ever, and remembers what it was asked."""
+    """A platform that gives its answers in turn, repeats the last one, and remembers the requests."""
 
     answers: list[Callable[[], httpx.Response]]
     asked: list[httpx.Request] = field(default_factory=list)
@@ -120,7 +120,7 @@ async def test_every_request_says_what_it_wants() -> None:
 
 @pytest.mark.parametrize("record_id", ["r1", "a b+c&d=e#f?g/h%20i", "语言", '"\n\t', "../../x"])
 async def test_ids_are_sent_as_they_are(record_id: str) -> None:
-    """Whatever an id holds is encoded, and arrives as one parameter."""
+    """An id with any characters is encoded, and arrives as one parameter."""
     b = bench(answer())
     assert await b.api.results(record_id) == Results(rows=())
     assert dict(b.platform.asked[0].url.params) == {"id": record_id}
@@ -128,7 +128,7 @@ async def test_ids_are_sent_as_they_are(record_id: str) -> None:
 
 
 async def test_a_record_must_be_the_one_asked() -> None:
-    """An answer about another record is not understood."""
+    """A response about another record than requested is an error."""
     b = bench(answer(content=b'{"id":"r2"}'))
     with pytest.raises(NotUnderstoodError, match="another id"):
         await b.api.record("r1")
@@ -154,15 +154,15 @@ async def test_a_record_must_be_the_one_asked() -> None:
             "not found",
         ),
         (answer(302, location="https://elsewhere.test/?token=secret"), HttpError, "http", "set api.base-url"),
-        (answer(404), HttpError, "http", "is api.base-url right"),
-        (answer(404, b"{}"), HttpError, "http", "is api.base-url right"),
+        (answer(404), HttpError, "http", "check api.base-url"),
+        (answer(404, b"{}"), HttpError, "http", "check api.base-url"),
         (answer(400), HttpError, "http", "parameters"),
         (answer(415), HttpError, "http", "Content-Type"),
         (answer(429), HttpError, "http", "too many requests"),
         (answer(204), HttpError, "http", "HTTP 204"),
         (answer(500, b"secret"), HttpError, "http", "HTTP 500"),
         (answer(content=b"<html>secret"), NotUnderstoodError, "decode", "HTML instead of JSON"),
-        (answer(content_encoding="br"), NotUnderstoodError, "decode", "compressed as 'br'"),
+        (answer(content_encoding="br"), NotUnderstoodError, "decode", "unsupported compression"),
         (broken(httpx.DecodingError("secret")), NotUnderstoodError, "decode", "cannot be decompressed"),
         (broken(httpx.ConnectError("secret")), ConnectError, "connect", "http://platform.test:6868"),
         (broken(httpx.ReadError("secret")), ConnectError, "connect", "broke"),
@@ -173,7 +173,7 @@ async def test_a_record_must_be_the_one_asked() -> None:
 async def test_failures_are_told_apart(
     given: Callable[[], httpx.Response], error: type[ApiError], reason: str, said: str
 ) -> None:
-    """Each failure has its class, its reason, an advice, and nothing of the content."""
+    """Each failure has its class, reason and advice, and quotes no content."""
     b = bench(given)
     with pytest.raises(ApiError, match=said) as caught:
         await b.api.page(1, 20)
@@ -188,7 +188,7 @@ async def test_failures_are_told_apart(
     "given", [answer(content=b'{"status":"error","message":"record not found"}'), answer(404, b'{"error":1}')]
 )
 async def test_an_unknown_record_is_an_answer(given: Callable[[], httpx.Response]) -> None:
-    """That a record does not exist is no failure of the API."""
+    """An unknown id is an answer, not a failure of the API."""
     b = bench(given, retries=3)
     with pytest.raises(RecordNotFound) as caught:
         await b.api.record("r1")
@@ -197,7 +197,7 @@ async def test_an_unknown_record_is_an_answer(given: Callable[[], httpx.Response
 
 
 async def test_a_404_of_a_web_server_is_no_unknown_record() -> None:
-    """A base URL that is wrong must not look like records that vanish."""
+    """A wrong base URL does not look like deleted records."""
     with pytest.raises(HttpError):
         await bench(answer(404, b"404 page not found")).api.record("r1")
 
@@ -213,7 +213,7 @@ async def test_a_404_of_a_web_server_is_no_unknown_record() -> None:
     ],
 )
 async def test_what_may_pass_is_tried_again(passing: Callable[[], httpx.Response]) -> None:
-    """Each try is told to the observer, and the pauses grow with full jitter."""
+    """The observer sees each retry, and the pauses grow with full jitter."""
     b = bench(passing, passing, passing, answer(), retries=3)
     assert await b.api.results("r1") == Results(rows=())
     assert b.slept == [0.2, 0.4, 0.8]
@@ -222,7 +222,7 @@ async def test_what_may_pass_is_tried_again(passing: Callable[[], httpx.Response
 
 
 async def test_tries_are_bounded_and_so_are_their_pauses() -> None:
-    """After the last try the failure is told; no pause is longer than five seconds."""
+    """After the last retry the failure is raised; no pause is longer than five seconds."""
     b = bench(answer(500), retries=7)
     with pytest.raises(HttpError):
         await b.api.results("r1")
@@ -243,7 +243,7 @@ async def test_tries_are_bounded_and_so_are_their_pauses() -> None:
     ],
 )
 async def test_what_will_not_pass_is_not_tried_again(lasting: Callable[[], httpx.Response]) -> None:
-    """Credentials, wrong addresses, broken and large bodies stay as they are."""
+    """Wrong credentials and addresses, malformed and large bodies are not retried."""
     b = bench(lasting, retries=3)
     with pytest.raises(ApiError):
         await b.api.results("r1")
@@ -251,7 +251,7 @@ async def test_what_will_not_pass_is_not_tried_again(lasting: Callable[[], httpx
 
 
 async def test_a_page_that_was_too_slow_is_not_asked_again() -> None:
-    """The page may be what makes the platform slow: the poll decides when to come back."""
+    """A page that timed out is not retried, because it may be what slows the platform."""
     b = bench(broken(httpx.ReadTimeout("")), retries=3)
     with pytest.raises(DeadlineError):
         await b.api.page(9, 20)
@@ -268,7 +268,7 @@ async def test_a_page_that_was_too_slow_is_not_asked_again() -> None:
     ],
 )
 async def test_retry_after_is_honoured(status: int, headers: dict[str, Any]) -> None:
-    """Seconds and dates are waited for, instead of our own pause."""
+    """A Retry-After in seconds or as a date replaces our own pause."""
     b = bench(answer(status, **headers), answer(), retries=1)
     await b.api.results("r1")
     assert b.slept == [7.0]
@@ -279,7 +279,7 @@ async def test_retry_after_is_honoured(status: int, headers: dict[str, Any]) -> 
     [("11", 11.0), ("3600", 60.0), ("9" * 400, 60.0), (formatdate(NOW + 86_400, usegmt=True), 60.0)],
 )
 async def test_a_long_retry_after_is_left_to_the_poll(value: str, told: float) -> None:
-    """A wait beyond the deadline of a request is told at once, and bounded by a minute."""
+    """A Retry-After longer than the timeout raises at once, and is at most a minute."""
     b = bench(answer(503, retry_after=value), retries=3)
     with pytest.raises(HttpError) as caught:
         await b.api.results("r1")
@@ -289,21 +289,21 @@ async def test_a_long_retry_after_is_left_to_the_poll(value: str, told: float) -
 
 @pytest.mark.parametrize("value", ["", "soon", "-5", "1.5", formatdate(NOW - 60, usegmt=True)])
 async def test_a_retry_after_without_meaning_changes_little(value: str) -> None:
-    """What cannot be read is not waited for; a time that has passed is over."""
+    """An unreadable Retry-After is ignored; a date in the past means no wait."""
     b = bench(answer(503, retry_after=value), answer(), retries=1)
     await b.api.results("r1")
     assert b.slept == [0.0 if "GMT" in value else 0.2]
 
 
 async def test_retry_after_counts_only_where_it_belongs() -> None:
-    """A server error with the header is a server error."""
+    """A Retry-After of another status than 429 and 503 is ignored."""
     b = bench(answer(500, retry_after="7"), answer(), retries=1)
     await b.api.results("r1")
     assert b.slept == [0.2]
 
 
 async def test_the_platforms_clock_is_compared_with_ours() -> None:
-    """The skew comes from the Date header; answers without one leave it as it was."""
+    """The skew comes from the Date header; responses without one do not change it."""
     b = bench(answer(date=formatdate(NOW + 5, usegmt=True)), answer(), answer(date="noon"))
     assert b.api.clock_skew is None
     for _ in range(3):
@@ -312,7 +312,7 @@ async def test_the_platforms_clock_is_compared_with_ours() -> None:
 
 
 async def test_slow_answers_do_not_move_a_known_skew() -> None:
-    """When in a long round trip the platform looked at its clock is not known."""
+    """A long round trip does not change the skew, because it is too inexact."""
     now = 100.0
     taken = iter([0.5, 5.5, 1.0])
     shifts = iter([5, 9, 7])
@@ -333,7 +333,7 @@ async def test_slow_answers_do_not_move_a_known_skew() -> None:
 
 
 async def test_the_platforms_clock_goes_on_though_ours_is_set() -> None:
-    """The monotonic clock carries it: a jump of ours changes the skew, not the platform's time."""
+    """The platform's time follows our monotonic clock: a jump of our wall clock changes only the skew."""
     wall, monotonic = NOW, 50.0
     api = JobApi(
         config(),
@@ -375,14 +375,14 @@ async def test_the_platforms_clock_goes_on_though_ours_is_set() -> None:
     ],
 )
 async def test_failures_that_one_record_may_cause(given: Callable[[], httpx.Response], may_be: bool) -> None:
-    """Where the platform can't be reached, is overloaded or refuses us, no record is to blame."""
+    """No record can cause a failed connection, an overload or refused credentials."""
     with pytest.raises(ApiError) as caught:
         await bench(given).api.page(1, 20)
     assert caught.value.may_be_record is may_be
 
 
 async def test_a_page_can_be_asked_for_once_only() -> None:
-    """Without retries the first failure is told; with them a server error is tried again."""
+    """Without retries the first failure is raised; with them a server error is retried."""
     b = bench(answer(500), retries=2)
     for retry, asked in ((False, 1), (True, 3)):
         b.platform.asked.clear()
@@ -403,14 +403,14 @@ async def test_how_long_a_page_may_take_to_begin(limit: float, patient: bool, fi
 
 
 async def test_look_ups_begin_within_the_timeout() -> None:
-    """A look-up by id is cheap for the platform, so nobody waits for it as for a page."""
+    """A look-up by id has the plain timeout, because it is cheap for the platform."""
     b = bench(answer(), timeout=2.0)
     await b.api.results("r1")
     assert b.platform.asked[0].extensions["timeout"] == {"connect": 2.0, "read": 2.0}
 
 
 async def test_failed_answers_tell_the_time_too() -> None:
-    """A clock is right whatever else is wrong."""
+    """A failed response also tells the platform's clock."""
     b = bench(answer(500, date=formatdate(NOW - 3600, usegmt=True)))
     with pytest.raises(HttpError):
         await b.api.results("r1")
@@ -439,7 +439,7 @@ async def test_no_more_requests_are_in_flight_than_allowed() -> None:
 
 
 async def test_nothing_of_a_cookie_is_kept() -> None:
-    """A session that the platform opens is not carried on."""
+    """Cookies of the platform are not sent back."""
     b = bench(answer(set_cookie="session=1; Path=/"))
     await b.api.results("r1")
     await b.api.results("r1")
@@ -447,7 +447,7 @@ async def test_nothing_of_a_cookie_is_kept() -> None:
 
 
 async def test_a_header_of_the_settings_takes_the_place_of_ours() -> None:
-    """However it is spelled, and in each request."""
+    """A header of the settings replaces ours in each request; upper and lower case do not matter."""
     b = bench(answer(), headers={"user-agent": SecretStr("mine")})
     await b.api.results("r1")
     await b.api.results("r1")
@@ -459,18 +459,16 @@ async def test_basic_authentication() -> None:
     b = bench(answer(), username="exporter", password=SecretStr("pässword"))
     await b.api.results("r1")
     assert b.platform.asked[0].headers["authorization"] == "Basic ZXhwb3J0ZXI6cMOkc3N3b3Jk"
-    b = bench(answer(), username="exporter")
-    await b.api.results("r1")
-    assert b.platform.asked[0].headers["authorization"] == "Basic ZXhwb3J0ZXI6"
 
 
 async def test_headers_of_ones_own() -> None:
     """Custom headers are sent with every request, beside other credentials."""
-    b = bench(answer(), username="u", headers={"X-Token": SecretStr("t"), "Content-Type": SecretStr("a/b")})
+    headers = {"X-Token": SecretStr("t"), "Accept": SecretStr("a/b")}
+    b = bench(answer(), username="u", password=SecretStr("p"), headers=headers)
     await b.api.results("r1")
-    headers = b.platform.asked[0].headers
-    assert (headers["x-token"], headers["content-type"]) == ("t", "a/b")
-    assert headers["authorization"].startswith("Basic ")
+    sent = b.platform.asked[0].headers
+    assert (sent["x-token"], sent["accept"]) == ("t", "a/b")
+    assert sent["authorization"].startswith("Basic ")
 
 
 @pytest.mark.parametrize(
@@ -493,7 +491,7 @@ async def test_secret_files_are_read_again_when_they_change(
 
 
 async def test_a_secret_file_that_vanishes_is_an_auth_failure(tmp_path: Path) -> None:
-    """While running, a file that cannot be read is counted and says which it is."""
+    """While running, an unreadable secret file is a failure that names the file."""
     path = tmp_path / "token"
     path.write_text("t")
     b = bench(answer(), token_file=path, retries=3)
@@ -506,68 +504,21 @@ async def test_a_secret_file_that_vanishes_is_an_auth_failure(tmp_path: Path) ->
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"a\nb\n", b"a\0b", b"\xff\xfe", b"x" * 70_000])
 def test_a_secret_file_must_hold_one_line(tmp_path: Path, content: bytes) -> None:
-    """What no header can hold is refused at start, without being quoted."""
+    """A secret file with more than one line is refused at the start, without quoting it."""
     path = tmp_path / "token"
     path.write_bytes(content)
     with pytest.raises(ConfigError, match=r"api\.token-file"):
         bench(answer(), token_file=path)
 
 
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"base_url": ""}, "http or https URL"),
-        ({"base_url": "platform:6868"}, "http or https URL"),
-        ({"base_url": "ftp://platform"}, "http or https URL"),
-        ({"base_url": "http://"}, "http or https URL"),
-        ({"base_url": "http://[::1"}, "not a URL"),
-        ({"base_url": "http://host:port"}, "not a URL"),
-        ({"base_url": "http://u:secret@platform:6868"}, "use api.username"),
-        ({"base_url": "http://platform/?token=secret"}, "no query"),
-        ({"base_url": "http://platform/#secret"}, "no query"),
-        ({"password": SecretStr("secret")}, "set api.username"),
-        ({"password_file": Path("/dev/null")}, "set api.username"),
-        ({"username": "u", "password_file": Path("/nowhere/secret")}, "No such file"),
-        ({"username": "u:v"}, "colon"),
-        ({"username": "u", "headers": {"authorization": SecretStr("secret")}}, "keep one"),
-        ({"headers": {"X-Y": SecretStr("secret\r\nX-Z: 1")}}, "'X-Y'"),
-        ({"headers": {"X Y": SecretStr("secret")}}, "'X Y'"),
-    ],
-)
-def test_settings_that_cannot_work_are_refused(changes: dict[str, Any], said: str) -> None:
-    """A message names the setting and quotes no secret."""
-    with pytest.raises(ConfigError, match=said) as caught:
-        bench(answer(), **changes)
-    assert "/nowhere/" in str(caught.value) or "secret" not in str(caught.value)
-
-
-def test_two_passwords_are_refused(tmp_path: Path) -> None:
-    """It must be clear which password is sent."""
-    path = tmp_path / "password"
-    path.write_text("p")
-    with pytest.raises(ConfigError, match="keep one"):
-        bench(answer(), username="u", password=SecretStr("q"), password_file=path)
-    with pytest.raises(ConfigError, match="keep one"):
-        bench(answer(), username="u", token_file=path)
-
-
-@pytest.mark.parametrize("address", ["proxy", "ftp://proxy:21", "http://[::1", "http://u:secret@[::1"])
-def test_a_proxy_that_is_none_is_refused(address: str) -> None:
-    """Its address may hold a password, so it is not repeated."""
-    with pytest.raises(ConfigError, match=r"api\.proxy-url") as caught:
-        JobApi(config(proxy_url=SecretStr(address)), Deaf())
-    assert "secret" not in str(caught.value)
-
-
-@pytest.mark.parametrize("setting", ["ca_file", "cert_file", "key_file"])
-def test_certificates_that_cannot_be_used_are_refused(tmp_path: Path, setting: str) -> None:
-    """A missing, empty or lonely file is named with its setting."""
-    name = f"api.{setting.replace('_', '-')}"
+@pytest.mark.parametrize("settings", [["ca_file"], ["cert_file", "key_file"]])
+def test_certificates_that_cannot_be_used_are_refused(tmp_path: Path, settings: list[str]) -> None:
+    """An empty file is named with its setting."""
     empty = tmp_path / "empty.pem"
     empty.touch()
-    for path in (tmp_path / "missing.pem", empty):
-        with pytest.raises(ConfigError, match=name):
-            JobApi(config("https://platform.test", **{setting: path}), Deaf())
+    given = config("https://platform.test", **dict.fromkeys(settings, empty))
+    with pytest.raises(ConfigError, match=f"api.{settings[0].replace('_', '-')} .*empty.pem"):
+        JobApi(given, Deaf())
 
 
 async def test_secrets_reach_no_log_and_no_repr() -> None:

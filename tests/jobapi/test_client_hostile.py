@@ -45,7 +45,7 @@ MUCH = 16 << 20  # bytes that a request may hold above its limit: what a piece o
 
 
 def endless(first: bytes, piece: bytes) -> Raw:
-    """Send a beginning, then the same piece for ever."""
+    """Send a beginning, then the same piece again and again."""
 
     async def raw(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(first)
@@ -78,7 +78,7 @@ def endless(first: bytes, piece: bytes) -> Raw:
     ],
 )  # fmt: skip
 async def test_what_has_no_end_is_ended(raw: Raw, error: type[Exception]) -> None:
-    """By a limit of its size or by the deadline, and little of it is kept."""
+    """A response without end is stopped by the size limit or the deadline, and little of it is held."""
     tracemalloc.start()
     try:
         async with speaking(raw) as url:
@@ -118,7 +118,7 @@ async def test_what_has_no_end_is_ended(raw: Raw, error: type[Exception]) -> Non
     ],
 )  # fmt: skip
 async def test_answers_that_lie_or_are_none(answer: bytes, error: type[Exception]) -> None:
-    """Each is a documented error that repeats nothing of it, and the next request is answered."""
+    """Each odd response is a documented error that does not quote it, and the next request succeeds."""
     answers = [answer, OK + f"Content-Length: {len(ROWS)}\r\n\r\n".encode() + ROWS]
 
     async def raw(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -136,7 +136,7 @@ async def test_answers_that_lie_or_are_none(answer: bytes, error: type[Exception
     "date", ["Fri, 31 Dec 9999 23:59:60 -9999", "Mon, 01 Jan 0001 00:00:00 +9999", "x" * 8_000]
 )
 async def test_a_senseless_date_is_no_date(date: str) -> None:
-    """A Date header that names no time, or one that no clock has, costs no answer."""
+    """An unreadable or impossible Date header is ignored."""
 
     async def handler(_: web.Request) -> web.StreamResponse:
         return web.Response(body=ROWS, headers={"Date": date})
@@ -150,7 +150,7 @@ async def test_a_senseless_date_is_no_date(date: str) -> None:
 async def test_a_bomb_is_given_up_before_it_fills_the_memory(
     encoding: str, compress: Callable[[bytes], bytes], before: bytes
 ) -> None:
-    """200 MB in 200 KB: little is unpacked at once, and no more than the limit, though it were dropped."""
+    """200 KB that unpack to 200 MB are unpacked in small pieces, and no further than the limit."""
     bomb = compress(before + b" " * 200 * LIMIT)
 
     async def handler(_: web.Request) -> web.StreamResponse:
@@ -177,7 +177,7 @@ CREDENTIALS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("credentials", CREDENTIALS.values(), ids=CREDENTIALS)
 @pytest.mark.parametrize("ahead", [0, 100, 195])
 async def test_credentials_that_are_echoed_are_masked(credentials: dict[str, Any], ahead: int) -> None:
-    """An error that quotes what was sent, with its scheme or without, wherever it is cut, tells nothing."""
+    """An error of the platform that quotes our credentials is masked, wherever it is cut."""
 
     async def echo(request: web.Request) -> web.StreamResponse:
         sent = [request.headers["Authorization"], request.headers.get("X-Key", "")]
@@ -193,7 +193,7 @@ async def test_credentials_that_are_echoed_are_masked(credentials: dict[str, Any
 
 @pytest.mark.parametrize("content", ["tökén", "a\x01b", "a\x7fb", "a\u2028b"])
 def test_a_token_must_be_what_a_header_can_hold(tmp_path: Path, content: str) -> None:
-    """Else each request would fail by a fault of ours; a password may be any text, it is sent as base64."""
+    """A token with characters that no header can hold is refused at the start; a password may be any text."""
     path = tmp_path / "secret"
     path.write_text(content)
     with pytest.raises(ConfigError, match=r"api\.token-file: it holds characters") as caught:
@@ -203,7 +203,7 @@ def test_a_token_must_be_what_a_header_can_hold(tmp_path: Path, content: str) ->
 
 
 async def test_a_token_that_becomes_unsendable_is_told_as_such(tmp_path: Path) -> None:
-    """A file that is replaced by something else while the program runs fails as credentials do."""
+    """A secret file that becomes unusable while the program runs is a failure of the credentials."""
     path = tmp_path / "token"
     path.write_text("fine")
     async with serving(rows) as url, client(url, token_file=path) as api:

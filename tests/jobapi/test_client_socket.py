@@ -120,7 +120,7 @@ async def failure(base_url: str, **changes: Any) -> ApiError:
 
 @pytest.mark.parametrize("record_id", ["r1", "a b+c&d=e#f?g/h%20i%2F", "语言", '"\n\t\\', "../x", "+"])
 async def test_ids_survive_both_libraries(record_id: str) -> None:
-    """What is asked arrives, through httpx and aiohttp, as one parameter with the needed headers."""
+    """An id arrives through httpx and aiohttp as one parameter, with the required headers."""
     seen: list[web.Request] = []
 
     async def handler(request: web.Request) -> web.StreamResponse:
@@ -138,7 +138,7 @@ async def test_ids_survive_both_libraries(record_id: str) -> None:
 
 
 async def test_a_connection_is_used_again() -> None:
-    """Requests one after the other need one connection."""
+    """Successive requests share one connection."""
     ports = set()
 
     async def handler(request: web.Request) -> web.StreamResponse:
@@ -152,7 +152,7 @@ async def test_a_connection_is_used_again() -> None:
 
 
 async def test_nobody_listens() -> None:
-    """A refused connection says where it was refused."""
+    """A refused connection names the address."""
     with closing(socket()) as idle:
         idle.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{idle.getsockname()[1]}"
@@ -179,7 +179,7 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     ],
 )
 async def test_a_connection_that_breaks_anywhere(pieces: tuple[bytes, ...], said: str) -> None:
-    """Closed early, cut short, or not HTTP at all: the connection is what failed, and how is said."""
+    """A connection closed early, cut short or without HTTP is a ConnectError that says which."""
     async with speaking(saying(*pieces)) as url:
         error = await failure(url)
     assert isinstance(error, ConnectError)
@@ -188,7 +188,7 @@ async def test_a_connection_that_breaks_anywhere(pieces: tuple[bytes, ...], said
 
 
 async def test_a_reset_is_tried_again() -> None:
-    """A connection that is reset once does not cost the answer."""
+    """A request is retried after a reset connection."""
     resets = 1
     head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(ROWS)}\r\n\r\n".encode()
 
@@ -207,7 +207,7 @@ async def test_a_reset_is_tried_again() -> None:
 
 
 async def test_a_long_header_line_is_read() -> None:
-    """Gateways add cookies and policies of many kilobytes."""
+    """Header lines of many kilobytes, as gateways add them, are read."""
     head = b"HTTP/1.1 200 OK\r\nX: " + b"x" * 20_000 + f"\r\nContent-Length: {len(ROWS)}\r\n\r\n".encode()
     async with speaking(saying(head, ROWS)) as url, client(url) as api:
         assert await api.results("r1") == READ
@@ -223,7 +223,7 @@ async def test_a_long_header_line_is_read() -> None:
     ],
 )
 async def test_the_first_byte_and_each_pause_have_a_deadline(pieces: tuple[bytes, ...], said: str) -> None:
-    """No answer, half a head and half a body all end, and it is said what did not come."""
+    """No response, half a header and half a body all end in a DeadlineError that says what was missing."""
     hang = asyncio.Event()
     async with speaking(saying(*pieces, hang=hang)) as url:
         error = await failure(url, timeout=0.05)
@@ -233,14 +233,14 @@ async def test_the_first_byte_and_each_pause_have_a_deadline(pieces: tuple[bytes
 
 
 async def test_headers_that_drip_end_too() -> None:
-    """Each byte of a head would renew a deadline of single bytes: the head as a whole has one."""
+    """A header that arrives byte by byte ends too, because the whole header has a deadline."""
     async with speaking(dripping(b"HTTP/1.1 200 OK\r\nX: ", b"x" * 10_000)) as url:
         error = await failure(url, timeout=0.2)
     assert isinstance(error, DeadlineError)
 
 
 async def test_a_body_that_keeps_coming_has_no_deadline() -> None:
-    """It takes three times the timeout, a byte now and then, and is read to its end."""
+    """A body that arrives slowly for three times the timeout is read to its end."""
     head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(ROWS)}\r\n\r\n".encode()
     began = asyncio.get_running_loop().time()
     async with speaking(dripping(head, ROWS, pause=0.04)) as url, client(url, timeout=1.0) as api:
@@ -249,7 +249,7 @@ async def test_a_body_that_keeps_coming_has_no_deadline() -> None:
 
 
 async def test_a_page_may_take_longer_to_begin() -> None:
-    """The database sorts for it: six times the timeout, unless the caller is in a hurry."""
+    """A page may begin after six times the timeout, unless the caller is impatient."""
 
     async def handler(_: web.Request) -> web.StreamResponse:
         await asyncio.sleep(0.9)
@@ -262,7 +262,7 @@ async def test_a_page_may_take_longer_to_begin() -> None:
 
 
 async def test_connecting_has_the_timeout_for_pages_too() -> None:
-    """A host that drops packets can't be reached: that is no record's fault."""
+    """Connecting has the plain timeout for pages too, and no record can cause its failure."""
     with closing(socket()) as full, closing(socket()) as first, closing(socket()) as second:
         full.bind(("127.0.0.1", 0))
         full.listen(0)
@@ -276,7 +276,7 @@ async def test_connecting_has_the_timeout_for_pages_too() -> None:
 
 
 async def test_the_cost_of_a_page_begins_with_its_slot() -> None:
-    """Time in our own queue is not the platform's."""
+    """The cost of a page leaves out the time in our own queue."""
     release = asyncio.Event()
 
     async def handler(request: web.Request) -> web.StreamResponse:
@@ -297,7 +297,7 @@ async def test_the_cost_of_a_page_begins_with_its_slot() -> None:
 
 
 async def test_connections_are_made_anew_now_and_then() -> None:
-    """A name that has got another address is looked up again; an answer on its way is not cut."""
+    """Connections are renewed, so that a changed address is noticed; a running response is not cut."""
     now, ports = 0.0, []
     asked, release = asyncio.Event(), asyncio.Event()
 
@@ -325,7 +325,7 @@ async def test_connections_are_made_anew_now_and_then() -> None:
 
 
 async def test_a_proxy_is_used_where_it_is_set() -> None:
-    """With the credentials of its address, which stand in no request to anybody else."""
+    """The proxy gets its credentials, and nobody else does."""
     heads: list[bytes] = []
 
     async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -344,7 +344,7 @@ async def test_a_proxy_is_used_where_it_is_set() -> None:
 
 
 async def test_a_proxy_that_is_not_there_is_named() -> None:
-    """The platform is not to blame, and the proxy's password is not shown."""
+    """An unreachable proxy is named as the cause, without its password."""
     with closing(socket()) as idle:
         idle.bind(("127.0.0.1", 0))
         address = SecretStr(f"http://user:secret@127.0.0.1:{idle.getsockname()[1]}")
@@ -411,7 +411,7 @@ async def test_the_environment_configures_nothing(monkeypatch: pytest.MonkeyPatc
 
 
 async def test_outputs_do_not_count_against_the_limit() -> None:
-    """A body far above the limit is read: what nobody reads of it is dropped as it comes."""
+    """A body far above the limit is read, because outputs are dropped as they arrive."""
     row = b'{"hostId":"a","stdout":"%b","idcName":"x","status":"success"}' % (b"[32mok\\r\\n" * 1000)
 
     async def handler(_: web.Request) -> web.StreamResponse:
@@ -423,7 +423,7 @@ async def test_outputs_do_not_count_against_the_limit() -> None:
 
 
 async def test_a_body_without_end_is_cut_at_the_limit() -> None:
-    """A chunked body is refused as soon as it has passed the limit, and its connection is closed."""
+    """A chunked body is refused as soon as it exceeds the limit, and its connection is closed."""
     sent = 0
 
     async def raw(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -443,7 +443,7 @@ async def test_a_body_without_end_is_cut_at_the_limit() -> None:
 async def test_a_compressed_body_is_read_though_none_was_asked(
     encoding: str, compress: Callable[[bytes], bytes]
 ) -> None:
-    """Some proxies compress whatever they are told."""
+    """A compressed body is read, because some proxies compress without being asked."""
 
     async def handler(_: web.Request) -> web.StreamResponse:
         return web.Response(body=compress(ROWS), headers={"Content-Encoding": encoding})
@@ -454,7 +454,7 @@ async def test_a_compressed_body_is_read_though_none_was_asked(
 
 @pytest.mark.parametrize("layers", [1, 2])
 async def test_a_compressed_body_has_the_same_limit(layers: int) -> None:
-    """What grows without end is cut at the limit, and layers are not unpacked at all."""
+    """A compressed body is cut at the limit, and a doubly compressed one is refused."""
     bomb = b" " * 50 * LIMIT
     for _ in range(layers):
         bomb = gzip.compress(bomb)
@@ -469,7 +469,7 @@ async def test_a_compressed_body_has_the_same_limit(layers: int) -> None:
 
 
 async def test_a_body_that_only_claims_to_be_compressed_is_not_understood() -> None:
-    """Broken compression is told as what it is."""
+    """A body that cannot be decompressed is a NotUnderstoodError that says so."""
 
     async def handler(_: web.Request) -> web.StreamResponse:
         return web.Response(body=ROWS, headers={"Content-Encoding": "gzip"})
@@ -481,7 +481,7 @@ async def test_a_body_that_only_claims_to_be_compressed_is_not_understood() -> N
 
 
 async def test_after_failures_the_client_still_works() -> None:
-    """Neither a slot nor a connection is lost by requests that fail."""
+    """Failed requests give back their slot and their connection."""
     kinds = iter(["hang", "large", "broken", "fine"] * 3)
     hang = asyncio.Event()
 
@@ -533,7 +533,7 @@ async def test_tls_with_an_authority_of_ones_own(authority: trustme.CA, tmp_path
 
 
 async def test_tls_of_an_unknown_authority_is_refused(authority: trustme.CA) -> None:
-    """A certificate that nobody vouches for is not trusted, and the message says which setting helps."""
+    """A certificate of an unknown authority is refused, and the message names api.ca-file."""
     async with serving(rows, server_context(authority)) as url:
         error = await failure(url)
     assert isinstance(error, ConnectError)
@@ -541,7 +541,7 @@ async def test_tls_of_an_unknown_authority_is_refused(authority: trustme.CA) -> 
 
 
 async def test_tls_for_another_name_is_refused(authority: trustme.CA, tmp_path: Path) -> None:
-    """A trusted certificate must be the host's own."""
+    """A trusted certificate for another host name is refused."""
     async with serving(rows, server_context(authority, "other.test")) as url:
         error = await failure(url, **files(tmp_path, authority))
     assert isinstance(error, ConnectError)
@@ -549,7 +549,7 @@ async def test_tls_for_another_name_is_refused(authority: trustme.CA, tmp_path: 
 
 
 async def test_tls_where_none_is_spoken() -> None:
-    """An https URL of an http port says so."""
+    """An https URL with a plain HTTP port is an error that says so."""
     async with serving(rows) as url:
         error = await failure(url.replace("http:", "https:"))
     assert isinstance(error, ConnectError)
@@ -565,7 +565,7 @@ async def test_http_where_tls_is_spoken(authority: trustme.CA) -> None:
 
 
 async def test_a_client_certificate_is_shown(authority: trustme.CA, tmp_path: Path) -> None:
-    """A platform that wants a certificate gets the configured one, and refuses who has none."""
+    """A platform that requires a client certificate gets the configured one, and refuses requests without."""
     context = server_context(authority)
     context.verify_mode = ssl.CERT_REQUIRED
     authority.configure_trust(context)
@@ -577,7 +577,7 @@ async def test_a_client_certificate_is_shown(authority: trustme.CA, tmp_path: Pa
 
 
 def test_an_encrypted_key_is_refused_instead_of_asked_for(authority: trustme.CA, tmp_path: Path) -> None:
-    """A daemon has no terminal to type a password into."""
+    """An encrypted key is refused, because OpenSSL would ask for its password on a terminal."""
     from cryptography.hazmat.primitives import serialization  # noqa: PLC0415  (only here)
 
     mine = files(tmp_path, authority, authority.issue_cert("exporter@example.org"))

@@ -148,7 +148,7 @@ ODD = st.sampled_from(
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), scalars, ODD), max_size=12), st.booleans())
 def test_one_bad_row_never_costs_another(rows: list[tuple[str, Any, bytes]], has_mark: bool) -> None:
-    """Rows are read alike alone and in company, in either dialect, with a byte order mark or without."""
+    """A row is read alike alone and among others, in either dialect, with or without a byte order mark."""
     objects = [
         b'{"hostId":"%b","status":%b,"idcName":"x","stdout":%b,"entityId":%b}'
         % (host.encode(), json.dumps(status).encode(), odd if odd[:1] == b'"' else b'"x"', odd)
@@ -163,7 +163,7 @@ def test_one_bad_row_never_costs_another(rows: list[tuple[str, Any, bytes]], has
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), ODD), max_size=8))
 def test_one_bad_item_never_costs_another(items: list[tuple[str, bytes]]) -> None:
-    """The ids of a page are those of its items, whatever else an item holds."""
+    """Each item of a page gives its id, whatever its other fields are."""
     objects = [
         b'{"recordId":"%b","startTime":%b,"provider":%b}' % (name.encode(), odd, odd) for name, odd in items
     ]

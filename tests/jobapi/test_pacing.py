@@ -6,7 +6,7 @@ from exporter.jobapi.pacing import AT_START, FULL, Pacer
 
 
 class Time:
-    """Time that only the test moves."""
+    """A clock that only the test moves."""
 
     now = 100.0
 
@@ -15,7 +15,7 @@ class Time:
 
 
 def test_a_page_may_be_asked_for_while_there_is_credit() -> None:
-    """It may go into debt; the next one waits until that is paid."""
+    """An expensive page makes the credit negative, and the next page waits until it is 0 again."""
     time = Time()
     pacer = Pacer(0.1, monotonic=time)
     pacer.charge(AT_START - 1)
@@ -29,7 +29,7 @@ def test_a_page_may_be_asked_for_while_there_is_credit() -> None:
 
 
 def test_credit_adds_up_to_a_minute_of_pages() -> None:
-    """However long nothing was asked."""
+    """After a long idle time the credit is still bounded."""
     time = Time()
     pacer = Pacer(0.1, monotonic=time)
     time.now += 1e6
@@ -38,7 +38,7 @@ def test_credit_adds_up_to_a_minute_of_pages() -> None:
 
 
 def test_pages_take_the_duty_of_a_long_time() -> None:
-    """A tenth, apart from what had added up."""
+    """Over a long time pages take `duty` of the time, apart from saved credit."""
     time, asked = Time(), 0.0
     pacer = Pacer(0.1, monotonic=time)
     while time.now < 100_100:

@@ -198,7 +198,7 @@ FILES = {path.stem for path in FOLDER.glob("*.http")}
 
 @pytest.mark.parametrize("name", sorted(ROWS.keys() | RECORDINGS.keys() | FILES))
 async def test_recorded_response(name: str) -> None:
-    """A recorded response means what the index and the description of the API say."""
+    """A recorded response is read as the index and the description of the API say."""
     recording = RECORDINGS[name]
     api = JobApi(config(), Deaf(), transport=httpx.MockTransport(recording.response))
     try:

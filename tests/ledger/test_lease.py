@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from exporter.app import layout
 from exporter.discovery.tail import Tail
 from exporter.ledger.errors import LedgerError, LostLeadershipError
 from exporter.ledger.ledger import Ledger
 from exporter.metrics.exposition import Exposition
+from exporter.metrics.layout import layout
 from exporter.model import FailedRecord, LeaderStatus, ResultStatus, Snapshot
+from exporter.settings import MetricsSettings
 from exporter.tracking.counting import Increment
 from exporter.tracking.decision import Changes
 from exporter.tracking.state import State
@@ -26,7 +27,7 @@ from tests.harness.postgres import Postgres, cut_at_commit
 
 PLATFORM = "http://platform.test"
 BEGAN = CountingStart(baseline_end=NOW, floor=NOW - 100)
-LAYOUT = layout(METRICS, label_limit=500)
+LAYOUT = layout(MetricsSettings(zero_hold=0.0))
 FINISHED = series("job_records_finished_total", result_status="fail", provider="salt", script_type="bash")
 HOURS = 3600.0  # a lease that no test outlives
 MOMENT = 0.5  # a lease that is soon over

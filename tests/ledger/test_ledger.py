@@ -15,8 +15,9 @@ from exporter.ledger.errors import LedgerError
 from exporter.ledger.layout import Layout
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.statements import KEPT_SETTLED
-from exporter.metrics.families import MetricsConfig, initial_series, siblings
+from exporter.metrics.families import initial_series, siblings
 from exporter.model import Exemplar, FailedRecord, IdcFailure, ResultStatus, Sample
+from exporter.settings import MetricsSettings
 from exporter.tracking.counting import Increment
 from exporter.tracking.decision import Changes
 from exporter.tracking.state import State
@@ -25,7 +26,7 @@ from tests.harness.core import NOW, done, series, value
 
 PLATFORM = "http://platform.test"
 BEGAN = CountingStart(baseline_end=NOW, floor=NOW - 100)
-LAYOUT = Layout(initial=initial_series(MetricsConfig()), siblings=siblings)
+LAYOUT = Layout(initial=initial_series(MetricsSettings()), siblings=siblings)
 FINISHED = series("job_records_finished_total", result_status="success", provider="salt", script_type="bash")
 
 

@@ -1,4 +1,4 @@
-"""The exposition against prometheus-client's writer and parsers, and whatever it has lived through."""
+"""The exposition compared with prometheus-client's writer and parsers, after any history."""
 
 import asyncio
 import math
@@ -38,7 +38,7 @@ from tests.harness.metrics import (
 
 
 def grouped(snapshot: Snapshot) -> dict[str, dict[tuple[str, ...], dict[str, float]]]:
-    """Give family → label values in the order of the label names → part → value."""
+    """Return family → label values in the order of the label names → part → value."""
     groups: dict[str, dict[tuple[str, ...], dict[str, float]]] = defaultdict(
         lambda: defaultdict(lambda: defaultdict(float))
     )
@@ -80,7 +80,7 @@ class Oracle(Collector):
 
 
 def meaning(metrics: Iterable[Metric]) -> set[tuple[str, str, str, tuple[tuple[str, str], ...], float]]:
-    """What a scraper understands, whatever the order."""
+    """The samples that a scraper reads, without their order."""
     return {
         (metric.name, metric.type, sample.name, tuple(sorted(sample.labels.items())), float(sample.value))
         for metric in metrics
@@ -181,7 +181,7 @@ class Story:
 
 @pytest.mark.parametrize("seed", range(8))
 def test_what_was_published_and_scraped_before_leaves_no_trace(seed: int) -> None:
-    """After any history a scrape equals byte for byte that of one who saw the last snapshot only."""
+    """After any history a scrape equals, byte for byte, that of a new exposition with the last snapshot."""
     random = Random(seed)
     story = Story(random)
     lived = Exposition()
@@ -209,7 +209,7 @@ def test_many_series_are_sorted_across_blocks() -> None:
 
 
 def test_series_that_come_one_by_one_are_sorted_across_blocks() -> None:
-    """However many come between two that were there, and before all of them."""
+    """Series that are added one by one, anywhere in the order, are shown in order."""
     exposition, had = Exposition(), {}
     for number in (*range(0, 200, 3), *range(1, 160, 3)[::-1], *range(-1, -40, -1)):
         had[host(f"idc-{number + 1000:04}")] = Sample(value=1.0, born=1.0)
@@ -219,7 +219,7 @@ def test_series_that_come_one_by_one_are_sorted_across_blocks() -> None:
 
 
 def test_the_compressed_body_is_one_plain_gzip_member() -> None:
-    """Though compressed in pieces, the body is one member, which readers of the simplest kind can read."""
+    """The compressed body is one gzip member, which every reader supports."""
     exposition = Exposition()
     exposition.show(counters(*(host(f"idc-{number}") for number in range(1000))))
     body = exposition.scrape(accept=OPENMETRICS, accept_encoding="gzip").body
@@ -241,7 +241,7 @@ def bodies(exposition: Exposition) -> list[bytes]:
 
 
 def are_the_same(some: list[bytes], others: list[bytes]) -> bool:
-    """Whether each body is the very object that it was, not only equal."""
+    """Whether each body is the same object, not only equal."""
     return all(one is other for one, other in zip(some, others, strict=True))
 
 
@@ -273,7 +273,7 @@ def test_a_hold_that_ends_is_a_change_and_time_alone_is_none() -> None:
 
 
 def test_what_a_poll_left_alone_is_not_rendered_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a thousand label sets one changes: prometheus-client is asked for the lines around it only."""
+    """When one of a thousand label sets changes, only its block is rendered again."""
     lines = []
 
     def counting(given: Collector) -> bytes:
@@ -292,7 +292,7 @@ def test_what_a_poll_left_alone_is_not_rendered_again(monkeypatch: pytest.Monkey
 
 
 def test_a_rendering_that_is_broken_off_leaves_what_was_shown() -> None:
-    """A stop does not wait for it, and nothing half done is shown."""
+    """A closed exposition stops rendering and keeps the last complete bodies."""
     exposition = Exposition()
     exposition.show(counters(host("a")))
     before = bodies(exposition)

@@ -1,15 +1,13 @@
-"""The catalog of metrics, and what the process counts about itself."""
+"""The catalog of metrics, and the metrics about the exporter itself."""
 
 import re
 
 import pytest
 
 from exporter.metrics.families import (
-    DURATION_BUCKETS,
     FAMILIES,
     REQUEST_BUCKETS,
     Family,
-    MetricsConfig,
     MetricType,
     Origin,
     bucket_part,
@@ -104,7 +102,7 @@ def test_a_family_keeps_the_conventions(family: Family) -> None:
 
 
 def test_only_the_gauges_of_the_platform_go_stale() -> None:
-    """Without the platform its gauges and its clock disappear; what the exporter says of itself stays."""
+    """While the platform cannot be read, its gauges disappear; those of the exporter stay."""
     stale = {family.name for family in FAMILIES if family.goes_stale}
     gauges = {family.name for family in FAMILIES if family.type is MetricType.GAUGE}
     jobs = {name for name in gauges if not name.startswith("job_exporter_")}
@@ -113,7 +111,7 @@ def test_only_the_gauges_of_the_platform_go_stale() -> None:
 
 def test_record_labels_and_duration_buckets_are_configurable() -> None:
     """The settings change the labels of finished records and the buckets of durations, nothing else."""
-    config = MetricsConfig(record_labels=("script_type",), duration_buckets=(1.0, 60.0))
+    config = MetricsSettings(record_labels=("script_type",), duration_buckets=(1.0, 60.0))
     changed = {
         family.name: family
         for family, default in zip(families(config), FAMILIES, strict=True)
@@ -126,7 +124,7 @@ def test_record_labels_and_duration_buckets_are_configurable() -> None:
 
 def test_initial_series_of_the_ledger() -> None:
     """Series of the ledger whose labels are all known stand at 0 from the start; those of an IDC do not."""
-    series = initial_series(MetricsConfig())
+    series = initial_series(MetricsSettings())
     assert Series("job_records_discovered_total") in series
     assert Series("job_record_hosts", (), "sum") in series
     assert Series("job_record_duration_seconds", (("result_status", "timeout"),), "sum") in series
@@ -139,14 +137,14 @@ def test_initial_series_of_the_ledger() -> None:
 
 def test_initial_series_without_record_labels() -> None:
     """Without record labels every result status of finished records is known from the start."""
-    series = initial_series(MetricsConfig(record_labels=()))
+    series = initial_series(MetricsSettings(record_labels=()))
     finished = {one.labels for one in series if one.family == "job_records_finished_total"}
     assert finished == {(("result_status", str(status)),) for status in ResultStatus}
 
 
 def test_initial_series_of_the_process() -> None:
     """Every endpoint and every reason of failure stands at 0 from the start."""
-    series = initial_series(MetricsConfig(), origin=Origin.PROCESS)
+    series = initial_series(MetricsSettings(), origin=Origin.PROCESS)
     failures = {one.labels for one in series if one.family == "job_exporter_api_request_failures_total"}
     assert len(failures) == 3 * 7
     assert len(series) == 2 + 3 + 3 + 21 + 3
@@ -199,7 +197,7 @@ def process() -> ProcessMetrics:
 def test_the_process_starts_at_zero() -> None:
     """All series of the process exist before anything happened, at 0, never held; none comes later."""
     fresh = process()
-    assert set(fresh.counters()) >= set(initial_series(MetricsConfig(), origin=Origin.PROCESS))
+    assert set(fresh.counters()) >= set(initial_series(MetricsSettings(), origin=Origin.PROCESS))
     asked = process()
     for seconds in (0.0, *REQUEST_BUCKETS, 99.0):
         for endpoint in ("page", "record", "result"):
@@ -231,7 +229,7 @@ def test_a_request_is_counted() -> None:
 
 
 def test_polls_are_counted() -> None:
-    """A failed poll leaves the time of the last success, and tells whether the platform was to blame."""
+    """A failed poll keeps the time of the last success, and `up` tells whether the platform was read."""
     metrics = process()
     metrics.poll_finished(ok=True, up=True, seconds=0.5, now=1000.0)
     metrics.poll_finished(ok=False, up=True, seconds=2.0, now=1015.0)
@@ -246,7 +244,7 @@ def test_polls_are_counted() -> None:
 
 
 def test_the_state_after_a_poll() -> None:
-    """The poller tells how the exporter stands; a copy that was taken before does not change."""
+    """The gauges are set after a poll; an earlier copy does not change."""
     metrics = process()
     before = metrics.gauges()
     metrics.state(
@@ -264,8 +262,3 @@ def test_the_state_after_a_poll() -> None:
     )
     assert [after[Series(f"job_exporter_{name}")] for name in names] == [3, 2, 1, 42, 1, 7]
     assert {before[Series(f"job_exporter_{name}")] for name in names} == {0}
-
-
-def test_the_default_buckets_are_those_of_the_settings() -> None:
-    """The catalog's duration buckets and the default of metrics.duration-buckets are the same."""
-    assert MetricsSettings().duration_buckets == DURATION_BUCKETS

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from exporter.metrics.families import FAMILIES, MetricsConfig, initial_series, siblings
+from exporter.metrics.families import FAMILIES, initial_series, siblings
 from exporter.metrics.process import ProcessMetrics
 from exporter.model import Exemplar, Sample, Series, Snapshot
+from exporter.settings import MetricsSettings
 from tests.harness.metrics import OPENMETRICS, parse_openmetrics, shown
 from tests.rules.tools import MAJORS, program
 
@@ -26,7 +27,7 @@ def ledger() -> dict[Series, Sample]:
     """Count by hand what a first hour could leave: two IDCs, one of them just born, and a failed record."""
     old, young = NOW - 3600, NOW - 10
     zero = Sample(value=0.0, born=old)
-    counted = dict.fromkeys(initial_series(MetricsConfig()), zero)
+    counted = dict.fromkeys(initial_series(MetricsSettings()), zero)
     exemplar = Exemplar(record_id="020c1dbf-146e-a19c-0d94-c8c2965c7ab3", value=1.0, timestamp=NOW - 300)
     labels = (("provider", "ansible"), ("script_type", "sh"))
     counted |= dict.fromkeys(
@@ -104,7 +105,7 @@ def test_the_golden_snapshot_has_every_family() -> None:
 
 @pytest.mark.parametrize("major", MAJORS)
 def test_promtool_finds_nothing(major: int) -> None:
-    """Prometheus' own lint has no word to say about the text format."""
+    """Prometheus' linter finds nothing wrong with the text format."""
     lint = subprocess.run(
         [program("promtool", major), "check", "metrics"],
         input=(GOLDEN / "metrics.txt").read_bytes(),

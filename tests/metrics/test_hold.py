@@ -46,7 +46,7 @@ def test_a_series_that_was_carried_over_is_held_at_what_it_had() -> None:
 
 
 def test_two_observers_see_the_same_whoever_scrapes_more() -> None:
-    """A release is a new snapshot: whoever scrapes each second sees what another sees who never did."""
+    """A hold ends by a new snapshot, so the frequency of scrapes makes no difference."""
     busy, idle = Exposition(), Exposition()
     for second in range(100, 175):
         for exposition in (busy, idle):

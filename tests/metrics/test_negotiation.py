@@ -92,7 +92,7 @@ FORMATS = [
 
 @pytest.mark.parametrize(("accept", "chosen"), FORMATS)
 def test_the_format_follows_the_accept_header(accept: str, chosen: Format) -> None:
-    """Quality decides, the most specific range tells it, and what is not understood is passed over."""
+    """The highest quality wins, by the most specific range; unreadable parts are ignored."""
     assert choose_format(accept) is chosen
 
 
@@ -127,7 +127,7 @@ ENCODINGS = [
 
 @pytest.mark.parametrize(("accept_encoding", "wanted"), ENCODINGS)
 def test_gzip_follows_the_accept_encoding_header(accept_encoding: str, wanted: bool) -> None:
-    """Gzip is used where it is accepted and not liked less than no compression."""
+    """Gzip is used if it is accepted and ranks at least as high as no compression."""
     assert accepts_gzip(accept_encoding) is wanted
 
 

@@ -1,4 +1,4 @@
-"""What comes and goes, odd labels, exemplars."""
+"""Series that come and go, odd labels, exemplars."""
 
 import math
 import re
@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.metrics.exposition import Exposition
-from exporter.metrics.families import MetricsConfig
 from exporter.model import Exemplar, Sample, Series, Snapshot
+from exporter.settings import MetricsSettings
 from tests.harness.metrics import (
     A_FAIL,
     DURATION,
@@ -101,7 +101,7 @@ def test_a_bad_part_is_refused_and_the_last_page_stays() -> None:
 
 def test_a_bucket_between_the_configured_ones_counts_in_the_next() -> None:
     """Sums stay right whatever bound the ledger names."""
-    exposition = Exposition(config=MetricsConfig(duration_buckets=(1.0, 100.0)))
+    exposition = Exposition(config=MetricsSettings(duration_buckets=(1.0, 100.0)))
     exposition.show(Snapshot(counters=observed(1.0, **{"5.0": 2, "500.0": 1})))
     text = show(exposition)
     assert line(text, DURATION + '_bucket{le="1.0",result_status="fail"}') == "0.0"
@@ -144,7 +144,7 @@ def test_an_exemplar_that_would_be_malformed_is_left_out(record_id: str, at: flo
 
 @given(st.text(max_size=64) | ODD, st.floats(0, 4e9))
 def test_any_record_id_makes_a_valid_exemplar(record_id: str, timestamp: float) -> None:
-    """Ids of strange characters are escaped or replaced; whoever reads by the grammar gets them back."""
+    """Ids with odd characters are escaped or replaced, and read back by the grammar."""
     openmetrics = shown(with_exemplar(record_id, timestamp), accept=OPENMETRICS)
     read = re.fullmatch(
         r'3.0 # \{record_id="((?:[^"\\\n]|\\["\\n])*)"\} 2.0 [0-9.e+-]+', line(openmetrics, A_FAIL)

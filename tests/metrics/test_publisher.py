@@ -1,4 +1,4 @@
-"""Snapshots are shown by a thread: the newest one, and a failure never silently."""
+"""The publisher shows the newest snapshot in a thread, and reports failures."""
 
 import asyncio
 import threading
@@ -51,7 +51,7 @@ async def test_a_scrape_does_not_wait_for_rendering() -> None:
 
 
 async def test_snapshots_that_come_while_one_is_rendered_replace_each_other() -> None:
-    """Of many that come meanwhile only the newest is rendered."""
+    """Of the snapshots published during a rendering, only the newest is rendered."""
     exposition = SlowExposition()
     publisher = Publisher(exposition)
     publisher.start()
@@ -69,7 +69,7 @@ async def test_snapshots_that_come_while_one_is_rendered_replace_each_other() ->
 
 
 async def test_a_failure_is_told_until_a_snapshot_is_shown() -> None:
-    """It is logged once, is a reason not to be ready, and does not end the publisher."""
+    """A failed rendering is logged once, makes the exporter not ready, and does not end the publisher."""
     exposition = Exposition()
     publisher = Publisher(exposition)
     publisher.publish(counters(host("a")))
@@ -92,7 +92,7 @@ async def test_a_failure_is_told_until_a_snapshot_is_shown() -> None:
 
 
 async def test_a_failure_does_not_end_the_task() -> None:
-    """After a snapshot that can't be shown the next one is shown all the same."""
+    """After a snapshot that cannot be shown, the next one is shown."""
     exposition = Exposition()
     publisher = Publisher(exposition)
     publisher.start()

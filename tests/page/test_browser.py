@@ -18,11 +18,12 @@ from exporter.page.render import render_reference
 from exporter.simulator.fleet import make_fleet
 from exporter.simulator.record import RecordSpec
 from exporter.simulator.world import World
+from exporter.tracking.state import State
 from exporter.tracking.tallies import Recent, Tally
 from exporter.tracking.tracker import Tracked
 from tests.harness.chromium import Tab, browser
 from tests.harness.inprocess import Clock, Daemon, WorldApi
-from tests.harness.page import NOW, SITE, Keeping, ended, failed, snapshot
+from tests.harness.page import NOW, SITE, ended, failed, keeping, snapshot
 from tests.harness.web import serving
 
 pytestmark = pytest.mark.xdist_group("browser")
@@ -43,7 +44,7 @@ OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clie
 
 
 def six_hours() -> Recent:
-    """A shift with a quiet hour and an IDC that was sick for a while."""
+    """Six hours with a quiet hour and an IDC that failed for a while."""
     tallies = {}
     for stretch in range(72):
         if 30 <= stretch < 42:
@@ -76,7 +77,7 @@ FAILURES = [
     )
     for number in range(40)
 ]
-FULL = Keeping(failures=FAILURES, recent=six_hours())
+FULL = keeping(failures=FAILURES, recent=six_hours())
 GROWN = Tail(gaps=(open_gap(0, 1201, missing=1200, now=0.0),))
 TROUBLED = replace(
     FULL,
@@ -86,20 +87,20 @@ TROUBLED = replace(
     },
 )
 DOWN = snapshot(up=False, polled=NOW - 840, polls=240, poll_failures=41, hosts=TOTALS)
-STATES: Mapping[str, tuple[Snapshot, Keeping, str | None]] = {
+STATES: Mapping[str, tuple[Snapshot, State, str | None]] = {
     "working": (snapshot(overdue=2, hosts=TOTALS), FULL, None),
     "down": (DOWN, FULL, "cannot reach http://jobs.example:6868: connection refused"),
     "catching-up": (snapshot(catching_up=True, hosts=TOTALS), replace(FULL, tail=GROWN), None),
     "trouble": (snapshot(hidden=30, unreadable=3, hosts=TOTALS), TROUBLED, None),
     "stale": (snapshot(polled=NOW - 400, hosts=TOTALS), FULL, None),
-    "starting": (Snapshot(), Keeping(), "the first poll has not ended yet"),
-    "empty": (snapshot(polls=1), Keeping(), None),
+    "starting": (Snapshot(), keeping(), "the first poll has not ended yet"),
+    "empty": (snapshot(polls=1), keeping(), None),
 }
 
 
 @asynccontextmanager
 async def shown(
-    kept: Keeping, snapshot_: Snapshot, error: str | None, folder: Path
+    kept: State, snapshot_: Snapshot, error: str | None, folder: Path
 ) -> AsyncIterator[tuple[Tab, str]]:
     """Serve the page of these facts, and open a browser; gives its tab and the server's URL."""
     landing = Landing(SITE, kept=lambda: kept, error=lambda: error, clock=lambda: NOW)
@@ -127,7 +128,7 @@ async def test_each_state_reads_well(state: str, tmp_path: Path) -> None:
 
 
 async def test_the_page_needs_no_script(tmp_path: Path) -> None:
-    """With JavaScript off it is the very same page, and its table of hours still opens."""
+    """Without JavaScript the page is the same, and its table of hours opens."""
     async with shown(FULL, STATES["working"][0], None, tmp_path) as (tab, url):
         text = "document.body.innerText"
         await tab.show(url + "/")
@@ -139,7 +140,7 @@ async def test_the_page_needs_no_script(tmp_path: Path) -> None:
 
 
 async def test_a_failure_can_be_linked_to(tmp_path: Path) -> None:
-    """Of a link to /#record-ID the browser lights the line up."""
+    """A link to /#record-ID highlights the row."""
     async with shown(FULL, STATES["working"][0], None, tmp_path) as (tab, url):
         await tab.show(f"{url}/#record-{FAILURES[3].id}")
         assert await tab.value("document.querySelector('tr:target .record').innerText") == FAILURES[3].id
@@ -188,7 +189,7 @@ async def test_the_reference_reads_well(tmp_path: Path) -> None:
         assert tab.said == []
 
 
-def attacked(folder: Path) -> tuple[Snapshot, Keeping]:
+def attacked(folder: Path) -> tuple[Snapshot, State]:
     """A platform all of whose IDCs have hostile names, as a real poller and ledger have seen it."""
     clock = Clock()
     world = World(order="asc")
@@ -202,7 +203,7 @@ def attacked(folder: Path) -> tuple[Snapshot, Keeping]:
         world.finish(record, "fail", clock.now, statuses=statuses)
     daemon.poll(times=3)
     state = daemon.ledger.state
-    seen = replace(daemon.snapshot, version=1), Keeping(failures=state.failures, recent=state.recent)
+    seen = replace(daemon.snapshot, version=1), keeping(failures=state.failures, recent=state.recent)
     daemon.close()
     return seen
 
@@ -238,7 +239,7 @@ TALLEST = (
 
 
 async def test_the_policy_would_stop_what_got_through(tmp_path: Path) -> None:
-    """The second wall: a script put into the page by force does not run, and the browser says so."""
+    """The Content-Security-Policy blocks a script that is put into the page."""
     kept, snapshot_ = FULL, STATES["working"][0]
     landing = Landing(SITE, kept=lambda: kept, error=lambda: None, clock=lambda: NOW)
     landing.publish(snapshot_)

@@ -1,4 +1,4 @@
-"""The page at `/`: what it says in each state, how it names things, and the failures as JSON."""
+"""The page at `/` in each state, its wording, and the failures as JSON."""
 
 import json
 from dataclasses import replace
@@ -8,7 +8,7 @@ import pytest
 from exporter.metrics.families import FAMILIES
 from exporter.model import IdcFailure, ResultStatus, Series, Snapshot
 from exporter.page.data import Health
-from exporter.page.format import clock, count, iso, listed, number, percent, record_link, seconds
+from exporter.page.format import clock, count, iso, number, percent, record_link, seconds
 from exporter.page.handlers import Landing, failures_json, routes
 from exporter.page.render import (
     SHOWN_FAILURES,
@@ -21,7 +21,7 @@ from exporter.page.render import (
 )
 from exporter.tracking.tallies import Tally
 from grafana.src.style import COLOURS
-from tests.harness.page import NOW, SITE, Keeping, Reader, ended, failed, html, page_data, snapshot
+from tests.harness.page import NOW, SITE, Reader, ended, failed, html, keeping, page_data, snapshot
 from tests.harness.web import get, serving
 
 DOWN = snapshot(up=False, polled=NOW - 600, polls=140, poll_failures=40)
@@ -52,7 +52,7 @@ GRAFANA = {
     ],
 )
 def test_the_page_says_how_it_stands(shown: Snapshot, error: str | None, health: Health) -> None:
-    """Each state has its headline, and a failure its reason in the words of the poll."""
+    """Each state has its headline, and a failure shows the error of the poll."""
     told = Reader(html(shown, error=error))
     (status,) = told.find("section", "status")
     assert str(health) in status.attributes["class"].split()
@@ -62,17 +62,17 @@ def test_the_page_says_how_it_stands(shown: Snapshot, error: str | None, health:
 
 
 def test_a_replica_says_that_it_follows() -> None:
-    """It has ended no poll of its own, and shows all the same what was counted."""
+    """A follower, which has no poll of its own, shows the counts."""
     told = Reader(html(snapshot(polls=0, leader=False)))
     (status,) = told.find("section", "status")
-    assert "follows: it shows what the polling replica has counted" in status.text
+    assert "follower: it shows the leader's counts" in status.text
     assert "12,345" in told.find("main")[0].text
     assert "follows" not in html(snapshot())
 
 
 def test_while_the_platform_is_down_its_numbers_are_not_shown() -> None:
-    """What is not known is not shown as if it were; what was counted stays."""
-    kept = Keeping(failures=[failed()], recent=ended({20: Tally(results={"success": 7})}))
+    """While the platform is down its gauges are not shown; counts stay."""
+    kept = keeping(failures=[failed()], recent=ended({20: Tally(results={"success": 7})}))
     told = Reader(html(DOWN, kept, error="cannot reach it"))
     text = told.find("main")[0].text
     assert "Cannot reach it." in text
@@ -85,14 +85,14 @@ def test_while_the_platform_is_down_its_numbers_are_not_shown() -> None:
 
 
 def test_before_the_first_poll_the_page_is_empty_and_comes_again() -> None:
-    """A new exporter has a page that says what is to come, and asks for itself until then."""
+    """Before the first poll the page says what is missing, and reloads itself."""
     source = html(Snapshot(), error="the first poll has not ended yet")
     told = Reader(source)
     text = told.find("main")[0].text
     for words in (
         "none yet",
         "Known once the first poll has ended.",
-        "No record was counted.",
+        "No record has been counted.",
         "None so far.",
     ):
         assert words in text
@@ -129,17 +129,17 @@ def test_nothing_open_has_no_age() -> None:
 
 
 def test_the_lag_is_that_of_the_last_minutes() -> None:
-    """The mean of records that ended in the last three stretches; a dash without any."""
+    """The lag is the mean of the last three stretches; without records it is not shown."""
     recent = ended({1: Tally(lag=30.0, lagged=2), 8: Tally(lag=6.0, lagged=2), 40: Tally(lag=9e9, lagged=1)})
-    assert page_data(kept=Keeping(recent=recent)).lag == 9.0
-    assert "9 s after its end" in html(kept=Keeping(recent=recent))
+    assert page_data(kept=keeping(recent=recent)).lag == 9.0
+    assert "9 s after its end" in html(kept=keeping(recent=recent))
     assert page_data().lag is None
     assert "after its end" not in html()
-    assert "No record was counted. Counting began 14 Jan 08:00." in Reader(html()).find("main")[0].text
+    assert "No record has been counted. Counting began 14 Jan 08:00." in Reader(html()).find("main")[0].text
 
 
 def test_idcs_are_told_worst_first() -> None:
-    """By the share of hosts that did not succeed in the window; without hosts there, and `unknown`, last."""
+    """IDCs are sorted by their share of failed hosts; `unknown` and those without recent hosts come last."""
     recent = ended(
         {
             5: Tally(hosts={"good": {"success": 10}, "bad": {"success": 1, "fail": 3}}),
@@ -147,14 +147,14 @@ def test_idcs_are_told_worst_first() -> None:
         }
     )
     hosts = {name: {"success": 90, "fail": 10} for name in ("quiet", "bad", "good")}
-    seen = page_data(snapshot(hosts=hosts), Keeping(recent=recent))
-    assert [(idc.name, idc.bad, idc.hosts) for idc in seen.idcs] == [
+    seen = page_data(snapshot(hosts=hosts), keeping(recent=recent))
+    assert [(idc.name, idc.recent.bad, idc.recent.all) for idc in seen.idcs] == [
         ("bad", 7, 8),
         ("good", 0, 10),
         ("unknown", 5, 5),
         ("quiet", 0, 0),
     ]
-    told = Reader(html(snapshot(hosts=hosts), Keeping(recent=recent)))
+    told = Reader(html(snapshot(hosts=hosts), keeping(recent=recent)))
     assert told.rows("bad")[0].startswith("bad87.5 %8340")
     assert told.rows("quiet") == ["quiet–00000010010 %"]
 
@@ -167,17 +167,17 @@ def test_many_idcs_are_cut() -> None:
 
 
 def test_failures_are_told_newest_first() -> None:
-    """By their end, though they were counted in another order; an end that is to come counts as now."""
-    kept = Keeping(failures=[failed("old", ended=NOW - 900), failed("new"), failed("none", ended=None)])
+    """Failures are sorted by their end; an end in the future is taken as now."""
+    kept = keeping(failures=[failed("old", ended=NOW - 900), failed("new"), failed("none", ended=None)])
     assert [item.id for item in page_data(kept=kept).failures] == ["none", "new", "old"]
-    odd = Keeping(failures=[failed("future", ended=NOW + 9e6), failed("new", ended=NOW)])
+    odd = keeping(failures=[failed("future", ended=NOW + 9e6), failed("new", ended=NOW)])
     assert [item.id for item in page_data(kept=odd).failures] == ["future", "new"]
 
 
 def test_a_failure_has_all_that_leads_to_its_cause() -> None:
     """Result, end, link, duration, and the hosts that did not succeed by IDC, most first."""
     places = [IdcFailure(idc=f"i{number}", failed=number, hosts=9) for number in range(9)]
-    told = Reader(html(kept=Keeping(failures=[failed("a/b?c", idcs=places)])))
+    told = Reader(html(kept=keeping(failures=[failed("a/b?c", idcs=places)])))
     row = next(element for element in told.find("tr") if "a/b?c" in element.text)
     assert row.text.startswith("fail07:59:00a/b?c42 si8 8 of 9i7 7 of 9")
     assert row.text.endswith("and 2 IDCs more")
@@ -192,14 +192,14 @@ def test_what_is_not_known_of_a_failure_is_a_dash() -> None:
     """A record without times or hosts still has its line; hosts may all have succeeded."""
     bare = failed("bare", ended=None, duration=None, idcs=(), result=ResultStatus.UNKNOWN)
     well = failed("well", idcs=(IdcFailure(idc="x", failed=0, hosts=12),), result=ResultStatus.TIMEOUT)
-    told = Reader(html(kept=Keeping(failures=[bare, well])))
+    told = Reader(html(kept=keeping(failures=[bare, well])))
     assert told.rows("bare") == ["unknown–bare–not known"]
     assert told.rows("well")[0].endswith("none of 12")
 
 
 def test_more_failures_are_in_the_json() -> None:
     """The page shows the newest, and links to all."""
-    kept = Keeping(failures=[failed(f"r{number}") for number in range(SHOWN_FAILURES + 2)])
+    kept = keeping(failures=[failed(f"r{number}") for number in range(SHOWN_FAILURES + 2)])
     told = Reader(html(kept=kept))
     assert len([row for row in told.find("tr") if row.attributes.get("id", "").startswith("record-r")]) == 25
     assert [link.attributes["href"] for link in told.find("a") if link.text == "2 more records as JSON"] == [
@@ -208,7 +208,7 @@ def test_more_failures_are_in_the_json() -> None:
 
 
 def test_links_hold_behind_a_prefix() -> None:
-    """They are relative, so that a proxy may put the page anywhere."""
+    """Links are relative, so that a proxy may add a prefix to the path."""
     site = replace(SITE, telemetry_path="/x:y/metrics")
     told = Reader(render_reference(FAMILIES, site).html)
     links = [link.attributes["href"] for link in told.find("nav") for link in told.find("a")]
@@ -224,8 +224,8 @@ def test_the_reference_tells_every_metric() -> None:
 
 
 def test_the_policy_allows_the_one_style_only() -> None:
-    """Its hash is in the policy; nothing else is allowed, and nothing else is in the page."""
-    made = Landing(SITE, kept=Keeping, error=lambda: None, clock=lambda: NOW).page()
+    """The policy allows the style sheet by its hash and nothing else, and the page has nothing else."""
+    made = Landing(SITE, kept=keeping, error=lambda: None, clock=lambda: NOW).page()
     style = made.html.partition("<style>")[2].partition("</style>")[0]
     assert made.policy == policy(style)
     assert "url(" not in style
@@ -249,9 +249,9 @@ def test_colours_are_those_of_the_dashboards() -> None:
 
 
 def test_the_page_is_made_once_a_second_at_most() -> None:
-    """Who asks within a second, with nothing new, gets what is there; what is new is shown at once."""
+    """Within a second the page is rendered again only if the snapshot or the error changed."""
     moment, error = [NOW], [""]
-    landing = Landing(SITE, kept=Keeping, error=lambda: error[0] or None, clock=lambda: moment[0])
+    landing = Landing(SITE, kept=keeping, error=lambda: error[0] or None, clock=lambda: moment[0])
     landing.publish(snapshot())
     first = landing.page()
     moment[0] += 0.9
@@ -269,7 +269,7 @@ def test_the_page_is_made_once_a_second_at_most() -> None:
 async def test_the_routes_are_served() -> None:
     """Failures as JSON and the reference, each with its type and policy."""
     landing = Landing(
-        SITE, kept=lambda: Keeping(failures=[failed(ended=NOW - 60), failed("b", ended=NOW)]), error=str,
+        SITE, kept=lambda: keeping(failures=[failed(ended=NOW - 60), failed("b", ended=NOW)]), error=str,
         clock=lambda: NOW,
     )  # fmt: skip
     made = render_reference(FAMILIES, SITE)
@@ -308,7 +308,7 @@ def test_failures_as_json() -> None:
 
 
 def test_links_to_records() -> None:
-    """The id stays where it is put; none without a template, nor for an id that would climb a folder."""
+    """The id is quoted in the link; there is no link without a template, or for an id of dots."""
     assert (
         record_link("http://x/{id}?q={id}", "a/../b&c#d")
         == "http://x/a%2F..%2Fb%26c%23d?q=a%2F..%2Fb%26c%23d"
@@ -339,7 +339,7 @@ def test_links_to_records() -> None:
     ],
 )
 def test_durations(value: float, written: str, roughly: str) -> None:
-    """Two units at most, one where it is to be rough."""
+    """A duration has at most two units, a rough one a single unit."""
     assert (seconds(value), seconds(value, rough=True)) == (written, roughly)
 
 
@@ -360,7 +360,7 @@ def test_shares(part: int, whole: int, written: str) -> None:
 
 
 def test_moments() -> None:
-    """In UTC, with the date where it is another day's, and machine-readable; a dash beyond the calendar."""
+    """Times are in UTC, with the date of another day; a dash outside the calendar."""
     assert clock(NOW, now=NOW) == (
         '<time datetime="2027-01-15T08:00:00Z" title="2027-01-15 08:00:00 UTC">08:00:00</time>'
     )
@@ -372,18 +372,13 @@ def test_moments() -> None:
         assert clock(beyond, now=NOW) == '<span class="none">–</span>'
 
 
-def test_numbers_and_lists() -> None:
-    """Thousands are separated, nouns are in number, lists end with "and"."""
-    assert (number(1_234_567), count(1, "IDC"), count(2, "IDC"), count(0, "box", "boxes")) == (
-        "1,234,567",
-        "1 IDC",
-        "2 IDCs",
-        "0 boxes",
-    )
-    assert [listed(items) for items in (["a"], ["a", "b"], ["a", "b", "c"])] == ["a", "a and b", "a, b and c"]
+def test_numbers() -> None:
+    """Thousands are separated, and nouns agree with their number."""
+    assert number(1_234_567) == "1,234,567"
+    assert [count(value, "IDC") for value in (0, 1, 2)] == ["0 IDCs", "1 IDC", "2 IDCs"]
 
 
 def test_an_unknown_family_is_no_matter() -> None:
-    """Whatever else is in the snapshot, the page is the same."""
+    """An unknown family in the snapshot does not change the page."""
     more = replace(snapshot(), gauges={**snapshot().gauges, Series("other"): 1.0})
     assert html(more) == html()

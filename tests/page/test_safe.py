@@ -1,4 +1,4 @@
-"""Whatever the platform calls its things, the page stays well formed, and no name is more than text."""
+"""With any names from the platform, the page stays well formed and names stay text."""
 
 import json
 
@@ -13,7 +13,7 @@ from exporter.page.handlers import failures_json
 from exporter.page.render import LONGEST_NAME, environment
 from exporter.tracking.tallies import Tally
 from exporter.tracking.tracker import Tracked
-from tests.harness.page import Keeping, Reader, ended, failed, html, snapshot
+from tests.harness.page import Reader, ended, failed, html, keeping, snapshot
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -43,7 +43,7 @@ NAMES = st.one_of(
 
 def page_of(idc: str, record: str, error: str) -> str:
     """Make the page of a platform that gives these names."""
-    kept = Keeping(
+    kept = keeping(
         failures=[failed(record, idc=idc)],
         recent=ended({5: Tally(hosts={idc: {"fail": 1}})}),
         tail=Tail(unreadable=(Unreadable(position=7, due=0.0, reason="e" + error),)),
@@ -58,7 +58,7 @@ PLAIN = Reader(page_of("plain", "plain", "plain"))
 @given(idc=NAMES, record=NAMES, error=NAMES)
 @example(idc="</title><script>", record="</table>", error="</p>")
 def test_any_name_leaves_the_page_as_it_is(idc: str, record: str, error: str) -> None:
-    """The elements are the very same as with plain names, in the same order, and all are closed."""
+    """With any names the page has the same elements in the same order as with plain names."""
     source = page_of(idc, record, error)
     told = Reader(source)
     tags = [element.tag for element in told.elements if element.tag != "a" or "rel" not in element.attributes]
@@ -71,7 +71,7 @@ def test_any_name_leaves_the_page_as_it_is(idc: str, record: str, error: str) ->
 
 @given(value=NAMES)
 def test_a_name_is_kept_as_text(value: str) -> None:
-    """What is shown is the name itself, cut where it is endless, with a mark for what cannot be seen."""
+    """A name is shown as text, cut if it is long, with invisible characters replaced."""
     (shown,) = Reader(name(value)).find("bdi")
     if not value:
         assert shown.text == "(none)"

@@ -1,4 +1,4 @@
-"""What the page says of records that are hidden, can't be read, or are not counted yet."""
+"""Hidden, unreadable and uncounted records on the page."""
 
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ from exporter.page.progress import Backlog, Pace, backlog
 from exporter.page.render import SHOWN_UNREADABLE
 from exporter.tracking.tallies import Tally
 from exporter.tracking.tracker import Stage, Tracked
-from tests.harness.page import NOW, SITE, Keeping, Reader, ended, html, page_data, snapshot
+from tests.harness.page import NOW, SITE, Reader, ended, html, keeping, page_data, snapshot
 
 
 def tracked(record_id: str, **given: object) -> Tracked:
@@ -23,7 +23,7 @@ def tracked(record_id: str, **given: object) -> Tracked:
 
 
 def test_hidden_records_are_shown() -> None:
-    """Records in the total that no page shows have a tile in the colour of trouble and an explanation."""
+    """Hidden records have a red tile and an explanation."""
     page = Reader(html(snapshot(hidden=30)))
     assert [tile.text for tile in page.find("div", "bad")] == ["Hidden30in the total, on no page"]
     assert "The platform counts 30 records that no page shows" in page.find("main")[0].text
@@ -31,8 +31,8 @@ def test_hidden_records_are_shown() -> None:
 
 
 def test_unreadable_records_and_positions_are_listed() -> None:
-    """Each with its id or position, the tries, the reason and the next try, the next one first."""
-    kept = Keeping(
+    """Unreadable records and positions are listed, the next attempt first, with their reason."""
+    kept = keeping(
         tail=Tail(
             unreadable=(
                 Unreadable(position=1234, due=1600.0, tries=3, reason="HTTP 500 <b>", is_missing=True),
@@ -59,17 +59,17 @@ def test_unreadable_records_and_positions_are_listed() -> None:
 def test_many_unreadable_records_are_cut() -> None:
     """The page lists the next ones to be tried and counts the rest."""
     items = tuple(Unreadable(position=number, due=2000.0) for number in range(SHOWN_UNREADABLE + 2))
-    page = Reader(html(snapshot(unreadable=len(items)), Keeping(tail=Tail(unreadable=items))))
+    page = Reader(html(snapshot(unreadable=len(items)), keeping(tail=Tail(unreadable=items))))
     assert len([row for row in page.rows("position") if row.startswith("position ")]) == SHOWN_UNREADABLE
     assert "2 more: see the log." in page.find("section", "unreadable")[0].text
 
 
 def test_a_following_replica_knows_only_the_number() -> None:
-    """Its own state may be old: the number comes from the replica that polls."""
-    kept = Keeping(followed={"old": tracked("old", unread=5)})
+    """A follower shows the number of unreadable records from the leader, and no list."""
+    kept = keeping(followed={"old": tracked("old", unread=5)})
     text = Reader(html(snapshot(leader=False, unreadable=3), kept)).find("section", "unreadable")[0].text
     assert text.startswith("Records that cannot be read3")
-    assert text.endswith("The replica that polls lists them.")
+    assert text.endswith("The leader's page lists them.")
     assert "old" not in text
 
 
@@ -78,15 +78,15 @@ def test_history_is_no_lag() -> None:
     recent = ended({1: Tally(lag=30.0, lagged=2), 8: Tally(lag=9e3, lagged=20)})
     shown = snapshot()
     began = {key: structs.replace(one, born=NOW - 320) for key, one in shown.counters.items()}
-    assert page_data(replace(shown, counters=began), Keeping(recent=recent)).lag == 15.0
-    assert page_data(shown, Keeping(recent=recent)).lag == pytest.approx(9030 / 22)
+    assert page_data(replace(shown, counters=began), keeping(recent=recent)).lag == 15.0
+    assert page_data(shown, keeping(recent=recent)).lag == pytest.approx(9030 / 22)
 
 
 def test_the_last_sweep_is_dated() -> None:
-    """A sweep that has not ended yet is told as such; with sweeps turned off there is no line."""
+    """Before the first sweep ends the page says so; with sweeps turned off there is no line."""
     assert "Last sweep ended07:40:00" in Reader(html()).find("dl")[0].text
     assert "Last sweep endednone yet" in Reader(html(snapshot(swept=0))).find("dl")[0].text
-    landing = Landing(replace(SITE, sweeps=False), kept=Keeping, error=lambda: None, clock=lambda: NOW)
+    landing = Landing(replace(SITE, sweeps=False), kept=keeping, error=lambda: None, clock=lambda: NOW)
     landing.publish(snapshot(swept=0))
     assert "sweep" not in Reader(landing.page().html).find("dl")[0].text
 
@@ -98,13 +98,13 @@ def test_the_last_sweep_is_dated() -> None:
         (Backlog(records=1), "About 1 record left to read."),
         (
             Backlog(records=1200, seconds=185.0),
-            "About 1,200 records left to read, in about 3 min at the present pace.",
+            "About 1,200 records left to read, in about 3 min at the current pace.",
         ),
         (Backlog(records=1200, at_most=True), "At most 1,200 records left to read."),
     ],
 )
 def test_catching_up_says_how_much_is_left(left: Backlog, words: str) -> None:
-    """The number of records and, once the pace is known, the time."""
+    """While catching up the page shows the number of records left and, once known, the time."""
     page = Reader(html(snapshot(catching_up=True), backlog=left))
     assert [one.text for one in page.find("p", "backlog")] == [words]
     assert not Reader(html(backlog=left)).find("p", "backlog")
@@ -125,7 +125,7 @@ def test_the_backlog_is_what_is_missing_and_not_looked_up() -> None:
 
 
 def test_the_pace_is_measured() -> None:
-    """From the last minutes; unknown at first, while the backlog grows, and after the clock went back."""
+    """The pace is unknown at first, while the backlog grows, and after the clock was set back."""
     pace = Pace()
     assert pace.seconds(10) is None
     for at, records in ((0.0, 5000), (100.0, 1000), (160.0, 900), (390.0, 450)):
@@ -135,15 +135,15 @@ def test_the_pace_is_measured() -> None:
     assert pace.seconds(2000) is None
     pace.saw(1000, now=NOW)
     assert pace.seconds(1000) is None
-    pace.forget()
+    pace.saw(0, now=NOW + 60)
     assert pace.seconds(1000) is None
 
 
 def test_the_page_estimates_the_end() -> None:
-    """From the snapshots of a catch-up: 600 of 1,000 records in a minute leave 400 for 40 seconds."""
+    """If 600 of 1,000 records take a minute, the page estimates 40 seconds for the other 400."""
     moment, gaps = [NOW], [open_gap(0, 1000, missing=1000, now=0.0)]
     landing = Landing(
-        SITE, kept=lambda: Keeping(tail=Tail(gaps=tuple(gaps))), error=lambda: None, clock=lambda: moment[0]
+        SITE, kept=lambda: keeping(tail=Tail(gaps=tuple(gaps))), error=lambda: None, clock=lambda: moment[0]
     )
 
     def told(shown: Snapshot) -> list[str]:
@@ -154,7 +154,7 @@ def test_the_page_estimates_the_end() -> None:
     assert told(busy) == ["About 1,000 records left to read."]
     moment[0] += 60
     gaps[0] = replace(gaps[0], missing=400)
-    assert told(busy) == ["About 400 records left to read, in about 40 s at the present pace."]
+    assert told(busy) == ["About 400 records left to read, in about 40 s at the current pace."]
     assert told(replace(snapshot(), version=2)) == []
     moment[0] += 60
     gaps[0] = replace(gaps[0], missing=300)

@@ -18,7 +18,7 @@ PATIENCE = 60.0  # seconds for the history to be counted
 
 
 async def test_the_exporter_serves_its_page(tmp_path: Path) -> None:
-    """What was counted is on the page, failures in the JSON; what a record holds in secret is in neither."""
+    """Counts are on the page and failures in the JSON; secrets of records are in neither."""
     async with await serve(SimulatorConfig(port=0, history=200, scenario="traps", rate=0)) as platform:
         settings = load(
             [

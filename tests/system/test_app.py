@@ -1,10 +1,6 @@
 """The composition root: settings become a daemon that serves, polls, reloads and stops."""
 
-import math
-import platform
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +13,8 @@ from structlog.testing import capture_logs
 from exporter import app
 from exporter.metrics.exposition import Exposition
 from exporter.model import Snapshot
+from exporter.page.data import Site
+from exporter.polling.config import PollConfig
 from exporter.settings import Settings, SettingsError, load
 from exporter.simulator.config import SimulatorConfig
 from exporter.simulator.server import serve
@@ -101,11 +99,12 @@ def test_without_a_platform_nothing_is_opened(tmp_path: Path) -> None:
 
 
 def test_settings_reach_the_poller() -> None:
-    """Each of them; `all` of history is no number."""
-    config = app.poll_config(
+    """Each of them."""
+    config = PollConfig.of(
         settings(
             "--poll.interval=5s",
             "--poll.recheck-interval=7m",
+            "--poll.sweep=2h",
             "--poll.adopt=9",
             "--poll.history=24h",
             "--poll.settle-grace=3s",
@@ -120,53 +119,17 @@ def test_settings_reach_the_poller() -> None:
     rules = config.rules
     assert (rules.interval, rules.settle_grace, rules.overdue_grace) == (5, 3, 4)
     assert (rules.record_labels, rules.buckets.duration) == (("provider",), (1, 5))
-    assert (config.recheck_interval, config.adopt, config.history) == (420, 9, 86_400)
+    assert (config.recheck_interval, config.sweep, config.adopt, config.history) == (420, 7_200, 9, 86_400)
     assert (config.duty, config.page_size, config.retention) == (0.2, 11, 172_800)
-    assert app.poll_config(settings("--poll.history=all")).history is None
-    assert app.poll_config(settings()).history == 0
-    assert math.isfinite(app.poll_config(settings()).retention)
+    assert PollConfig.of(settings("--poll.history=all")).history is None
+    assert PollConfig.of(settings()) == PollConfig(rules=PollConfig.of(settings()).rules)
 
 
-def test_settings_reach_the_client_and_the_server() -> None:
+def test_settings_reach_the_page() -> None:
     """Each of them."""
-    given = settings(
-        "--api.timeout=3s",
-        "--api.concurrency=2",
-        "--api.retries=1",
-        "--api.username=u",
-        "--api.password=p",
-        "--api.max-response-bytes=1MB",
-        "--web.telemetry-path=/m",
-    )
-    api = app.api_config(given, "http://x.test")
-    assert (api.base_url, api.timeout, api.concurrency, api.retries) == ("http://x.test", 3, 2, 1)
-    assert api.username == "u"
-    assert api.password is not None
-    assert api.password.get_secret_value() == "p"
-    assert api.max_response_bytes >= 1_000_000
-    site = app.site_of(given, "http://x.test")
+    site = Site.of(settings("--web.telemetry-path=/m", "--poll.sweep=0", base_url="http://x.test"))
     assert (site.platform, site.telemetry_path, site.interval) == ("http://x.test", "/m", 15)
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries keep memory as they like")
-def test_the_memory_of_a_body_is_kept_for_the_next() -> None:
-    """Bodies of 4 MB, two at a time, take no new page of memory from the system once two were read."""
-    program = """
-from resource import RUSAGE_SELF, getrusage
-from exporter.app import keep_freed_memory
-
-def bodies():
-    return [b"".join([bytes([n]) * 65536 for n in range(64)]) for _ in range(2)]
-
-keep_freed_memory()
-bodies()
-before = getrusage(RUSAGE_SELF).ru_minflt
-for _ in range(20):
-    bodies()
-print(getrusage(RUSAGE_SELF).ru_minflt - before)
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert int(done.stdout) < 1000  # of 41,000 that the bodies have
+    assert not site.sweeps
 
 
 async def test_metrics_that_cannot_be_shown_are_told_by_ready(

@@ -11,7 +11,7 @@ from exporter.jobapi.client import PageCost
 from exporter.ledger.statements import KEPT_SETTLED
 from exporter.metrics.exposition import Exposition
 from exporter.model import Page, Record
-from exporter.polling.poller import PollConfig
+from exporter.polling.config import PollConfig
 from exporter.simulator.documented import DocumentedDialect
 from exporter.simulator.record import RecordSpec
 from exporter.simulator.world import Order, World

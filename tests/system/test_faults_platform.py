@@ -4,7 +4,6 @@ import random
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,9 +14,9 @@ from structlog.testing import capture_logs
 from exporter.discovery.gaps import HOLD
 from exporter.jobapi.client import JobApi, PageCost
 from exporter.jobapi.errors import ApiError, ConnectError, DeadlineError, NotUnderstoodError
-from exporter.jobapi.transport import ApiConfig
 from exporter.metrics.process import ProcessMetrics
 from exporter.model import Page, Record, Results
+from exporter.settings import ApiSettings
 from exporter.simulator.dialect import Dialect
 from exporter.simulator.documented import DocumentedDialect
 from exporter.simulator.observed import ObservedDialect
@@ -302,14 +301,7 @@ class OverHttp:
 
 def over_http(its: Life, transport: httpx.AsyncBaseTransport) -> None:
     """Let the daemon ask through the real client from now on."""
-    config = ApiConfig(
-        base_url="http://platform.test",
-        timeout=10.0,
-        concurrency=8,
-        max_response_bytes=1_000_000,
-        retries=2,
-        zone=UTC,
-    )
+    config = ApiSettings(base_url="http://platform.test", retries=2)
     its.daemon.api = OverHttp(  # type: ignore[assignment]
         JobApi(
             config,

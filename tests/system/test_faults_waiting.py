@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from exporter.app import layout
 from exporter.jobapi.errors import HttpError
 from exporter.metrics.exposition import Exposition
-from exporter.metrics.families import MetricsConfig
+from exporter.metrics.layout import layout
 from exporter.model import Snapshot, backoff
 from exporter.polling.status import FIRST_BACKOFF, MAX_BACKOFF
+from exporter.settings import MetricsSettings
 from tests.harness.core import Life, life
 from tests.harness.inprocess import METRICS
 
@@ -25,7 +25,7 @@ class Prometheus:
         self.its, self.exposition = its, Exposition()
         self.samples: list[dict[str, float]] = []
 
-    def restarted(self, config: MetricsConfig = METRICS) -> None:
+    def restarted(self, config: MetricsSettings = METRICS) -> None:
         """Scrape a new process."""
         self.exposition = Exposition(config=config)
 
@@ -100,7 +100,7 @@ def test_a_value_once_shown_stays_whatever_the_hold_becomes(hold: float, tmp_pat
         for _ in range(4):
             its.end(its.add(), "fail")
             polled(its, seen, 8)
-        its.daemon.layout = layout(METRICS, label_limit=500, zero_hold=hold)
+        its.daemon.layout = layout(MetricsSettings(zero_hold=hold))
         its.daemon.restart()
         seen.restarted()
         for _ in range(3):
@@ -126,10 +126,10 @@ def test_changed_record_labels_lose_no_increase(tmp_path: Path) -> None:
                 for _ in range(8):
                     its.end(its.add(), "fail")
                 total += 8
-                metrics = replace(METRICS, record_labels=changed)
+                metrics = METRICS.model_copy(update={"record_labels": changed})
                 rules = replace(its.daemon.config.rules, record_labels=changed)
                 its.daemon.config = replace(its.daemon.config, rules=rules)
-                its.daemon.layout = layout(metrics, label_limit=500, zero_hold=60.0)
+                its.daemon.layout = layout(metrics)
                 its.daemon.start()
                 seen.restarted(metrics)
             for _ in range(10):

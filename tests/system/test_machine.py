@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from exporter.discovery.gaps import HOLD
 from exporter.model import Series
-from exporter.polling.poller import PollConfig
+from exporter.polling.config import PollConfig
 from exporter.simulator.dialect import Dialect
 from exporter.simulator.documented import DocumentedDialect
 from exporter.simulator.fleet import make_fleet

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import invariant, rule
 
 from exporter.ledger.errors import LostLeadershipError
-from exporter.polling.poller import PollConfig
+from exporter.polling.config import PollConfig
 from tests.harness.inprocess import Daemon
 from tests.harness.postgres import Postgres, cut_at_commit
 from tests.system import test_machine

@@ -26,7 +26,7 @@ from exporter.jobapi.client import JobApi
 from exporter.metrics.exposition import Exposition
 from exporter.page.data import Site
 from exporter.page.handlers import Landing
-from exporter.polling.poller import PollConfig
+from exporter.polling.config import PollConfig
 from tests.harness.core import logging_kept
 from tests.harness.inprocess import PLATFORM, RULES, Clock, Daemon
 from tests.harness.metrics import OPENMETRICS, clean, show

@@ -32,8 +32,8 @@ def test_an_empty_file_changes_nothing(tmp_path: Path, text: str) -> None:
 
 def test_a_user_may_have_any_name(tmp_path: Path) -> None:
     """Names that YAML would take for something else are names."""
-    users = parsed(tmp_path, f"basic_auth_users: {{yes: {ALICE}, 42: {ALICE}, ~: {ALICE}}}").users
-    assert list(users) == ["yes", "42", "~"]
+    users = parsed(tmp_path, f"basic_auth_users: {{yes: {ALICE}, 42: {ALICE}, 1e3: {ALICE}}}").users
+    assert list(users) == ["yes", "42", "1e3"]
 
 
 def test_every_key_of_the_format_is_understood(tmp_path: Path) -> None:
@@ -105,25 +105,25 @@ def test_inline_pem_is_taken_and_not_shown(tmp_path: Path) -> None:
         ("http_server_config: {http2: maybe}", "http_server_config.http2: Expected `bool`, got `str`"),
         ("http_server_config: {headers: {X-Foo: a}}", "headers: X-Foo cannot be set; the nearest that can"),
         ("http_server_config: {headers: {X-Frame-Options: allow}}", "must be deny or sameorigin"),
-        ('http_server_config: {headers: {X-XSS-Protection: "a\\r\\nB: c"}}', "no header may hold"),
+        ('http_server_config: {headers: {X-XSS-Protection: "a\\r\\nB: c"}}', "no header can contain"),
         ("rate_limit: {interval: 1 day, burst: 1}", "rate_limit.interval: not a duration"),
         ("rate_limit: {interval: 1s}", "rate_limit.burst must be at least 1"),
         ("rate_limit: {interval: 1s, burst: x}", "rate_limit.burst: Expected `int`"),
         ("basic_auth_users: {alice: CANARY}", "basic_auth_users.alice: not a bcrypt hash"),
         ("basic_auth_users: {alice: $2y$10$" + 53 * "a" + "}", "basic_auth_users.alice: not a bcrypt hash"),
         ("basic_auth_users: {'a:b': $2y$10$" + 53 * "a" + "}", "a colon"),
-        ("basic_auth_users: {alice: CANARY, alice: CANARY}", "line 1.*: a key is given twice"),
-        ("a: b\nkey: 'CANARY", "line 2, column 13: not valid YAML"),
+        ("basic_auth_users: {alice: CANARY, alice: CANARY}", "duplicate key at line 1"),
+        ("a: b\nkey: 'CANARY", "not valid YAML at line 2, column 13"),
         ("? [a]\n: b", "not valid YAML"),
         ("tls_server_config: !!python/object:os.system CANARY", "must be a mapping"),
-        (b"\xff\xfe\x00", "not a YAML text"),
+        (b"\xff\xfe\x00", "characters that YAML forbids"),
         ("basic_auth_users: {alice: 2026-13-01}", "not a bcrypt hash"),
-        ("[" * 5000, "nested too deeply"),
-        ('tls_server_config: {key_file: "a\\0b"}', "no path may hold"),
+        ("[" * 5000, "nests too deep"),
+        ('tls_server_config: {key_file: "a\\0b"}', "no path can contain"),
         ("basic_auth_users: {alice:$2y$10$CANARY}", "a colon"),
         ("basic_auth_users: {$2y$10$CANARY: alice}", "not a bcrypt hash"),
         ("{alice:$2y$10$CANARY}", "unknown key alice;"),
-        ("basic_auth_users: {alice: *CANARY}", "line 1, column 27: not valid YAML; .* need quotes"),
+        ("basic_auth_users: {alice: *CANARY}", "not valid YAML at line 1, column 27; .* need quotes"),
         ("basic_auth_users: {alice: !CANARY!x y}", "not valid YAML"),
         ("tls_server_config: {key: x, -----BEGIN CANARY: y}", "unknown key tls_server_config.-----BEGIN;"),
         ("http_server_config: {headers: {'X-Key: CANARY': y}}", "X-Key cannot be set"),

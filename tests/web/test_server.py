@@ -14,7 +14,7 @@ from exporter.metrics.exposition import Exposition, Scrape
 from exporter.model import Snapshot
 from exporter.settings import ListenAddress, WebSettings
 from exporter.web.config import WebError
-from exporter.web.connections import Limits
+from exporter.web.limits import Limits
 from exporter.web.server import Page, Web, text
 from tests.harness.web import ask, closed, connected, get, read_answer, request, serving, shown
 

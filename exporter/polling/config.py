@@ -1,0 +1,40 @@
+"""What polling, and an audit of it, depend on: values out of several groups of settings."""
+
+from dataclasses import dataclass, field
+
+from exporter.discovery.weights import MAX_PAGE_SIZE
+from exporter.metrics.layout import buckets
+from exporter.settings import Settings
+from exporter.tracking.tracker import Rules
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PollConfig:
+    """Settings of polling; durations in seconds."""
+
+    rules: Rules = field(default_factory=Rules)
+    recheck_interval: float = 300.0
+    sweep: float = 86400.0  # maximum age (by start) of records that the sweep reads; 0: no sweep
+    adopt: int = 200  # number of newest records in the first reading
+    history: float | None = 0.0  # first start: maximum age (by end) of counted records; None: all; 0: none
+    duty: float = 0.1  # share of the wall time that tail pages may take
+    page_size: int = MAX_PAGE_SIZE
+    retention: float = 30 * 86400.0
+
+    @classmethod
+    def of(cls, settings: Settings) -> "PollConfig":
+        """Take the values from the settings."""
+        poll = settings.poll
+        return cls(
+            rules=Rules(
+                interval=poll.interval,
+                settle_grace=poll.settle_grace,
+                overdue_grace=poll.overdue_grace,
+                record_labels=settings.metrics.record_labels,
+                buckets=buckets(settings.metrics),
+            ),
+            duty=settings.api.duty,
+            page_size=settings.api.page_size,
+            retention=settings.state.retention,
+            **poll.model_dump(include={"recheck_interval", "sweep", "adopt", "history"}),
+        )
