@@ -1,0 +1,1 @@
+"""A second model of a platform, written without the simulator and without knowledge of how records are found."""

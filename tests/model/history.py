@@ -1,0 +1,397 @@
+"""One random history of a platform and of an exporter that polls it, and the judgement at its end."""
+
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from exporter.polling.poller import PollConfig
+from tests.harness.inprocess import RULES, Blow, Clock, Daemon, EndlessError
+from tests.model.client import ModelApi, Weather
+from tests.model.platform import Dialect, Job, Platform
+from tests.model.population import Habits, Population, has_vague_hosts, is_vague, truth
+
+INTERVAL = 15.0
+REQUESTS = 20_000  # of one poll: it asks for ever
+PAGES = 200  # of one poll, at most, whatever happens
+LOOK_UPS = 5  # of one poll and unsettled record, at most
+GAPS = 60  # open at once, at most, beside those of records without rows
+MOST_NEW = 100  # records in one stretch of time, but for bursts
+DAY = 86400.0
+
+
+class HistoryError(AssertionError):
+    """The exporter broke a rule; says the seed and what happened."""
+
+
+class History:
+    """A platform, an exporter and the clock of both, driven by one seed."""
+
+    def __init__(self, seed: int, folder: Path, *, everything: bool = False) -> None:
+        self.seed, self.folder = seed, folder / str(seed)
+        self.folder.mkdir()
+        self.rng = random.Random(seed)
+        self.clock = Clock()
+        self.began = self.clock.now
+        self.story: list[str] = []
+        self.windows: list[
+            tuple[float, float]
+        ] = []  # in which answers were not to be had, or not to be trusted
+        self.lags: list[tuple[float, float]] = []  # in which answers came from a copy that was behind
+        self.most_requests = self.most_gaps = 0
+        rng = self.rng
+        dialect: Dialect = rng.choice(["observed", "observed", "rows", "records"])
+        self.platform = Platform(dialect, newest_first=rng.random() < 0.3, numeric_ids=rng.random() < 0.15)
+        self.habits = self._habits(everything=everything)
+        self.people = Population(self.platform, rng, self.habits)
+        self.rate = rng.choice([0.005, 0.02, 0.05])  # records a second
+        self.actions = self._actions(everything=everything)
+        self.tell(
+            f"{dialect}, newest_first={self.platform.newest_first}, ids as numbers={self.platform.numeric_ids}"
+        )
+        self.tell(f"{self.habits}, {self.rate} records/s")
+        self._past()
+        self.api = ModelApi(self.platform, self.clock, random.Random(seed + 1))
+        self.daemon: Daemon = Daemon(
+            self.api,  # type: ignore[arg-type]
+            self.folder,
+            self.clock,
+            config=PollConfig(rules=RULES, recheck_interval=rng.choice([150.0, 300.0])),
+        )
+        self.daemon.budget = REQUESTS
+        self.first = self.clock.now + INTERVAL
+        self.last = self.first + 3  # what ends within seconds of the first reading may be the baseline
+        self._mark_doubtful()
+        self.baseline = self.people.baseline(self.first) - self.people.doubtful
+        self.poll()
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self.daemon.close()
+        shutil.rmtree(self.folder)
+
+    def tell(self, what: str) -> None:
+        """Add a line to the story."""
+        self.story.append(f"{self.clock.now - self.began:+.0f}s {what}")
+
+    # -- what the platform is like
+
+    def _habits(self, *, everything: bool) -> Habits:
+        rng, habits = self.rng, Habits()
+        changes: list[tuple[str, Any]] = [
+            (
+                "times",
+                rng.choice(
+                    [("naive",), ("slashes",), ("absent",), ("zero",), ("zoned", "absent", "slashes")]
+                ),
+            ),
+            ("zone", 0.3),
+            (
+                "hosts_as",
+                rng.choice([("addresses",), ("ids", "addresses", "absent"), ("null", "ids"), ("absent",)]),
+            ),
+            ("hidden", 0.1),
+            ("late_rows", 0.3),
+            ("poison", 0.05),
+            ("late_hosts", 0.6),
+            ("edits", 0.1),
+            ("behind", 0.3),
+            ("heavy", 0.2),
+        ]
+        for name, value in changes if everything else rng.sample(changes, rng.choice([0, 1, 2, 3])):
+            setattr(habits, name, value)
+        return habits
+
+    def _actions(self, *, everything: bool) -> list[Callable[[], None]]:
+        actions: list[Callable[[], None]] = [
+            self.set_our_clock, self.set_their_clock, self.exporter_is_down, self.platform_is_down, self.delete,
+            self.expire, self.lie_about_totals, self.lag, self.turn, self.fail_look_ups, self.fail_results,
+            self.restart, self.kill, self.slow_pages, self.burst, self.blink, self.drop_requests, self.replace,
+        ]  # fmt: skip
+        return actions if everything else self.rng.sample(actions, self.rng.choice([1, 2, 3, 5]))
+
+    def _past(self) -> None:
+        for _ in range(self.rng.choice([0, 1, 5, 30, 80])):
+            self.people.add(self.clock.now - self.rng.uniform(700, 50_000), lasts=self.rng.uniform(1, 500))
+        for _ in range(self.rng.choice([0, 2, 8])):
+            self.people.add(self.clock.now - self.rng.uniform(0, 400), lasts=self.rng.uniform(440, 900))
+
+    def _mark_doubtful(self) -> None:
+        for job in self.platform.jobs.values():
+            is_dated = job.times in {"zoned", "naive"} and not job.zone
+            if not is_dated and (job.rows_from > self.first or job.poison):
+                self.people.doubtful.add(job.id)
+            if job.weight:  # the first reading may stop at heavy pages
+                self.people.doubtful.add(job.id)
+
+    # -- time
+
+    def poll(
+        self, times: int = 1, *, gap: float = INTERVAL, blow: Blow | None = None, blow_in: int = 0
+    ) -> None:
+        """Let records come, poll, and look at what must always hold."""
+        for _ in range(times):
+            self.clock.now += gap - INTERVAL
+            self.grow(self.clock.now + INTERVAL)
+            before, started = self.api.asked.copy(), self.clock.now
+            unsettled = len(self.platform.jobs) - len(self.daemon.settled())
+            try:
+                self.daemon.poll(blow=blow, blow_in=blow_in)
+            except EndlessError:
+                self._hold(False, f"a poll without an end: {self.api.asked - before}")
+            asked = self.api.asked - before
+            self.most_requests = max(self.most_requests, asked.total())
+            few = asked["page"] <= PAGES and asked.total() - asked["page"] <= 50 + LOOK_UPS * unsettled
+            took = self.clock.now - started
+            what = f"a poll of {took:.0f} s asked for {asked}, with {unsettled} unsettled records (cost)"
+            self._hold(few, f"{what}; {self.api.weather}")
+            self._check_always()
+
+    def grow(self, now: float) -> None:
+        """Let records come since the last time, at random moments."""
+        if now <= self.last:
+            return
+        expected = min(MOST_NEW, self.rate * (now - self.last))
+        count = int(expected) + (self.rng.random() < expected % 1)
+        for _ in range(count):
+            self.people.add(self.rng.uniform(self.last, now))
+        self.last = now
+
+    def under(self, what: str, seconds: float, **weather: Any) -> None:
+        """Poll in this weather for a while."""
+        self.tell(f"{what} for {seconds:.0f} s: {weather}")
+        self.api.weather = Weather(**weather)
+        since, rate = self.clock.now, self.rate
+        self.rate = min(rate, MOST_NEW / seconds)
+        while self.clock.now < since + seconds:
+            self.poll(gap=INTERVAL if seconds < 1500 else seconds / 100)
+        self.rate, lagged = rate, self.api.weather.lagging
+        self.api.weather = Weather()
+        self.windows.append((since - 30, self.clock.now + 30))
+        if lagged:
+            self.lags.append((since - 60, self.clock.now + 60))
+
+    # -- what happens
+
+    def burst(self) -> None:
+        """Many records between two polls."""
+        count = self.rng.choice([20, 150])
+        self.tell(f"{count} records at once")
+        for _ in range(count):
+            self.people.add(self.clock.now + self.rng.uniform(0, 5))
+        self.last = max(self.last, self.clock.now)
+
+    def replace(self) -> None:
+        """As many records go as come."""
+        count = self.rng.choice([3, 30, 200])
+        self._remove(self.platform.there(self.clock.now)[:count], "the first in the order")
+        for _ in range(count):
+            self.people.add(self.clock.now - self.rng.uniform(0, 3))
+
+    def set_our_clock(self) -> None:
+        """Set our clock to another time, in either direction."""
+        by = self.rng.choice([-1, 1]) * self.rng.choice([200, 4000, 50 * 3600, 400 * DAY])
+        self.tell(f"our clock is set by {by:+.0f} s")
+        self.clock.set_ahead += by
+
+    def set_their_clock(self) -> None:
+        """Set the platform's clock to another time, in either direction."""
+        by = self.rng.choice([-1, 1]) * self.rng.choice([5, 200, 4000, 9 * 3600])
+        self.tell(f"the platform's clock is set by {by:+.0f} s")
+        self.platform.ahead += by
+
+    def exporter_is_down(self) -> None:
+        """Nobody polls for a while; records come, some go."""
+        seconds = self.rng.choice([20.0, 600.0, 7200.0, DAY, 2 * DAY])
+        self.tell(f"the exporter is down for {seconds:.0f} s")
+        self.windows.append((self.clock.now - 60, self.clock.now + seconds + 60))
+        self.clock.now += seconds
+        self.grow(self.clock.now)
+        if self.rng.random() < 0.4:
+            self.expire()
+        self.daemon.restart()
+
+    def platform_is_down(self) -> None:
+        """No request is answered."""
+        seconds = self.rng.choice([60.0, 900.0, 5 * 3600.0, 2 * DAY])
+        self.under("down", seconds, down=self.rng.choice(["connect", "500", "503", "database"]))
+
+    def fail_look_ups(self) -> None:
+        """No look-up of a record is answered rightly."""
+        self.under(
+            "look-ups fail",
+            self.rng.choice([40, 150, 1200]),
+            lookups=self.rng.choice(["404", "500", "timeout"]),
+        )
+
+    def fail_results(self) -> None:
+        """No host rows are to be had."""
+        self.under("results fail", self.rng.choice([20, 600, 2400]), results="500")
+
+    def drop_requests(self) -> None:
+        """Some requests fail."""
+        self.under("requests fail", 600, drops=self.rng.choice([0.02, 0.2, 0.6]))
+
+    def lie_about_totals(self) -> None:
+        """Totals are false, once or for minutes."""
+        kind = self.rng.choice(["absent", "zero", "few", "stale"])
+        self.under(
+            "false total", self.rng.choice([1, 40, 300]), total=kind, empty_pages=self.rng.random() < 0.5
+        )
+
+    def lag(self) -> None:
+        """Every second answer comes from a copy that is behind."""
+        self.under("a copy lags", self.rng.choice([60, 900]), lagging=True)
+
+    def slow_pages(self) -> None:
+        """Pages take long."""
+        self.under("slow pages", 1200, page_seconds=self.rng.choice([1.5, 8.0, 25.0]))
+
+    def turn(self) -> None:
+        """The order of pages turns."""
+        self.platform.newest_first = not self.platform.newest_first
+        self.tell(f"the order turns: newest_first={self.platform.newest_first}")
+
+    def blink(self) -> None:
+        """Rows are gone for a moment, or some of them, when a poll looks."""
+        now = self.clock.now
+        for job in self.rng.choices(self.platform.there(now)[-20:] or [None], k=3):  # type: ignore[list-item]
+            if job is not None:
+                job.blinks.append((now + INTERVAL - 1, now + INTERVAL + 1, self.rng.choice([0, 1])))
+        self.poll()
+
+    def delete(self) -> None:
+        """Records anywhere are deleted."""
+        there = self.platform.there(self.clock.now)
+        self._remove(self.rng.sample(there, int(len(there) * self.rng.choice([0.02, 0.2, 0.7]))), "anywhere")
+
+    def expire(self) -> None:
+        """The oldest records are deleted."""
+        there = sorted(self.platform.there(self.clock.now), key=lambda job: (job.start, job.id))
+        self._remove(there[: int(len(there) * self.rng.choice([0.1, 0.5, 0.95]))], "the oldest")
+
+    def _remove(self, jobs: list[Job], which: str) -> None:
+        self.tell(f"{len(jobs)} records are deleted, {which}")
+        for job in jobs:
+            job.deleted = self.clock.now
+
+    def restart(self) -> None:
+        """The exporter is started anew at once."""
+        self.tell("restart")
+        self.daemon.restart()
+
+    def kill(self) -> None:
+        """The process is killed around a commit, or the commit fails."""
+        blow, blow_in = self.rng.choice(list(Blow)), self.rng.randrange(4)
+        self.tell(f"commit {blow_in}: {blow}")
+        self.windows.append((self.clock.now - 60, self.clock.now + 60))
+        self.poll(blow=blow, blow_in=blow_in)
+
+    def run(self, steps: int) -> None:
+        """Live through so many steps of random things, then calm down and judge."""
+        self.run_steps(steps)
+        self.judge()
+
+    def run_steps(self, steps: int) -> None:
+        """Let random things happen, a few polls between them."""
+        for _ in range(steps):
+            self.poll(self.rng.choice([1, 2, 3, 8]))
+            self.rng.choice(self.actions)()
+
+    # -- judgement
+
+    def _check_always(self) -> None:
+        state = self.daemon.ledger.state
+        self.most_gaps = max(self.most_gaps, self._gaps())
+        settled = self.daemon.settled()
+        finished = sum(
+            s.value for key, s in state.counters.items() if key.family == "job_records_finished_total"
+        )
+        self._hold(
+            finished == len(settled), f"{finished} are counted, {len(settled)} are in the ledger (rule 1)"
+        )
+        twice = settled & self.baseline
+        self._hold(
+            not twice, f"counted though they ended before the first start (rule 2): {self._names(twice)}"
+        )
+        strange = settled - self.platform.jobs.keys()
+        self._hold(not strange, f"counted and never there: {strange}")
+        gaps = self._gaps()
+        if gaps > GAPS:
+            unseen = self._unseen()
+            self._hold(
+                gaps <= GAPS + unseen, f"{gaps} gaps, {unseen} records without rows for long (rule 15)"
+            )
+
+    def _unseen(self) -> int:
+        now = self.clock.now
+        return sum(
+            not job.rows(job.born + 60) and job.born > now - 2 * DAY for job in self.platform.jobs.values()
+        )
+
+    def judge(self) -> None:
+        """Calm down, wait for the next whole sweep, and compare with the truth."""
+        self.tell("all calms down")
+        self.rate = 0.0
+        for job in self.platform.jobs.values():
+            job.ends = min(job.ends, self.clock.now + 900)
+        missing: set[str] = set()
+        for number in range(250):  # 90 polls, then an hour and more of looks that come seldom
+            self.poll(gap=INTERVAL if number < 90 else 120.0)
+            if number % 10 == 9:
+                missing = self._must_count() - self.daemon.settled()
+                waiting = [
+                    self.daemon.gauge(f"job_exporter_{name}") for name in ("pending_results", "catching_up")
+                ]
+                if not missing and not self._gaps() and waiting == [0, 0]:
+                    break
+        self._hold(not missing, f"not counted: {self._names(missing)}")
+        self._compare()
+        self._hold(self._gaps() == 0, f"{self._gaps()} gaps are open for hours (rule 15)")
+        self._hold(
+            self.daemon.gauge("job_exporter_platform_up") == 1, "platform_up is not 1 in the end (rule 12)"
+        )
+        pending = self.daemon.gauge("job_exporter_pending_results")
+        self._hold(pending == 0, f"{pending} wait for their results for ever (rule 5)")
+        self._hold(
+            self.daemon.gauge("job_exporter_catching_up") == 0, "catching_up is not 0 in the end (rule 3)"
+        )
+
+    def _gaps(self) -> int:
+        return len(self.daemon.ledger.state.tail.gaps)
+
+    def _must_count(self) -> set[str]:
+        return self.people.must_count(self.clock.now, self.first)
+
+    def _compare(self) -> None:
+        jobs, settled = self.platform.jobs, self.daemon.settled()
+        now = self.clock.now
+        vague = {id_ for id_ in settled if is_vague(jobs[id_], self.windows, now)}
+        no_hosts = {id_ for id_ in settled if has_vague_hosts(jobs[id_], self.windows, self.lags, now)}
+        for name, without in (("kinds", vague), ("hosts", no_hosts), ("outcomes", no_hosts)):
+            wanted = truth(jobs[id_] for id_ in settled - without)[name]
+            seen = getattr(self.daemon.tally(without=without), name)
+            wrong = {
+                key: (seen.get(key, 0), wanted[key])
+                for key in seen | wanted
+                if seen.get(key, 0) != wanted[key]
+            }
+            self._hold(not wrong, f"{name}: (counted, true) differ: {wrong}")
+
+    def _names(self, ids: set[str]) -> str:
+        if not ids:
+            return ""
+        known = self.daemon.ledger.known(ids)
+        lines = [f"{len(ids)} of {len(self._must_count())}"]
+        for id_ in sorted(ids)[:3]:
+            job = self.platform.jobs[id_]
+            lines.append(
+                f"{job} born {job.born - self.began:+.0f} ends {job.ends - self.began:+.0f} known={id_ in known}"
+            )
+        return "\n  ".join(lines)
+
+    def _hold(self, is_true: bool, what: str) -> None:
+        if not is_true:
+            story = "\n  ".join(self.story[-40:])
+            raise HistoryError(f"seed {self.seed}: {what}\n  {story}")
