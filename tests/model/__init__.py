@@ -1,1 +1,1 @@
-"""A second model of a platform, written without the simulator and without knowledge of how records are found."""
+"""A second model of a platform, independent of the simulator, and random histories of it."""

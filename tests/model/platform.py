@@ -201,7 +201,7 @@ class Platform:
 
     def _rows(self, job: Job, at: float) -> list[Mapping[str, Any]]:
         start, end = job.stamps(at)
-        rows = []
+        rows: list[Mapping[str, Any]] = []
         for host, status in job.rows(at):
             row = {
                 "recordId": self._id(job), "hostId": host.id, "hostIp": host.address, "entityId": host.entity,
@@ -221,7 +221,8 @@ class Platform:
         named = {"ids": [host.id for host in job.hosts], "addresses": [host.address for host in job.hosts]}
         hosts = None if job.hosts_as == "absent" else json.dumps(named.get(job.hosts_as))
         info = {
-            "id": self._id(job), "provider": job.provider, "callback": "", "script": "secret", "timeout": 60, "hosts": hosts,
+            "id": self._id(job), "provider": job.provider, "callback": "",
+            "script": "secret", "timeout": 60, "hosts": hosts,
             "startTime" if camel else "start_time": start, "endTime" if camel else "end_time": end,
             "executeStatus" if camel else "execute_status": execute,
             "resultStatus" if camel else "result_status": result if done else "",

@@ -72,8 +72,9 @@ class Population:
         chosen = self.rng.sample(range(20), self.rng.choice([1, 1, 2, 5]))
         return tuple(
             Host(
-                id=f"host-{number}", address=f"10.0.0.{number}", entity=f"ENTITY-{number}", idc=IDCS[number % 3],
-                status=self.rng.choice(["success"] * 6 + ["fail", "error", "TIMEOUT".lower(), "odd", None]),
+                id=f"host-{number}", address=f"10.0.0.{number}", entity=f"ENTITY-{number}",
+                idc=IDCS[number % 3],
+                status=self.rng.choice(["success"] * 6 + ["fail", "error", "timeout", "odd", None]),
                 double="fail" if self.rng.random() < 0.05 else None,
             )
             for number in chosen
@@ -137,7 +138,8 @@ def has_vague_hosts(job: Job, windows: Windows, lags: Windows, at: float) -> boo
     if is_vague(job, windows, at) or job.poison or job.rows_from > job.ends + 5 or _is_near(job, lags):
         return True
     statuses_missing = any(host.status in {None, ""} for host in job.hosts)
-    is_slow = job.reports_after > 0 or statuses_missing or job.hosts_as in {"null", "absent"}
+    doubles = any(host.double for host in job.hosts)
+    is_slow = job.reports_after > 0 or statuses_missing or doubles or job.hosts_as in {"null", "absent"}
     blinks = [(since, until) for since, until, _ in job.blinks]
     return is_slow and _is_near(job, [*windows, *blinks])
 

@@ -1,7 +1,7 @@
-"""Issue of right counts: random histories of a platform that misbehaves, judged by the rules of counting.
+"""Random histories of a platform that misbehaves, judged by the rules of counting.
 
 Each failure prints its seed and its story. `HISTORIES=1000 pytest tests/model` runs more of them;
-`History(seed, folder).run(STEPS)` runs one again.
+`live(seed, folder)` runs one again.
 """
 
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.model.history import History
+from tests.model.troubles import begin
 
 STEPS = 12  # random things that happen in a history
 HISTORIES = int(os.environ.get("HISTORIES", "40"))
@@ -20,7 +20,7 @@ TWO_DAYS = 2 * 86400.0
 
 def live(seed: int, folder: Path, steps: int = STEPS) -> None:
     """Run one history to its judgement."""
-    history = History(seed, folder)
+    history = begin(seed, folder)
     try:
         history.run(steps)
     finally:
@@ -44,7 +44,7 @@ def test_counters_are_the_truth_after_thousands_of_histories(first: int, tmp_pat
 
 def test_two_days_of_everything(tmp_path: Path) -> None:
     """Records of all kinds and all faults at random for two simulated days."""
-    history = History(4, tmp_path, everything=True)
+    history = begin(4, tmp_path, everything=True)
     try:
         while history.clock.now < history.began + TWO_DAYS:
             history.run_steps(1)
