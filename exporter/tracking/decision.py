@@ -85,7 +85,7 @@ def decide(
         if is_unreadable(after) and not is_unreadable(before):
             unreadable[lookup.id] = lookup.failure or ""
     if recovered:
-        changed = {item.id: item for item in retried(followed.values(), clock=clock)} | changed
+        changed = {item.id: item for item in retried(followed.values(), clock=clock, rules=rules)} | changed
     return replace(
         changes,
         changed=tuple(changed.values()),

@@ -1,10 +1,12 @@
 """What a page means for counting: which records are new, which were there before counting began. PURE.
 
-Rule 2. A record that growth tells to be new is counted, whatever its times say. Any other may have been there
-before, unless the first sweep has registered what was: then it is new if it started within its reach.
+Rule 2. The first reading and the first sweep register the records that were there. An unknown record within
+their reach is new, whatever its times say, unless it may be one that they could not see. Such a record is
+doubtful, and so is every record out of reach: its own times decide. If it tells no end, it is new if it lies
+within reach, or if growth of the total explains it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
 from exporter.discovery import evidence, reading
@@ -15,7 +17,16 @@ from exporter.discovery.tail import Tail, end_first_reading, first_reading, is_f
 from exporter.discovery.weights import weighed
 from exporter.model import LONG_AGO, ExecuteStatus, Page, PageItem, Record, Series
 from exporter.tracking.counting import Increment
-from exporter.tracking.tracker import Clock, CountingStart, Outcome, Rules, Settlement, Tracked, follow
+from exporter.tracking.tracker import (
+    Clock,
+    CountingStart,
+    Rules,
+    Settlement,
+    Tracked,
+    baseline,
+    follow,
+    is_baseline,
+)
 
 ADOPT_BYTES = 32_000_000  # the first reading goes no further down than this takes
 LONG_RUN = 6 * 3600.0  # seconds: a record that ended in the history began so long before it, at most
@@ -69,7 +80,7 @@ def begin(tail: Tail, page: Page, *, clock: Clock, start: Start) -> tuple[Tail, 
         recheck_interval=start.recheck_interval,
     )
     tail = replace(tail, recheck_due=clock.now + start.recheck_interval)
-    counting_start = CountingStart(baseline_end=baseline_end, floor=None)
+    counting_start = CountingStart(baseline_end=baseline_end, floor=None, accounted=total)
     if start.history is None:  # every record is to be counted
         counting_start = replace(counting_start, floor=0.0, registered=LONG_AGO)
     if not total:
@@ -84,7 +95,7 @@ def go_on(
     if tail.empty is not None:
         empty = evidence.gathered(tail.empty, total=0, now=clock.now)
         if tail.told:
-            counting_start = replace(counting_start, seemed_empty=True)
+            counting_start = replace(counting_start, seemed_empty=True, accounted=tail.told)
             gaps = _first_gaps(tail.told, counting_start, clock, start)
             tail = replace(tail, gaps=gaps, empty=None)
         elif empty.is_confirmed(clock.now):
@@ -101,6 +112,8 @@ def _ended(tail: Tail, counting_start: CountingStart, *, sweeps: bool) -> Counti
         return counting_start
     lowest = counting_start.lowest
     floor = counting_start.baseline_end if lowest is None else lowest
+    if counting_start.bottom == 0:
+        return replace(counting_start, floor=floor, registered=LONG_AGO)
     return replace(counting_start, floor=floor, registered=None if sweeps else floor)
 
 
@@ -131,12 +144,12 @@ def page_read(
         platform_now=clock.platform,
         purpose=read.purpose,
         unregistered=counting_start.unregistered,
+        bottom=counting_start.bottom_at(max(tail.total or 0, read.page.total or 0)),
     )
     tail = result.tail
-    followed, settlements = _sorted_out(result.fresh, counting_start, clock, rules)
-    if counting_start.invisible:
-        appeared = sum(is_doubtful(one, counting_start) for one in result.fresh)
-        counting_start = replace(counting_start, invisible=max(0, counting_start.invisible - appeared))
+    doubtful = doubtful_ids(result.fresh, counting_start)
+    followed, settlements = _sorted_out(result.fresh, doubtful, counting_start, clock, rules)
+    counting_start = _registered(counting_start, result, doubtful, was_first=was_first)
     if was_first:
         read_bytes = counting_start.read + read.size
         counting_start = replace(counting_start, lowest=result.first_low, read=read_bytes)
@@ -149,7 +162,13 @@ def page_read(
         tail = replace(tail, swept=clock.wall)
         if counting_start.registered is None:
             ended = result.ended
-            counting_start = replace(counting_start, registered=ended.registered, invisible=ended.walk.hidden)
+            unread = sum(not item.is_missing for item in tail.unreadable)
+            counting_start = replace(
+                counting_start,
+                registered=ended.registered,
+                invisible=ended.walk.hidden + unread,
+                bottom=None,
+            )
     return Found(
         tail=tail,
         counting_start=counting_start,
@@ -160,6 +179,21 @@ def page_read(
     )
 
 
+def _registered(
+    counting_start: CountingStart, result: Reading, doubtful: Collection[str], *, was_first: bool
+) -> CountingStart:
+    """Keep count of the records that the first reading has read, or could not see."""
+    grown = sum(one.is_grown and one.is_within for one in result.fresh)
+    accounted = min(counting_start.accounted + grown, result.tail.total or 0)
+    counting_start = replace(counting_start, accounted=accounted)
+    if was_first:
+        at = counting_start.bottom if result.first_at is None else result.first_at
+        unseen = counting_start.invisible + result.first_unseen
+        return replace(counting_start, bottom=at, invisible=max(0, unseen))
+    appeared = sum(one.is_within and one.item.id in doubtful for one in result.fresh)
+    return replace(counting_start, invisible=max(0, counting_start.invisible - appeared))
+
+
 def _given_up(result: Reading) -> tuple[Increment, ...]:
     if not result.given_up:
         return ()
@@ -168,43 +202,43 @@ def _given_up(result: Reading) -> tuple[Increment, ...]:
 
 
 def _sorted_out(
-    fresh: Iterable[Fresh], counting_start: CountingStart, clock: Clock, rules: Rules
+    fresh: Iterable[Fresh],
+    doubtful: Collection[str],
+    counting_start: CountingStart,
+    clock: Clock,
+    rules: Rules,
 ) -> tuple[tuple[Tracked, ...], tuple[Settlement, ...]]:
     """Follow what a page showed for the first time; what had ended before counting began is the baseline."""
     followed: list[Tracked] = []
     settlements: list[Settlement] = []
     for one in fresh:
-        doubtful = is_doubtful(one, counting_start)
-        record = _ended_record(one.item)
-        if doubtful and record is not None and (record.end or 0.0) <= counting_start.baseline_end:
-            settlements.append(
-                Settlement(id=one.item.id, outcome=Outcome.BASELINE, found=clock.now, record=record)
-            )
-            continue
-        late = counting_start.registered is not None
-        followed.append(
-            follow(
-                one.item,
-                doubtful=doubtful,
-                late=late,
-                counting_start=counting_start,
-                clock=clock,
-                rules=rules,
-            )
+        tracked = follow(
+            one.item,
+            doubtful=one.item.id in doubtful,
+            new_without_end=one.is_grown or (one.is_within and not one.is_early),
+            counting_start=counting_start,
+            clock=clock,
+            rules=rules,
         )
+        record = _ended_record(one.item)
+        if record is not None and is_baseline(tracked, record, clock):
+            settlements.append(baseline(tracked, record))
+        else:
+            followed.append(tracked)
     return tuple(followed), tuple(settlements)
 
 
-def is_doubtful(one: Fresh, counting_start: CountingStart) -> bool:
-    """Whether a record may have been there before the first reading."""
-    if one.is_grown or one.is_early:
-        return one.is_early
-    registered, start = counting_start.registered, one.item.start
-    if registered is None:
-        return True
-    began = counting_start.began if counting_start.invisible else LONG_AGO
-    bound = max(registered, began)  # what had no rows when it was passed over may be old, too
-    return bound > LONG_AGO and (start is None or start <= bound)
+def doubtful_ids(fresh: Collection[Fresh], counting_start: CountingStart) -> frozenset[str]:
+    """The records of a page that may have been there before the first reading."""
+    doubtful = {one.item.id for one in fresh if one.is_early or not one.is_within}
+    # The first reading or sweep may have passed them without seeing them.
+    passed = {
+        one.item.id
+        for one in fresh
+        if not one.is_grown and (one.item.start is None or one.item.start <= counting_start.began)
+    } - doubtful
+    # More than there were can't all be old: then their times are wrong.
+    return frozenset(doubtful | passed if len(passed) <= counting_start.invisible else doubtful)
 
 
 def _ended_record(item: PageItem) -> Record | None:

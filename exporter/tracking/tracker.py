@@ -35,7 +35,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from exporter.model import ExecuteStatus, FailedRecord, PageItem, Record, Results, backoff
-from exporter.tracking.counting import Buckets, Counting, Increment, failure, incomplete, is_future
+from exporter.tracking.counting import MAX_AHEAD, Buckets, Counting, Increment, failure, incomplete
 from exporter.tracking.settling import is_given_up, is_settled, more, newer, wait_in_vain
 
 MAX_LOOKUP_INTERVAL = 60.0  # seconds: an end is never told later than this
@@ -45,6 +45,7 @@ VANISHED_AFTER = 60.0  # and seconds over which they must be spread
 UNREADABLE_LOOKUPS = 2  # failures in a row: one may pass
 UNREADABLE_WAIT = 3600.0  # seconds between two tries of a record that can't be read, at most
 RETRIES = 4  # of these in one round: each may take as long as the deadline, and half the slots stay free
+ROUNDING = 5.0  # seconds: an end may be so much later than the clock of the platform, and true
 TIMEOUT_SLACK = 1.0  # seconds: the platform's times are whole ones, let that second pass
 
 
@@ -102,7 +103,10 @@ class CountingStart:
     # Start down to which all that was there is registered: what started later, and is found, is new.
     # None: the first sweep is going on; LONG_AGO: the whole platform.
     registered: float | None = None
-    invisible: int = 0  # empty positions that the first sweep met: their records may become visible
+    # Position down to which the first reading has read, when the total was `accounted`; None: not known.
+    bottom: int | None = None
+    accounted: int = 0  # the total, without growth that may lie below `bottom`
+    invisible: int = 0  # records that the first reading or sweep could not see, and that may appear
     seemed_empty: bool = False  # the first answer said so, and later ones did not
     lowest: float | None = None  # earliest start that the first reading met so far
     read: int = 0  # bytes of the pages of the first reading
@@ -120,6 +124,10 @@ class CountingStart:
             return float("inf")
         return self.floor if self.registered is None else min(self.floor, self.registered)
 
+    def bottom_at(self, total: int) -> float:
+        """The position above which no old record can be unknown, at this total."""
+        return float("inf") if self.bottom is None else self.bottom + max(0, total - self.accounted)
+
     def pruned(self, *, ended: float, started: float) -> "CountingStart":
         """After the ledger forgot records: the latest end, and the latest start of these."""
         if self.floor is None:
@@ -130,6 +138,7 @@ class CountingStart:
             floor=max(self.floor, started),
             registered=None if self.registered is None else max(self.registered, started),
             first_baseline_end=self.began,
+            bottom=None,
         )
 
 
@@ -142,6 +151,7 @@ class Tracked(Struct, frozen=True, kw_only=True, gc=False):
     stage: Stage = Stage.FOUND
     baseline_end: float | None = None  # of a doubtful record; None: it will be counted
     late: bool = False  # found when all that was there before had been registered
+    is_first: bool = False  # found by the first reading
     new_without_end: bool = False  # of a doubtful one: it is new if it tells no end
     start: float | None = None
     timeout: float | None = None
@@ -152,6 +162,7 @@ class Tracked(Struct, frozen=True, kw_only=True, gc=False):
     unread: int = 0  # look-ups in a row that failed, though others did not
     asked: float = 0.0  # seconds of asking in vain, once done
     seen_open: float | None = None  # when it was last seen open, platform's clock; not kept in the ledger
+    last_lookup: float = 0.0  # not kept in the ledger
     result_lookups: int = 0
     record: Record | None = None  # once done; a page of whole records may have told it
     best: Results | None = None  # of the look-ups of its hosts, the one that showed most
@@ -186,14 +197,14 @@ def follow(
     item: PageItem,
     *,
     doubtful: bool,
-    late: bool = False,
+    new_without_end: bool = False,
     counting_start: CountingStart,
     clock: Clock,
     rules: Rules,
 ) -> Tracked:
     """Begin to follow a record that a page has shown for the first time; it is due at once.
 
-    `doubtful`: it may have been there before counting began. `late`: all of those had been registered.
+    `doubtful`: it may have been there before counting began. `new_without_end`: it counts if it tells no end.
     """
     tracked = Tracked(
         id=item.id,
@@ -201,11 +212,15 @@ def follow(
         due=clock.now,
         start=item.start,
         baseline_end=counting_start.baseline_end if doubtful else None,
-        late=late,
-        new_without_end=counting_start.seemed_empty,
+        late=counting_start.registered is not None,
+        is_first=counting_start.floor is None,
+        new_without_end=counting_start.seemed_empty or new_without_end,
     )
-    # A page of whole records spares the look-up.
-    return _seen(tracked, item.record, clock, rules) if item.record and not doubtful else tracked
+    # A page of whole records spares the look-up. A doubtful record that is done is looked up.
+    record = item.record
+    if record is None or (doubtful and record.execute_status is ExecuteStatus.DONE):
+        return tracked
+    return _seen(tracked, record, clock, rules)
 
 
 def due(tracked: Iterable[Tracked], *, now: float, rules: Rules, limit: int) -> list[Tracked]:
@@ -231,15 +246,15 @@ def due(tracked: Iterable[Tracked], *, now: float, rules: Rules, limit: int) -> 
 def after_lookup(tracked: Tracked, lookup: Lookup, *, clock: Clock, rules: Rules) -> Tracked | Settlement:
     """Decide what a look-up of a record means: it stays in the open set, or leaves it."""
     told, results = lookup.record, lookup.results
+    tracked = replace(tracked, last_lookup=clock.now)
     if lookup.not_found or told or results:
         tracked = replace(tracked, lookups=tracked.lookups + 1)
     if lookup.not_found:
         return _missed(tracked, clock, rules)
     before = tracked
     if told is not None:
-        if _is_baseline(tracked, told, clock):
-            late = (incomplete("late_baseline"),) if tracked.late else ()
-            return _leave(tracked, Outcome.BASELINE, record=told, increments=late)
+        if is_baseline(tracked, told, clock):
+            return baseline(tracked, told)
         tracked = _seen(tracked, told, clock, rules)
     elif results is None and lookup.failure is None:  # nothing could be had: the platform's own failure
         return replace(tracked, due=clock.now + rules.interval)
@@ -257,7 +272,7 @@ def after_lookup(tracked: Tracked, lookup: Lookup, *, clock: Clock, rules: Rules
 def wants_results(tracked: Tracked, record: Record, *, clock: Clock) -> bool:
     """Whether a look-up of a record that shows this must ask for its results too."""
     done = tracked.stage is Stage.DONE or record.execute_status is ExecuteStatus.DONE
-    return done and not _is_baseline(tracked, record, clock)
+    return done and not is_baseline(tracked, record, clock)
 
 
 def is_unreadable(tracked: Tracked) -> bool:
@@ -265,9 +280,14 @@ def is_unreadable(tracked: Tracked) -> bool:
     return tracked.unread >= UNREADABLE_LOOKUPS
 
 
-def retried(tracked: Iterable[Tracked], *, clock: Clock) -> Iterator[Tracked]:
-    """Make due at once the records that could not be read: one of them can be read again."""
-    return (replace(item, due=min(item.due, clock.now)) for item in tracked if item.unread)
+def retried(tracked: Iterable[Tracked], *, clock: Clock, rules: Rules) -> Iterator[Tracked]:
+    """Make the records due that could not be read, because one of them can be read again.
+
+    Those that this poll has looked up wait for the next one.
+    """
+    for item in tracked:
+        if item.unread:
+            yield replace(item, due=min(item.due, max(clock.now, item.last_lookup + rules.interval)))
 
 
 def is_overdue(tracked: Tracked, *, clock: Clock, rules: Rules) -> bool:
@@ -329,7 +349,7 @@ def _missed(tracked: Tracked, clock: Clock, rules: Rules) -> Tracked | Settlemen
         counts = (incomplete("vanished"),) if tracked.baseline_end is None else ()
         return _leave(tracked, Outcome.VANISHED, increments=counts)
     wait = max(rules.interval, VANISHED_AFTER / VANISHED_LOOKUPS)
-    return replace(tracked, not_found=missed, not_found_since=since, due=clock.now + wait)
+    return replace(tracked, not_found=missed, not_found_since=since, unread=0, due=clock.now + wait)
 
 
 def _without_empty_results(tracked: Tracked) -> Tracked:
@@ -338,14 +358,21 @@ def _without_empty_results(tracked: Tracked) -> Tracked:
     return tracked if best is None or best.rows or best.bad_rows else replace(tracked, best=None)
 
 
-def _is_baseline(tracked: Tracked, record: Record, clock: Clock) -> bool:
-    """Rule 2. An end that is still to come says nothing of when it ended."""
+def is_baseline(tracked: Tracked, record: Record, clock: Clock) -> bool:
+    """Rule 2: whether a record was done before counting began. An end in the future is wrong."""
     if tracked.baseline_end is None or record.execute_status is not ExecuteStatus.DONE:
         return False
     end = record.end
     if end is None:
         return not tracked.new_without_end
-    return end <= tracked.baseline_end or is_future(end, clock.platform)
+    ahead = ROUNDING if tracked.is_first else MAX_AHEAD
+    return end <= tracked.baseline_end or end > clock.platform + ahead
+
+
+def baseline(tracked: Tracked, record: Record) -> Settlement:
+    """Let a record go that was done before counting began."""
+    late = (incomplete("late_baseline"),) if tracked.late else ()
+    return _leave(tracked, Outcome.BASELINE, record=record, increments=late)
 
 
 def _done(
