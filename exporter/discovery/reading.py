@@ -40,6 +40,7 @@ class Fresh:
     is_grown: bool = False  # growth explains it
     is_early: bool = False  # it lay where the first reading left an empty position
     is_within: bool = False  # it lies where all visible records of before are registered
+    is_above: bool = False  # and where none of before was invisible
     is_late: bool = False  # only the sweep found it
 
 
@@ -120,7 +121,7 @@ def read(
 
     `now` is ledger time, `platform_now` the platform's clock. Records that started by `unregistered` may
     be unknown because they are old: nobody has registered them, or they were forgotten. From position
-    `bottom` upwards all are registered, whatever their times.
+    `bottom` upwards all were seen and registered, whatever their times.
     """
     total = page.total if page.total is not None else tail.told or 0
     wanted = _next_gap(tail, page_limit(tail.weights, limit), now, total, tail.avoided)
@@ -163,7 +164,11 @@ def read(
     reading = Reading(
         tail=replace(tail, gaps=joined(kept_gaps), hidden=hidden),
         fresh=_fresh(
-            new, grown=[*grown, *found], early=early, within=fresh_ids | {item.id for item in grown}
+            new,
+            grown=[*grown, *found],
+            early=early,
+            within=fresh_ids | {item.id for item in grown},
+            is_above=lo >= bottom,
         ),
         given_up=given_up,
         first_low=first_after.low[0] if first_after and first_after.low else None,
@@ -182,6 +187,7 @@ def _fresh(
     grown: Iterable[PageItem],
     early: Iterable[PageItem],
     within: Container[str],
+    is_above: bool,
 ) -> tuple[Fresh, ...]:
     grown_ids, early_ids = {item.id for item in grown}, {item.id for item in early}
     return tuple(
@@ -190,6 +196,7 @@ def _fresh(
             is_grown=item.id in grown_ids,
             is_early=item.id in early_ids,
             is_within=item.id in within,
+            is_above=is_above,
         )
         for item in new
     )

@@ -80,7 +80,7 @@ def begin(tail: Tail, page: Page, *, clock: Clock, start: Start) -> tuple[Tail, 
         recheck_interval=start.recheck_interval,
     )
     tail = replace(tail, recheck_due=clock.now + start.recheck_interval)
-    counting_start = CountingStart(baseline_end=baseline_end, floor=None, accounted=total)
+    counting_start = CountingStart(baseline_end=baseline_end, floor=None, bottom=total, accounted=total)
     if start.history is None:  # every record is to be counted
         counting_start = replace(counting_start, floor=0.0, registered=LONG_AGO)
     if not total:
@@ -95,7 +95,7 @@ def go_on(
     if tail.empty is not None:
         empty = evidence.gathered(tail.empty, total=0, now=clock.now)
         if tail.told:
-            counting_start = replace(counting_start, seemed_empty=True, accounted=tail.told)
+            counting_start = replace(counting_start, seemed_empty=True, bottom=tail.told, accounted=tail.told)
             gaps = _first_gaps(tail.told, counting_start, clock, start)
             tail = replace(tail, gaps=gaps, empty=None)
         elif empty.is_confirmed(clock.now):
@@ -112,9 +112,10 @@ def _ended(tail: Tail, counting_start: CountingStart, *, sweeps: bool) -> Counti
         return counting_start
     lowest = counting_start.lowest
     floor = counting_start.baseline_end if lowest is None else lowest
-    if counting_start.bottom == 0:
-        return replace(counting_start, floor=floor, registered=LONG_AGO)
-    return replace(counting_start, floor=floor, registered=None if sweeps else floor)
+    registered = counting_start.registered
+    if registered is None and not sweeps:
+        registered = floor
+    return replace(counting_start, floor=floor, registered=registered)
 
 
 def _first_gaps(total: int, counting_start: CountingStart, clock: Clock, start: Start) -> tuple[Gap, ...]:
@@ -163,12 +164,8 @@ def page_read(
         if counting_start.registered is None:
             ended = result.ended
             unread = sum(not item.is_missing for item in tail.unreadable)
-            counting_start = replace(
-                counting_start,
-                registered=ended.registered,
-                invisible=ended.walk.hidden + unread,
-                bottom=None,
-            )
+            invisible = ended.walk.hidden + unread
+            counting_start = replace(counting_start, registered=ended.registered, invisible=invisible)
     return Found(
         tail=tail,
         counting_start=counting_start,
@@ -187,9 +184,11 @@ def _registered(
     accounted = min(counting_start.accounted + grown, result.tail.total or 0)
     counting_start = replace(counting_start, accounted=accounted)
     if was_first:
-        at = counting_start.bottom if result.first_at is None else result.first_at
-        unseen = counting_start.invisible + result.first_unseen
-        return replace(counting_start, bottom=at, invisible=max(0, unseen))
+        unseen = max(0, counting_start.invisible + result.first_unseen)
+        if result.first_at is not None and not unseen:
+            counting_start = replace(counting_start, bottom=result.first_at)
+        registered = LONG_AGO if result.first_at == 0 else counting_start.registered
+        return replace(counting_start, registered=registered, invisible=unseen)
     appeared = sum(one.is_within and one.item.id in doubtful for one in result.fresh)
     return replace(counting_start, invisible=max(0, counting_start.invisible - appeared))
 
@@ -235,7 +234,8 @@ def doubtful_ids(fresh: Collection[Fresh], counting_start: CountingStart) -> fro
     passed = {
         one.item.id
         for one in fresh
-        if not one.is_grown and (one.item.start is None or one.item.start <= counting_start.began)
+        if not (one.is_grown or one.is_above)
+        and (one.item.start is None or one.item.start <= counting_start.began)
     } - doubtful
     # More than there were can't all be old: then their times are wrong.
     return frozenset(doubtful | passed if len(passed) <= counting_start.invisible else doubtful)

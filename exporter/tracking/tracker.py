@@ -103,9 +103,9 @@ class CountingStart:
     # Start down to which all that was there is registered: what started later, and is found, is new.
     # None: the first sweep is going on; LONG_AGO: the whole platform.
     registered: float | None = None
-    # Position down to which the first reading has read, when the total was `accounted`; None: not known.
+    # From this position up the first reading has seen every record, when the total was `accounted`.
     bottom: int | None = None
-    accounted: int = 0  # the total, without growth that may lie below `bottom`
+    accounted: int = 0  # without growth that may lie below `bottom`
     invisible: int = 0  # records that the first reading or sweep could not see, and that may appear
     seemed_empty: bool = False  # the first answer said so, and later ones did not
     lowest: float | None = None  # earliest start that the first reading met so far

@@ -46,7 +46,9 @@ def decided(
 def test_without_history_what_ended_by_now_is_the_baseline() -> None:
     """Rule 2: by the platform's clock; the newest records are read for what is open."""
     changes = begun(1000)
-    assert changes.counting_start == CountingStart(baseline_end=NOW + 100, floor=None, accounted=1000)
+    assert changes.counting_start == CountingStart(
+        baseline_end=NOW + 100, floor=None, bottom=1000, accounted=1000
+    )
     assert (changes.tail.gaps[0].floor, changes.tail.gaps[0].floor_start) == (800, None)
     assert changes.tail.recheck_due == NOW + 300
     assert is_first_reading(changes.tail)
@@ -60,7 +62,7 @@ def test_fewer_are_adopted_where_the_setting_says_so() -> None:
 def test_with_all_of_history_every_record_counts() -> None:
     """Nothing is doubtful, and everything is read."""
     changes = begun(1000, history=None)
-    wanted = CountingStart(baseline_end=0.0, floor=0.0, registered=LONG_AGO, accounted=1000)
+    wanted = CountingStart(baseline_end=0.0, floor=0.0, registered=LONG_AGO, bottom=1000, accounted=1000)
     assert changes.counting_start == wanted
     assert changes.tail.gaps[0].floor == 0
 
@@ -68,7 +70,9 @@ def test_with_all_of_history_every_record_counts() -> None:
 def test_with_a_duration_what_ended_within_it_counts() -> None:
     """It is read down to what began before, whatever the number."""
     changes = begun(1000, history=3600.0)
-    assert changes.counting_start == CountingStart(baseline_end=NOW - 3500, floor=None, accounted=1000)
+    assert changes.counting_start == CountingStart(
+        baseline_end=NOW - 3500, floor=None, bottom=1000, accounted=1000
+    )
     assert (changes.tail.gaps[0].floor, changes.tail.gaps[0].floor_start) == (0, NOW - 3500 - LONG_RUN)
 
 
@@ -115,7 +119,7 @@ def full(number: int, *, start: float, size: int = 50) -> Page:
 
 def test_the_first_reading_lays_down_the_floor_when_it_ends() -> None:
     """What starts later than the oldest record it read is surely new."""
-    counting_start = CountingStart(baseline_end=NOW, floor=None, accounted=1000)
+    counting_start = CountingStart(baseline_end=NOW, floor=None, bottom=1000, accounted=1000)
     half = decided(tail=first_tail(), counting_start=counting_start, answer=full(20, start=NOW - 1000))
     assert not half.adopted
     assert half.counting_start == replace(counting_start, lowest=NOW - 1000, read=1000, bottom=950)
@@ -131,11 +135,11 @@ def test_the_first_reading_lays_down_the_floor_when_it_ends() -> None:
 def test_a_first_reading_of_the_whole_platform_registers_it() -> None:
     """It saw 49 of 50 records: one may appear later."""
     tail = replace(first_tail(total=50, newest=50))
-    counting_start = CountingStart(baseline_end=NOW, floor=None, accounted=50)
+    counting_start = CountingStart(baseline_end=NOW, floor=None, bottom=50, accounted=50)
     items = [PageItem(id=str(index), start=NOW - 1000) for index in range(49)]
     changes = decided(tail=tail, counting_start=counting_start, answer=page(1, 50, 50, *items), sweeps=True)
     after = changes.counting_start
-    assert (after.registered, after.bottom, after.invisible) == (LONG_AGO, 0, 1)
+    assert (after.registered, after.bottom, after.invisible) == (LONG_AGO, 50, 1)
 
 
 def test_positions_that_the_first_reading_has_read_show_new_records_only() -> None:
@@ -220,6 +224,7 @@ def test_what_was_invisible_to_the_first_sweep_may_be_old() -> None:
     assert doubtful_ids([within("a", None)], start) == {"a"}
     assert not doubtful_ids([within("a", NOW + 1)], start)
     assert not doubtful_ids([within("a", NOW, is_grown=True)], start)
+    assert not doubtful_ids([within("a", NOW, is_above=True)], start)  # all was seen up there
     assert not doubtful_ids([within("a", NOW), within("b", NOW)], start)  # two can't be that one
     tail = replace(swept(is_first=False), sweep=None)
     changes = decided(
