@@ -189,7 +189,13 @@ def _registered(
             counting_start = replace(counting_start, bottom=result.first_at)
         registered = LONG_AGO if result.first_at == 0 else counting_start.registered
         return replace(counting_start, registered=registered, invisible=unseen)
-    appeared = sum(one.is_within and one.item.id in doubtful for one in result.fresh)
+    appeared = sum(
+        one.is_within
+        and (
+            one.item.id in doubtful or (one.item.start is not None and _may_be_invisible(one, counting_start))
+        )
+        for one in result.fresh
+    )
     return replace(counting_start, invisible=max(0, counting_start.invisible - appeared))
 
 
@@ -231,14 +237,14 @@ def doubtful_ids(fresh: Collection[Fresh], counting_start: CountingStart) -> fro
     """The records of a page that may have been there before the first reading."""
     doubtful = {one.item.id for one in fresh if one.is_early or not one.is_within}
     # The first reading or sweep may have passed them without seeing them.
-    passed = {
-        one.item.id
-        for one in fresh
-        if not (one.is_grown or one.is_above)
-        and (one.item.start is None or one.item.start <= counting_start.began)
-    } - doubtful
+    passed = {one.item.id for one in fresh if not one.is_grown and _may_be_invisible(one, counting_start)}
     # More than there were can't all be old: then their times are wrong.
-    return frozenset(doubtful | passed if len(passed) <= counting_start.invisible else doubtful)
+    is_few = len(passed - doubtful) <= counting_start.invisible
+    return frozenset(doubtful | passed if is_few else doubtful)
+
+
+def _may_be_invisible(one: Fresh, counting_start: CountingStart) -> bool:
+    return not one.is_above and (one.item.start is None or one.item.start <= counting_start.began)
 
 
 def _ended_record(item: PageItem) -> Record | None:
