@@ -189,12 +189,11 @@ def _registered(
             counting_start = replace(counting_start, bottom=result.first_at)
         registered = LONG_AGO if result.first_at == 0 else counting_start.registered
         return replace(counting_start, registered=registered, invisible=unseen)
+    # Without a start, growth tells more than an empty position does.
     appeared = sum(
-        one.is_within
-        and (
-            one.item.id in doubtful or (one.item.start is not None and _may_be_invisible(one, counting_start))
-        )
+        one.item.id in doubtful or (one.item.start is not None and _may_be_invisible(one, counting_start))
         for one in result.fresh
+        if is_registered(one, counting_start)
     )
     return replace(counting_start, invisible=max(0, counting_start.invisible - appeared))
 
@@ -220,7 +219,7 @@ def _sorted_out(
         tracked = follow(
             one.item,
             doubtful=one.item.id in doubtful,
-            new_without_end=one.is_grown or (one.is_within and not one.is_early),
+            new_without_end=one.is_grown or (is_registered(one, counting_start) and not one.is_early),
             counting_start=counting_start,
             clock=clock,
             rules=rules,
@@ -235,12 +234,21 @@ def _sorted_out(
 
 def doubtful_ids(fresh: Collection[Fresh], counting_start: CountingStart) -> frozenset[str]:
     """The records of a page that may have been there before the first reading."""
-    doubtful = {one.item.id for one in fresh if one.is_early or not one.is_within}
+    doubtful = {one.item.id for one in fresh if one.is_early or not is_registered(one, counting_start)}
     # The first reading or sweep may have passed them without seeing them.
     passed = {one.item.id for one in fresh if not one.is_grown and _may_be_invisible(one, counting_start)}
     # More than there were can't all be old: then their times are wrong.
     is_few = len(passed - doubtful) <= counting_start.invisible
     return frozenset(doubtful | passed if is_few else doubtful)
+
+
+def is_registered(one: Fresh, counting_start: CountingStart) -> bool:
+    """Whether all that was visible before is registered where a record lies."""
+    if one.is_above or one.is_grown:
+        return one.is_within
+    # A start alone proves nothing before the first sweep has ended: a zone may shift it.
+    registered = counting_start.registered
+    return registered is not None and (registered <= LONG_AGO or (one.item.start or LONG_AGO) > registered)
 
 
 def _may_be_invisible(one: Fresh, counting_start: CountingStart) -> bool:

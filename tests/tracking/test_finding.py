@@ -155,7 +155,7 @@ def test_positions_that_the_first_reading_has_read_show_new_records_only() -> No
     old, undated = item("old", NOW - 90), item("undated", None)
     assert found(92, 10, old, undated) == [None, None]  # positions 910 to 919
     assert found(91, 10, old, undated) == [NOW, NOW]
-    assert found(91, 10, item("a", NOW - 49)) == [None]
+    assert found(91, 10, item("a", NOW - 49)) == [NOW]  # a zone may have shifted the floor
 
 
 def test_where_the_first_reading_meets_no_start_the_floor_is_the_horizon() -> None:
@@ -198,19 +198,36 @@ REGISTERED = CountingStart(baseline_end=NOW, floor=NOW - 100, registered=NOW - 5
 
 
 @pytest.mark.parametrize(
-    ("fresh", "doubtful"),
+    ("fresh", "registered", "doubtful"),
     [
-        (Fresh(item=item("a", None), is_grown=True, is_within=True), False),
-        (Fresh(item=item("a", None), is_grown=True), True),
-        (Fresh(item=item("a", None), is_within=True), False),
-        (Fresh(item=item("a", NOW)), True),
-        (Fresh(item=item("a", NOW), is_early=True, is_within=True), True),
+        (Fresh(item=item("a", None), is_grown=True, is_within=True), None, False),
+        (Fresh(item=item("a", None), is_grown=True), None, True),
+        (Fresh(item=item("a", None), is_above=True, is_within=True), None, False),
+        (Fresh(item=item("a", NOW), is_within=True), None, True),
+        (Fresh(item=item("a", NOW - 4999), is_within=True), NOW - 5000, False),
+        (Fresh(item=item("a", NOW - 5000), is_within=True), NOW - 5000, True),
+        (Fresh(item=item("a", None), is_within=True), NOW - 5000, True),
+        (Fresh(item=item("a", None), is_within=True), LONG_AGO, False),
+        (Fresh(item=item("a", NOW), is_early=True, is_within=True), LONG_AGO, True),
     ],
-    ids=["growth within reach", "growth out of reach", "within reach", "out of reach", "early"],
+    ids=[
+        "growth within reach",
+        "growth out of reach",
+        "above what the first reading saw",
+        "the first sweep goes on",
+        "started within reach",
+        "started before",
+        "no start",
+        "whole platform",
+        "early",
+    ],
 )
-def test_only_what_may_have_been_there_before_is_doubtful(fresh: Fresh, doubtful: bool) -> None:
+def test_only_what_may_have_been_there_before_is_doubtful(
+    fresh: Fresh, registered: float | None, doubtful: bool
+) -> None:
     """A record that lies where all was registered never is, whatever its times say or leave out."""
-    assert doubtful_ids([fresh], REGISTERED) == ({"a"} if doubtful else set())
+    counting_start = replace(REGISTERED, registered=registered)
+    assert doubtful_ids([fresh], counting_start) == ({"a"} if doubtful else set())
 
 
 def within(name: str, start: float | None, **changes: bool) -> Fresh:
