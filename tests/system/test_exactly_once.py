@@ -29,7 +29,7 @@ def daemon(folder: Path, config: PollConfig | None = None) -> tuple[World, Clock
 
 @pytest.mark.parametrize("blow", [Blow.REFUSED, Blow.UNDONE])
 def test_a_page_whose_commit_failed_is_read_again(blow: Blow, tmp_path: Path) -> None:
-    """The poller goes on from what was committed; neither a re-check nor the sweep has to find the records."""
+    """The poller goes on from what was committed; no re-check and no sweep has to find the record."""
     world, clock, exporter = daemon(tmp_path, PollConfig(rules=RULES, sweep=0.0, recheck_interval=86400.0))
     finished(world, clock, 5)
     exporter.poll(times=6)

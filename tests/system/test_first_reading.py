@@ -8,7 +8,6 @@ import pytest
 
 from exporter.model import LONG_AGO
 from exporter.simulator.documented import DocumentedDialect
-from exporter.simulator.observed import ObservedDialect
 from exporter.simulator.record import NO_TIME, RecordSpec
 from exporter.simulator.world import World
 from tests.harness.core import HOSTS, NOW, Life, life
@@ -141,20 +140,6 @@ def test_a_record_that_ends_between_the_first_page_and_its_look_up_counts(tmp_pa
         its.end(record, end=its.clock.now + 120)  # the clock of its master is ahead by minutes
         its.poll(4)
         assert its.daemon.settled() == {record}
-
-
-def test_a_first_reading_that_heavy_pages_end_leaves_the_rest_to_the_sweep(tmp_path: Path) -> None:
-    """One of the newest records is of a zone behind: its start does not tell how far the reading came."""
-
-    def prepare(world: World) -> None:
-        old(150)(world)
-        record = world.add(RecordSpec(hosts=HOSTS[:1], start=NOW - 8 * 3600), NOW - 5)
-        world.finish(record, "success", NOW - 1, end=NOW - 8 * 3600 + 4)
-
-    heavy = ObservedDialect(stdout_bytes=600_000)
-    with life(tmp_path, prepare=prepare, dialect=heavy, order="desc") as its:
-        its.poll(30)
-        assert its.finished == 0
 
 
 # -- positions that the first reading could not read
