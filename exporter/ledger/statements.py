@@ -15,7 +15,7 @@ from exporter.tracking import effects
 from exporter.tracking.counting import Increment
 from exporter.tracking.decision import Changes
 from exporter.tracking.tallies import Recent, merged, tallied
-from exporter.tracking.tracker import Outcome, Settlement, Tracked
+from exporter.tracking.values import Outcome, Settlement, Tracked
 
 KEPT_FAILURES = 200  # lines of the page of recent failures
 CHUNK = 500  # ids asked for at once: SQLite takes 999 parameters at least

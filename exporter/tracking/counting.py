@@ -10,12 +10,10 @@ Rules of counting (the numbers are those of `tracker`):
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from exporter.model import (
     UNKNOWN,
@@ -34,8 +32,6 @@ from exporter.model import (
 MAX_AHEAD = (
     300.0  # seconds that a time may be ahead of the platform's clock: masters' clocks differ by minutes
 )
-OTHER = "other"  # what values beyond the label limit become
-BOUNDED_LABELS = ("idc", "provider", "script_type")  # values of these come from the platform
 
 # Several rows of one host count once, as the first of these that one of them has.
 WORST_FIRST: tuple[HostStatus, ...] = (
@@ -234,62 +230,6 @@ def failure(record: Record, results: Results | None, *, platform_now: float) -> 
             for idc, statuses in by_idc.items()
         ),
     )
-
-
-def fold(increment: Increment, known: Mapping[str, set[str]], limit: int) -> Iterator[Increment]:
-    """Rule 10. `known` maps each bounded label to the values that have a series; it is not changed."""
-    over = [
-        name
-        for name, value in increment.series.labels
-        if name in known and value not in known[name] and len(known[name]) >= limit
-    ]
-    if not over:
-        yield increment
-        return
-    for name in over:
-        yield Increment(series=Series("job_exporter_label_overflow_total", (("label", name),)))
-    labels = tuple((name, OTHER if name in over else value) for name, value in increment.series.labels)
-    yield replace(increment, series=replace(increment.series, labels=labels))
-
-
-class Folding:
-    """Rule 10 for what is counted together: a value that is new takes up room at once."""
-
-    def __init__(self, had: Collection[Series], limit: int) -> None:
-        """`had` are the series that there are."""
-        self._had = had
-        self._limit = limit
-
-    def fold(self, increment: Increment) -> list[Increment]:
-        """Give the increment as it counts, and what says that a value of it became `other`."""
-        if increment.series in self._had:  # its values have their room
-            return [increment]
-        folded = list(fold(increment, self._values, self._limit))
-        for part in folded:
-            _take(part.series, self._values)
-        return folded
-
-    @cached_property
-    def _values(self) -> dict[str, set[str]]:
-        """The values of each bounded label; a walk over all series, for one that is new."""
-        values: dict[str, set[str]] = {name: set() for name in BOUNDED_LABELS}
-        for series in self._had:
-            _take(series, values)
-        return values
-
-
-def _take(series: Series, values: dict[str, set[str]]) -> None:
-    for name, value in series.labels:
-        if name in values and value != OTHER:
-            values[name].add(value)
-
-
-def fold_all(
-    groups: Iterable[Iterable[Increment]], had: Collection[Series], limit: int
-) -> list[tuple[Increment, ...]]:
-    """Fold each group; `had` are the series that there are."""
-    folding = Folding(had, limit)
-    return [tuple(part for increment in group for part in folding.fold(increment)) for group in groups]
 
 
 def unknown_value(field: str) -> Increment:

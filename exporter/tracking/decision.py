@@ -7,21 +7,12 @@ from exporter.discovery.pages import Order
 from exporter.discovery.tail import Tail
 from exporter.model import Series
 from exporter.tracking.counting import Increment, known_end
+from exporter.tracking.counting_start import CountingStart
 from exporter.tracking.finding import Found, PageRead, page_read
+from exporter.tracking.lookups import is_unreadable, retried
 from exporter.tracking.plausible import hours_off
-from exporter.tracking.tracker import (
-    Clock,
-    CountingStart,
-    Lookup,
-    Outcome,
-    Rules,
-    Settlement,
-    Tracked,
-    after_lookup,
-    discovered,
-    is_unreadable,
-    retried,
-)
+from exporter.tracking.tracker import after_lookup, discovered
+from exporter.tracking.values import Clock, Lookup, Outcome, Rules, Settlement, Tracked
 
 DISCOVERED = Increment(series=Series("job_records_discovered_total"))
 

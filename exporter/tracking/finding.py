@@ -17,16 +17,9 @@ from exporter.discovery.tail import Tail, end_first_reading, first_reading, is_f
 from exporter.discovery.weights import weighed
 from exporter.model import LONG_AGO, ExecuteStatus, Page, PageItem, Record, Series
 from exporter.tracking.counting import Increment
-from exporter.tracking.tracker import (
-    Clock,
-    CountingStart,
-    Rules,
-    Settlement,
-    Tracked,
-    baseline,
-    follow,
-    is_baseline,
-)
+from exporter.tracking.counting_start import CountingStart
+from exporter.tracking.tracker import baseline, follow, is_baseline
+from exporter.tracking.values import Clock, Rules, Settlement, Tracked
 
 ADOPT_BYTES = 32_000_000  # the first reading goes no further down than this takes
 LONG_RUN = 6 * 3600.0  # seconds: a record that ended in the history began so long before it, at most

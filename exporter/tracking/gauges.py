@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from exporter.discovery.tail import Tail
 from exporter.model import Series
 from exporter.tracking.counting import is_future
+from exporter.tracking.lookups import is_overdue, is_unreadable
 from exporter.tracking.state import State
-from exporter.tracking.tracker import Clock, Rules, Stage, is_overdue, is_unreadable
+from exporter.tracking.values import Clock, Rules, Stage
 
 
 def pending_results(state: State) -> int:

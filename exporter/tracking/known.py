@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from exporter.model import Series
-from exporter.tracking.tracker import Tracked
+from exporter.tracking.values import Tracked
 
 
 class LedgerStatus(StrEnum):

@@ -5,7 +5,7 @@ nevertheless, but their lag and the newest end are wrong, and history is cut at 
 """
 
 from exporter.model import ExecuteStatus, Record
-from exporter.tracking.tracker import Clock, Stage, Tracked
+from exporter.tracking.values import Clock, Stage, Tracked
 
 LEAST = 2700.0  # seconds: clocks of masters differ by minutes, time zones by an hour or half of one
 MOST = 26 * 3600.0  # seconds between the first and the last time zone; what is further off is no zone

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 
 from exporter.discovery.tail import Tail
 from exporter.model import FailedRecord, Sample, Series
+from exporter.tracking.counting_start import CountingStart
 from exporter.tracking.tallies import Recent
-from exporter.tracking.tracker import CountingStart, Tracked
+from exporter.tracking.values import Tracked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

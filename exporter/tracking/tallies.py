@@ -8,8 +8,9 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from exporter.tracking.counting import OTHER, result_of
-from exporter.tracking.tracker import Outcome, Settlement
+from exporter.tracking.counting import result_of
+from exporter.tracking.folding import OTHER
+from exporter.tracking.values import Outcome, Settlement
 
 WIDTH = 300  # seconds of a tally: fine enough to see when something broke, coarse enough for a bar each
 KEPT = 72  # tallies, six hours: a shift as people look back on it; as many bars fit on a phone

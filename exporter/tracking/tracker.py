@@ -24,173 +24,21 @@ Rules of counting (5, 6, 7, 10: see `settling` and `counting` too; 3 and 11: the
 All waiting is in ledger time; the platform's clock is compared with a record's own times only.
 """
 
-import dataclasses
-import heapq
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
 
-from msgspec import Struct
 from msgspec.structs import replace
 
-from exporter.model import ExecuteStatus, FailedRecord, PageItem, Record, Results, backoff
-from exporter.tracking.counting import MAX_AHEAD, Buckets, Counting, Increment, failure, incomplete
+from exporter.model import ExecuteStatus, PageItem, Record, Results, backoff
+from exporter.tracking.counting import MAX_AHEAD, Counting, failure, incomplete
+from exporter.tracking.counting_start import CountingStart
+from exporter.tracking.lookups import next_lookup
 from exporter.tracking.settling import is_given_up, is_settled, more, newer, wait_in_vain
+from exporter.tracking.values import STAGES, Clock, Lookup, Outcome, Rules, Settlement, Stage, Tracked
 
-MAX_LOOKUP_INTERVAL = 60.0  # seconds: an end is never told later than this
-AGE_SHARE = 0.1  # a job that ran an hour is looked at each minute, one of five minutes each 30 s
 VANISHED_LOOKUPS = 3  # answers "not found" in a row before a record is given up: one may be a copy's lag
 VANISHED_AFTER = 60.0  # and seconds over which they must be spread
-UNREADABLE_LOOKUPS = 2  # failures in a row: one may pass
 UNREADABLE_WAIT = 3600.0  # seconds between two tries of a record that can't be read, at most
-RETRIES = 4  # of these in one round: each may take as long as the deadline, and half the slots stay free
 ROUNDING = 5.0  # seconds: an end may be so much later than the clock of the platform, and true
-TIMEOUT_SLACK = 1.0  # seconds: the platform's times are whole ones, let that second pass
-
-
-class Stage(StrEnum):
-    """How far a record of the open set is on its way."""
-
-    FOUND = "found"
-    INIT = "init"
-    DOING = "doing"
-    DONE = "done"
-
-
-# The stage that a record's execute status leads to; from done there is no way back.
-STAGES: Mapping[ExecuteStatus, Stage] = {
-    ExecuteStatus.INIT: Stage.INIT,
-    ExecuteStatus.DOING: Stage.DOING,
-    ExecuteStatus.DONE: Stage.DONE,
-}
-
-
-class Outcome(StrEnum):
-    """How a record left the open set."""
-
-    SETTLED = "settled"
-    VANISHED = "vanished"
-    BASELINE = "baseline"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
-    """The settings that following and counting depend on; seconds."""
-
-    interval: float = 15.0
-    settle_grace: float = 15.0
-    overdue_grace: float = 30.0
-    record_labels: tuple[str, ...] = ("provider", "script_type")
-    buckets: Buckets = field(default_factory=Buckets)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Clock:
-    """One moment by three clocks, in seconds. What waits, waits by ledger time; the others date things."""
-
-    now: float  # ledger time: runs while the ledger is polled, and never jumps
-    wall: float  # our clock, POSIX
-    platform: float  # the platform's clock, POSIX: its times are compared with it
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CountingStart:
-    """Where counting began; the platform's clock. Pruning the ledger moves its times up."""
-
-    baseline_end: float  # a doubtful record that ended by then is the baseline
-    floor: float | None  # start down to which the first reading has read all; None: it is going on
-    # Start down to which all that was there is registered: what started later, and is found, is new.
-    # None: the first sweep is going on; LONG_AGO: the whole platform.
-    registered: float | None = None
-    # From this position up the first reading has seen every record, when the total was `accounted`.
-    bottom: int | None = None
-    accounted: int = 0  # without growth that may lie below `bottom`
-    invisible: int = 0  # records that the first reading or sweep could not see, and that may appear
-    seemed_empty: bool = False  # the first answer said so, and later ones did not
-    lowest: float | None = None  # earliest start that the first reading met so far
-    read: int = 0  # bytes of the pages of the first reading
-    first_baseline_end: float | None = None  # before any pruning moved it; None: none did
-
-    @property
-    def began(self) -> float:
-        """What ended by then was never counted, whatever was pruned since."""
-        return self.baseline_end if self.first_baseline_end is None else self.first_baseline_end
-
-    @property
-    def unregistered(self) -> float:
-        """A record that started by then may be unknown because it is old."""
-        if self.floor is None:
-            return float("inf")
-        return self.floor if self.registered is None else min(self.floor, self.registered)
-
-    def bottom_at(self, total: int) -> float:
-        """The position above which no old record can be unknown, at this total."""
-        return float("inf") if self.bottom is None else self.bottom + max(0, total - self.accounted)
-
-    def pruned(self, *, ended: float, started: float) -> "CountingStart":
-        """After the ledger forgot records: the latest end, and the latest start of these."""
-        if self.floor is None:
-            return self
-        return dataclasses.replace(
-            self,
-            baseline_end=max(self.baseline_end, ended),
-            floor=max(self.floor, started),
-            registered=None if self.registered is None else max(self.registered, started),
-            first_baseline_end=self.began,
-            bottom=None,
-        )
-
-
-class Tracked(Struct, frozen=True, kw_only=True, gc=False):
-    """A record of the open set; ledger time, but for `start`, `seen_open` and `baseline_end`."""
-
-    id: str
-    found: float
-    due: float
-    stage: Stage = Stage.FOUND
-    baseline_end: float | None = None  # of a doubtful record; None: it will be counted
-    late: bool = False  # found when all that was there before had been registered
-    is_first: bool = False  # found by the first reading
-    new_without_end: bool = False  # of a doubtful one: it is new if it tells no end
-    start: float | None = None
-    timeout: float | None = None
-    not_found: int = 0  # answers "not found" in a row
-    not_found_since: float | None = None
-    done: float | None = None  # first seen done
-    lookups: int = 0  # that were answered; a restart may forget some
-    unread: int = 0  # look-ups in a row that failed, though others did not
-    asked: float = 0.0  # seconds of asking in vain, once done
-    seen_open: float | None = None  # when it was last seen open, platform's clock; not kept in the ledger
-    last_lookup: float = 0.0  # not kept in the ledger
-    result_lookups: int = 0
-    record: Record | None = None  # once done; a page of whole records may have told it
-    best: Results | None = None  # of the look-ups of its hosts, the one that showed most
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lookup:
-    """What one look-up of a record brought; None: not asked for, or it could not be had."""
-
-    id: str
-    record: Record | None = None
-    results: Results | None = None
-    not_found: bool = False
-    failure: str | None = None  # why its own answer could not be had
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settlement:
-    """A record that leaves the open set for good, and what it counts."""
-
-    id: str
-    outcome: Outcome
-    found: float
-    lookups: int = 0
-    done: float | None = None  # first seen done
-    increments: tuple[Increment, ...] = ()
-    record: Record | None = None
-    failure: FailedRecord | None = None
 
 
 def follow(
@@ -221,26 +69,6 @@ def follow(
     if record is None or (doubtful and record.execute_status is ExecuteStatus.DONE):
         return tracked
     return _seen(tracked, record, clock, rules)
-
-
-def due(tracked: Iterable[Tracked], *, now: float, rules: Rules, limit: int) -> list[Tracked]:
-    """At most `limit` records to look up now, those waiting longest first; last a few that failed before.
-
-    What is due within half an interval counts as due: of two polls the nearer one takes it. Else a look-up
-    that came a little after its poll began would be missed by the next one and wait for the one after.
-    """
-    soon = now + rules.interval / 2
-    waiting: list[Tracked] = []
-    failed: list[Tracked] = []
-    for item in tracked:
-        if item.due <= soon:
-            (failed if item.unread else waiting).append(item)
-
-    def first(items: list[Tracked], number: int) -> list[Tracked]:
-        return heapq.nsmallest(number, items, key=lambda item: (item.due, item.id))
-
-    chosen = first(waiting, limit)
-    return chosen + first(failed, min(RETRIES, limit - len(chosen)))
 
 
 def after_lookup(tracked: Tracked, lookup: Lookup, *, clock: Clock, rules: Rules) -> Tracked | Settlement:
@@ -275,47 +103,11 @@ def wants_results(tracked: Tracked, record: Record, *, clock: Clock) -> bool:
     return done and not is_baseline(tracked, record, clock)
 
 
-def is_unreadable(tracked: Tracked) -> bool:
-    """Whether the look-ups of a record fail, and not just one of them."""
-    return tracked.unread >= UNREADABLE_LOOKUPS
-
-
-def retried(tracked: Iterable[Tracked], *, clock: Clock, rules: Rules) -> Iterator[Tracked]:
-    """Make the records due that could not be read, because one of them can be read again.
-
-    Those that this poll has looked up wait for the next one.
-    """
-    for item in tracked:
-        if item.unread:
-            yield replace(item, due=min(item.due, max(clock.now, item.last_lookup + rules.interval)))
-
-
-def is_overdue(tracked: Tracked, *, clock: Clock, rules: Rules) -> bool:
-    """Whether an open record has run past its own timeout and the grace."""
-    if tracked.stage is Stage.DONE or tracked.start is None or tracked.timeout is None:
-        return False
-    return clock.platform > tracked.start + tracked.timeout + rules.overdue_grace
-
-
 def discovered(before: Tracked | None, after: Tracked | Settlement) -> bool:
     """Whether a record is now surely one to be counted, and was not before (None: it was just found)."""
     if isinstance(after, Settlement):
         return after.outcome is Outcome.SETTLED and before is not None and before.baseline_end is not None
     return after.baseline_end is None and (before is None or before.baseline_end is not None)
-
-
-def next_lookup(tracked: Tracked, clock: Clock, rules: Rules) -> float:
-    """Rule 4: when to look up an open record again.
-
-    Never before the next poll: what is due at once is looked up again and again by this one.
-    """
-    age = clock.platform - tracked.start if tracked.start is not None else clock.now - tracked.found
-    wait = min(MAX_LOOKUP_INTERVAL, AGE_SHARE * age)
-    if tracked.start is not None and tracked.timeout is not None:
-        passes = tracked.start + tracked.timeout - clock.platform
-        if 0 <= passes < max(wait, rules.interval):
-            wait = passes + TIMEOUT_SLACK
-    return clock.now + max(rules.interval, wait)
 
 
 def _seen(tracked: Tracked, told: Record, clock: Clock, rules: Rules) -> Tracked:

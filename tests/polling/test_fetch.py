@@ -23,7 +23,7 @@ from exporter.jobapi.errors import (
 from exporter.model import Page, Record, Results
 from exporter.polling.fetch import LOST_AFTER, TRUSTED, Gathered, Gatherer
 from exporter.polling.paging import Pages
-from exporter.tracking.tracker import Clock, Stage, Tracked
+from exporter.tracking.values import Clock, Stage, Tracked
 from tests.harness.core import NOW, done, item, page, row, rows
 
 REQUEST = PageRequest(number=3, size=20)

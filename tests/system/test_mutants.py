@@ -100,7 +100,7 @@ MUTANTS = (
     ),
     Mutant(
         name="open records are forgotten when they leave the tail",
-        file="tracking/tracker.py",
+        file="tracking/lookups.py",
         old="        if item.due <= soon:\n",
         new="        if item.due <= soon and now < item.found + 60:\n",
     ),

@@ -11,9 +11,10 @@ from exporter.discovery.sweep import begun as sweep_begun
 from exporter.discovery.tail import Tail, first_reading, is_first_reading, probed
 from exporter.discovery.weights import Weights
 from exporter.model import LONG_AGO, Page, PageItem
+from exporter.tracking.counting_start import CountingStart
 from exporter.tracking.decision import Changes, decide
 from exporter.tracking.finding import ADOPT_BYTES, LONG_RUN, PageRead, Start, begin, doubtful_ids, go_on
-from exporter.tracking.tracker import Clock, CountingStart, Outcome, Rules
+from exporter.tracking.values import Clock, Outcome, Rules
 from tests.harness.core import NOW, done, item, page
 
 CLOCK = Clock(now=NOW, wall=NOW, platform=NOW + (100.0))

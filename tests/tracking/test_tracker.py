@@ -10,30 +10,19 @@ from msgspec import structs
 
 from exporter.model import ExecuteStatus, HostStatus, PageItem, Record, Results, ResultStatus
 from exporter.tracking.counting import Buckets
+from exporter.tracking.counting_start import CountingStart
+from exporter.tracking.lookups import MAX_LOOKUP_INTERVAL, due, is_overdue, is_unreadable, retried
 from exporter.tracking.settling import LONGEST_WAIT, RESULTS_LIMIT
 from exporter.tracking.tracker import (
-    MAX_LOOKUP_INTERVAL,
-    STAGES,
     UNREADABLE_WAIT,
     VANISHED_AFTER,
     VANISHED_LOOKUPS,
-    Clock,
-    CountingStart,
-    Lookup,
-    Outcome,
-    Rules,
-    Settlement,
-    Stage,
-    Tracked,
     after_lookup,
     discovered,
-    due,
     follow,
-    is_overdue,
-    is_unreadable,
-    retried,
     wants_results,
 )
+from exporter.tracking.values import STAGES, Clock, Lookup, Outcome, Rules, Settlement, Stage, Tracked
 from tests.harness import core
 from tests.harness.core import NOW, item, row, rows, series
 
