@@ -1,4 +1,4 @@
-"""What a round of a poll means: what was gathered → the changes to commit. PURE."""
+"""The decision of a round: answers → changes to commit. PURE."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -19,20 +19,20 @@ DISCOVERED = Increment(series=Series("job_records_discovered_total"))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
-    """What is to be committed, in one transaction; and what of it is worth a line in the log."""
+    """The changes to commit in one transaction, and facts for the log."""
 
     tail: Tail
     counting_start: CountingStart
-    found: tuple[Tracked, ...] = ()  # records seen for the first time
+    found: tuple[Tracked, ...] = ()  # records to follow from now on
     changed: tuple[Tracked, ...] = ()  # records that stay in the open set
     settlements: tuple[Settlement, ...] = ()
-    increments: tuple[Increment, ...] = ()  # that are not a settlement's
+    increments: tuple[Increment, ...] = ()  # those that belong to no settlement
     latest: Mapping[Series, float] = field(default_factory=dict)
-    order: Order | None = None  # of the pages, where this round found it out
-    given_up: int = 0  # records that never came into any page
+    order: Order | None = None  # of the pages, if this round found it
+    given_up: int = 0  # records that no page showed
     adopted: bool = False  # the first reading ended
-    unreadable: Mapping[str, str] = field(default_factory=dict)  # id → why; records that newly can't be read
-    hours_off: Mapping[str, float] = field(default_factory=dict)  # id → hours; times that can't be true
+    unreadable: Mapping[str, str] = field(default_factory=dict)  # id → why; newly unreadable records
+    hours_off: Mapping[str, float] = field(default_factory=dict)  # id → hours; impossible times
 
 
 def decide(
@@ -46,7 +46,7 @@ def decide(
     rules: Rules,
     sweeps: bool = True,
 ) -> Changes:
-    """Take in a page (None: none was read) and looks at records that are followed."""
+    """Decide on a page (None: none was read) and on look-ups of followed records."""
     changes = Changes(tail=tail, counting_start=counting_start)
     if read is not None:
         changes = _page_read(
@@ -103,7 +103,7 @@ def _page_read(tail: Tail, counting_start: CountingStart, found: Found) -> Chang
 
 
 def _latest(settlements: Iterable[Settlement], platform_now: float) -> Mapping[Series, float]:
-    """The last end of each result."""
+    """The latest end per result."""
     latest: dict[Series, float] = {}
     for item in settlements:
         if item.outcome is not Outcome.SETTLED or item.record is None:

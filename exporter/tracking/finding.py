@@ -1,4 +1,4 @@
-"""What a page means for counting: which records are new, which were there before counting began. PURE.
+"""Which records of a page are new, and which were there before counting began. PURE.
 
 Rule 2. The first reading and the first sweep register the records that were there. An unknown record within
 their reach is new, whatever its times say, unless it may be one that they could not see. Such a record is
@@ -28,7 +28,7 @@ LATE = Increment(series=Series("job_exporter_records_late_total"))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageRead:
-    """A page, which of its records the ledger knows, its size in bytes, and why it was asked for."""
+    """A page, the ids on it that the ledger knows, its size in bytes, and why it was requested."""
 
     page: Page
     known: frozenset[str]
@@ -38,19 +38,19 @@ class PageRead:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What a page changes."""
+    """The changes that follow from a page."""
 
     tail: Tail
     counting_start: CountingStart
     followed: tuple[Tracked, ...] = ()  # records seen for the first time
     settlements: tuple[Settlement, ...] = ()  # records seen for the first time that are the baseline
     increments: tuple[Increment, ...] = ()
-    given_up: int = 0  # records that no page shows
+    given_up: int = 0  # records that no page showed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """How to begin: how many records to adopt, and how far back to count (see `PollConfig`); seconds."""
+    """Settings of the first start (see `PollConfig`); seconds."""
 
     adopt: int
     history: float | None
@@ -59,9 +59,9 @@ class Start:
 
 
 def begin(tail: Tail, page: Page, *, clock: Clock, start: Start) -> tuple[Tail, CountingStart]:
-    """First start: all that is finished now is the baseline, unless history is wanted.
+    """First start: records that are done now are the baseline, unless history is to be counted.
 
-    An empty platform is confirmed over a minute.
+    If the platform is empty, further answers must confirm it for a minute.
     """
     total = page.total or 0
     baseline_end = 0.0 if start.history is None else clock.platform - start.history
@@ -84,7 +84,7 @@ def begin(tail: Tail, page: Page, *, clock: Clock, start: Start) -> tuple[Tail, 
 def go_on(
     tail: Tail, counting_start: CountingStart, *, clock: Clock, start: Start
 ) -> tuple[Tail, CountingStart]:
-    """After a probe: confirm that the platform is empty, or read what it has after all."""
+    """After a probe: confirm that the platform is empty, or begin the first reading after all."""
     if tail.empty is not None:
         empty = evidence.gathered(tail.empty, total=0, now=clock.now)
         if tail.told:
@@ -100,7 +100,7 @@ def go_on(
 
 
 def _ended(tail: Tail, counting_start: CountingStart, *, sweeps: bool) -> CountingStart:
-    """Lay down how far a first reading has come, once it has ended."""
+    """Set how far the first reading has come, once it has ended."""
     if counting_start.floor is not None or tail.empty is not None or is_first_reading(tail):
         return counting_start
     lowest = counting_start.lowest
@@ -112,8 +112,8 @@ def _ended(tail: Tail, counting_start: CountingStart, *, sweeps: bool) -> Counti
 
 
 def _first_gaps(total: int, counting_start: CountingStart, clock: Clock, start: Start) -> tuple[Gap, ...]:
-    """What the first reading reads: the newest records, or all down to a time."""
-    # What came after an answer of an empty platform is to be counted, however much it is.
+    """The gaps of the first reading: the newest records, or all records down to a time."""
+    # Records that came after an answer of an empty platform must be counted, however many.
     by_number = start.history == 0 and not counting_start.seemed_empty
     by_time = start.history is not None and not by_number
     return first_reading(
@@ -127,7 +127,7 @@ def _first_gaps(total: int, counting_start: CountingStart, clock: Clock, start: 
 def page_read(
     tail: Tail, counting_start: CountingStart, read: PageRead, *, clock: Clock, rules: Rules, sweeps: bool
 ) -> Found:
-    """Take in a page: the records on it that are new, and how far a first reading or sweep came."""
+    """Take in a page: its new records, and the progress of a first reading or sweep."""
     was_first = is_first_reading(tail)
     tail = replace(tail, weights=weighed(tail.weights, len(read.page.items), read.size))
     result = reading.read(
@@ -147,7 +147,7 @@ def page_read(
     if was_first:
         read_bytes = counting_start.read + read.size
         counting_start = replace(counting_start, lowest=result.first_low, read=read_bytes)
-        # Only where history counts nothing may it end early: there it is for adopting what is open.
+        # It may end early only if no history is counted: then it only has to adopt open records.
         if read_bytes > ADOPT_BYTES and counting_start.baseline_end and not _counts_history(tail):
             tail = end_first_reading(tail)
     counting_start = _ended(tail, counting_start, sweeps=sweeps)
@@ -172,7 +172,7 @@ def page_read(
 def _registered(
     counting_start: CountingStart, result: Reading, doubtful: Collection[str], *, was_first: bool
 ) -> CountingStart:
-    """Keep count of the records that the first reading has read, or could not see."""
+    """Update what is known of records that were there before."""
     grown = sum(one.is_grown and one.is_within for one in result.fresh)
     accounted = min(counting_start.accounted + grown, result.tail.total or 0)
     counting_start = replace(counting_start, accounted=accounted)
@@ -182,7 +182,7 @@ def _registered(
             counting_start = replace(counting_start, bottom=result.first_at)
         registered = LONG_AGO if result.first_at == 0 else counting_start.registered
         return replace(counting_start, registered=registered, invisible=unseen)
-    # Without a start, growth tells more than an empty position does.
+    # A record that growth explains may have been invisible too, if its start says so.
     appeared = sum(
         one.item.id in doubtful or (one.item.start is not None and _may_be_invisible(one, counting_start))
         for one in result.fresh
@@ -205,7 +205,7 @@ def _sorted_out(
     clock: Clock,
     rules: Rules,
 ) -> tuple[tuple[Tracked, ...], tuple[Settlement, ...]]:
-    """Follow what a page showed for the first time; what had ended before counting began is the baseline."""
+    """Follow the new records of a page. Those that the page itself shows done before may be the baseline."""
     followed: list[Tracked] = []
     settlements: list[Settlement] = []
     for one in fresh:
@@ -228,18 +228,18 @@ def _sorted_out(
 def doubtful_ids(fresh: Collection[Fresh], counting_start: CountingStart) -> frozenset[str]:
     """The records of a page that may have been there before the first reading."""
     doubtful = {one.item.id for one in fresh if one.is_early or not is_registered(one, counting_start)}
-    # The first reading or sweep may have passed them without seeing them.
+    # These may be among the records that the first reading or sweep could not see.
     passed = {one.item.id for one in fresh if not one.is_grown and _may_be_invisible(one, counting_start)}
-    # More than there were can't all be old: then their times are wrong.
+    # If there are more of these than invisible records, their times are wrong.
     is_few = len(passed - doubtful) <= counting_start.invisible
     return frozenset(doubtful | passed if is_few else doubtful)
 
 
 def is_registered(one: Fresh, counting_start: CountingStart) -> bool:
-    """Whether all that was visible before is registered where a record lies."""
+    """Whether all old records that were visible are registered in the place of this one."""
     if one.is_above or one.is_grown:
         return one.is_within
-    # A start alone proves nothing before the first sweep has ended: a zone may shift it.
+    # Before the first sweep has ended, a start alone is no proof: a time zone may shift it.
     registered = counting_start.registered
     return registered is not None and (registered <= LONG_AGO or (one.item.start or LONG_AGO) > registered)
 
@@ -249,7 +249,7 @@ def _may_be_invisible(one: Fresh, counting_start: CountingStart) -> bool:
 
 
 def _ended_record(item: PageItem) -> Record | None:
-    """What a page tells of a record that has ended; None: it does not tell an end."""
+    """A done record as the page shows it; None: the page shows no end."""
     if item.record is not None:
         is_done = item.record.execute_status is ExecuteStatus.DONE and item.record.end is not None
         return item.record if is_done else None

@@ -1,4 +1,4 @@
-"""Rule 10: values of bounded labels beyond the limit become `other`. PURE."""
+"""Rule 10: a label value beyond the limit becomes `other`; sums stay right, and it is counted. PURE."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
@@ -8,12 +8,12 @@ from msgspec.structs import replace
 from exporter.model import Series
 from exporter.tracking.counting import Increment
 
-OTHER = "other"  # what values beyond the label limit become
+OTHER = "other"  # replaces values beyond the label limit
 BOUNDED_LABELS = ("idc", "provider", "script_type")  # values of these come from the platform
 
 
 def fold(increment: Increment, known: Mapping[str, set[str]], limit: int) -> Iterator[Increment]:
-    """Rule 10. `known` maps each bounded label to the values that have a series; it is not changed."""
+    """Replace values beyond the limit. `known`: label → values that have a series; it is not changed."""
     over = [
         name
         for name, value in increment.series.labels
@@ -29,16 +29,16 @@ def fold(increment: Increment, known: Mapping[str, set[str]], limit: int) -> Ite
 
 
 class Folding:
-    """Rule 10 for what is counted together: a value that is new takes up room at once."""
+    """Folds increments one after the other: a new value counts towards the limit at once."""
 
     def __init__(self, had: Collection[Series], limit: int) -> None:
-        """`had` are the series that there are."""
+        """`had`: the existing series."""
         self._had = had
         self._limit = limit
 
     def fold(self, increment: Increment) -> list[Increment]:
-        """Give the increment as it counts, and what says that a value of it became `other`."""
-        if increment.series in self._had:  # its values have their room
+        """The increment to count, and one for each value that became `other`."""
+        if increment.series in self._had:
             return [increment]
         folded = list(fold(increment, self._values, self._limit))
         for part in folded:
@@ -47,7 +47,7 @@ class Folding:
 
     @cached_property
     def _values(self) -> dict[str, set[str]]:
-        """The values of each bounded label; a walk over all series, for one that is new."""
+        """Label → values that have a series. Slow: visits all series, so only when a new series comes."""
         values: dict[str, set[str]] = {name: set() for name in BOUNDED_LABELS}
         for series in self._had:
             _take(series, values)
@@ -63,6 +63,6 @@ def _take(series: Series, values: dict[str, set[str]]) -> None:
 def fold_all(
     groups: Iterable[Iterable[Increment]], had: Collection[Series], limit: int
 ) -> list[tuple[Increment, ...]]:
-    """Fold each group; `had` are the series that there are."""
+    """Fold each group; `had`: the existing series."""
     folding = Folding(had, limit)
     return [tuple(part for increment in group for part in folding.fold(increment)) for group in groups]

@@ -1,4 +1,8 @@
-"""Which records are looked up now. PURE."""
+"""When records are looked up (rule 4). PURE.
+
+An open record is looked up after max(poll interval, 10 % of its age), at most a minute, and promptly when its
+own timeout passes, however far it is from the newest records.
+"""
 
 import heapq
 from collections.abc import Iterable, Iterator
@@ -7,18 +11,17 @@ from msgspec.structs import replace
 
 from exporter.tracking.values import Clock, Rules, Stage, Tracked
 
-MAX_LOOKUP_INTERVAL = 60.0  # seconds: an end is never told later than this
-AGE_SHARE = 0.1  # a job that ran an hour is looked at each minute, one of five minutes each 30 s
-TIMEOUT_SLACK = 1.0  # seconds: the platform's times are whole ones, let that second pass
-UNREADABLE_LOOKUPS = 2  # failures in a row: one may pass
-RETRIES = 4  # of these in one round: each may take as long as the deadline, and half the slots stay free
+MAX_LOOKUP_INTERVAL = 60.0  # seconds: an end is noticed at most this late
+AGE_SHARE = 0.1  # a job of five minutes is looked up every 30 s
+TIMEOUT_SLACK = 1.0  # second: times of records are whole seconds
+UNREADABLE_LOOKUPS = 2  # consecutive failures: a single one may be transient
+RETRIES = 4  # unreadable records per round: each may take up to the deadline, and half the slots stay free
 
 
 def due(tracked: Iterable[Tracked], *, now: float, rules: Rules, limit: int) -> list[Tracked]:
-    """At most `limit` records to look up now, those waiting longest first; last a few that failed before.
+    """At most `limit` records to look up now: those due longest first, then a few unreadable ones.
 
-    What is due within half an interval counts as due: of two polls the nearer one takes it. Else a look-up
-    that came a little after its poll began would be missed by the next one and wait for the one after.
+    A record that is due within half an interval is included, because this poll is nearer than the next one.
     """
     soon = now + rules.interval / 2
     waiting: list[Tracked] = []
@@ -35,14 +38,14 @@ def due(tracked: Iterable[Tracked], *, now: float, rules: Rules, limit: int) -> 
 
 
 def is_unreadable(tracked: Tracked) -> bool:
-    """Whether the look-ups of a record fail, and not just one of them."""
+    """Whether the look-ups of a record fail repeatedly."""
     return tracked.unread >= UNREADABLE_LOOKUPS
 
 
 def retried(tracked: Iterable[Tracked], *, clock: Clock, rules: Rules) -> Iterator[Tracked]:
-    """Make the records due that could not be read, because one of them can be read again.
+    """Make unreadable records due, because one of them can be read again.
 
-    Those that this poll has looked up wait for the next one.
+    Records that this poll has already looked up are due at the next poll.
     """
     for item in tracked:
         if item.unread:
@@ -50,17 +53,14 @@ def retried(tracked: Iterable[Tracked], *, clock: Clock, rules: Rules) -> Iterat
 
 
 def is_overdue(tracked: Tracked, *, clock: Clock, rules: Rules) -> bool:
-    """Whether an open record has run past its own timeout and the grace."""
+    """Whether an open record has exceeded its own timeout and the grace."""
     if tracked.stage is Stage.DONE or tracked.start is None or tracked.timeout is None:
         return False
     return clock.platform > tracked.start + tracked.timeout + rules.overdue_grace
 
 
 def next_lookup(tracked: Tracked, clock: Clock, rules: Rules) -> float:
-    """Rule 4: when to look up an open record again.
-
-    Never before the next poll: what is due at once is looked up again and again by this one.
-    """
+    """When to look up an open record again; never within the same poll."""
     age = clock.platform - tracked.start if tracked.start is not None else clock.now - tracked.found
     wait = min(MAX_LOOKUP_INTERVAL, AGE_SHARE * age)
     if tracked.start is not None and tracked.timeout is not None:

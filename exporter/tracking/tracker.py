@@ -1,27 +1,26 @@
-"""The open set: what is due to be looked up, and when a record leaves it. PURE.
+"""The life of a record: what a look-up changes, and when the record leaves the open set. PURE.
 
-A record goes one way; what a look-up brings decides how far (`STAGES`):
+A record moves in one direction; the answer to a look-up decides how far (`STAGES`):
 
     found ──► init ──► doing ──► done ──► settled    counted once, for ever
-      │         └────────┴──► vanished               the platform no longer knows it
-      └──► baseline                                  was finished before counting began
+      │         └────────┴──► vanished               the platform no longer has it
+      └──► baseline                                  was done before counting began
 
-Rules of counting (5, 6, 7, 10: see `settling` and `counting` too; 3 and 11: the tail and the ledger):
-1.  A record is counted by its settlement alone: the ledger writes its id and its increments in one
-    transaction, and its primary key refuses a second one.
-2.  What was finished before counting began is the baseline. A record that may have been there before
-    (`doubtful`) and is done at its first look-up is the baseline if it ended by `baseline_end`, or if its
-    times do not tell. Any other record is counted, whatever its times say.
-4.  An open record is looked up by id after max(poll interval, 10 % of its age), at most a minute, and
-    promptly when its own timeout passes, until it is done, however far it has gone from the tail.
-5.  A finished record is settled when every expected host has a row with a status, or `settle_grace`
-    after it was first seen done, by the second look-up at least. It is looked up again together with its
-    hosts, so that the newest result counts. Once done it stays done: an older answer is asked again.
-    After an hour of asking in vain it counts with what is known.
-12. A record whose own answers fail is looked up again after growing pauses, up to an hour; it stays open.
-13. A record has vanished after three answers "not found" over a minute.
+Rules of counting (also in `settling`: 5, `counting`: 6 and 7, `folding`: 10, `finding`: 2):
+1.  Only a settlement counts a record. The ledger writes the id and the increments in one transaction, and its
+    primary key refuses a second settlement.
+2.  A record that may have been there before counting began is doubtful (see `finding`). If its first look-up
+    finds it done, it is the baseline in three cases: it ended by `baseline_end`, its end is in the future, or
+    it has no end and nothing else shows that it is new. Every other record is counted, whatever its times
+    say.
+4.  See `lookups`.
+5.  A done record is settled when every expected host has a row with a status, or after `settle_grace`. Each
+    look-up requests the record and its hosts, so that the newest result counts. A done record stays done: an
+    answer that says otherwise is older. After an hour of failed look-ups it counts with the known data.
+12. A record whose own look-ups fail stays open. It is retried with backoff, up to an hour.
+13. A record has vanished after three answers "not found" within at least a minute.
 
-All waiting is in ledger time; the platform's clock is compared with a record's own times only.
+All waits use ledger time. The platform's clock is only compared with times of records.
 """
 
 from typing import Any
@@ -35,10 +34,10 @@ from exporter.tracking.lookups import next_lookup
 from exporter.tracking.settling import is_given_up, is_settled, more, newer, wait_in_vain
 from exporter.tracking.values import STAGES, Clock, Lookup, Outcome, Rules, Settlement, Stage, Tracked
 
-VANISHED_LOOKUPS = 3  # answers "not found" in a row before a record is given up: one may be a copy's lag
-VANISHED_AFTER = 60.0  # and seconds over which they must be spread
-UNREADABLE_WAIT = 3600.0  # seconds between two tries of a record that can't be read, at most
-ROUNDING = 5.0  # seconds: an end may be so much later than the clock of the platform, and true
+VANISHED_LOOKUPS = 3  # consecutive answers "not found": a lagging database copy may give one
+VANISHED_AFTER = 60.0  # seconds from the first to the last of them
+UNREADABLE_WAIT = 3600.0  # maximum seconds between two look-ups of an unreadable record
+ROUNDING = 5.0  # seconds by which a true end may be later than the platform's clock
 
 
 def follow(
@@ -50,9 +49,9 @@ def follow(
     clock: Clock,
     rules: Rules,
 ) -> Tracked:
-    """Begin to follow a record that a page has shown for the first time; it is due at once.
+    """Follow a record that a page shows for the first time; it is due at once.
 
-    `doubtful`: it may have been there before counting began. `new_without_end`: it counts if it tells no end.
+    `doubtful`: it may have been there before counting began. `new_without_end`: it counts if it has no end.
     """
     tracked = Tracked(
         id=item.id,
@@ -64,7 +63,7 @@ def follow(
         is_first=counting_start.floor is None,
         new_without_end=counting_start.seemed_empty or new_without_end,
     )
-    # A page of whole records spares the look-up. A doubtful record that is done is looked up.
+    # A page of whole records saves the look-up, unless the record is doubtful and done.
     record = item.record
     if record is None or (doubtful and record.execute_status is ExecuteStatus.DONE):
         return tracked
@@ -72,7 +71,7 @@ def follow(
 
 
 def after_lookup(tracked: Tracked, lookup: Lookup, *, clock: Clock, rules: Rules) -> Tracked | Settlement:
-    """Decide what a look-up of a record means: it stays in the open set, or leaves it."""
+    """Apply the answer to a look-up: the record stays in the open set, or leaves it."""
     told, results = lookup.record, lookup.results
     tracked = replace(tracked, last_lookup=clock.now)
     if lookup.not_found or told or results:
@@ -84,7 +83,7 @@ def after_lookup(tracked: Tracked, lookup: Lookup, *, clock: Clock, rules: Rules
         if is_baseline(tracked, told, clock):
             return baseline(tracked, told)
         tracked = _seen(tracked, told, clock, rules)
-    elif results is None and lookup.failure is None:  # nothing could be had: the platform's own failure
+    elif results is None and lookup.failure is None:  # the platform failed, not the record
         return replace(tracked, due=clock.now + rules.interval)
     if lookup.failure is not None:
         tracked = replace(tracked, unread=before.unread + 1)
@@ -98,7 +97,7 @@ def after_lookup(tracked: Tracked, lookup: Lookup, *, clock: Clock, rules: Rules
 
 
 def wants_results(tracked: Tracked, record: Record, *, clock: Clock) -> bool:
-    """Whether a look-up of a record that shows this must ask for its results too."""
+    """Whether the look-up that returned `record` must request its results too."""
     done = tracked.stage is Stage.DONE or record.execute_status is ExecuteStatus.DONE
     return done and not is_baseline(tracked, record, clock)
 
@@ -111,13 +110,13 @@ def discovered(before: Tracked | None, after: Tracked | Settlement) -> bool:
 
 
 def _seen(tracked: Tracked, told: Record, clock: Clock, rules: Rules) -> Tracked:
-    """Follow a record to the stage that it shows."""
+    """Move a record to the stage that an answer shows."""
     done = tracked.stage is Stage.DONE or told.execute_status is ExecuteStatus.DONE
     record = newer(tracked.record, told) if done else told
     tracked = replace(
         tracked,
         stage=Stage.DONE if done else STAGES[record.execute_status],
-        baseline_end=None,  # it was seen open, or ended after the baseline: it will be counted
+        baseline_end=None,  # it was open, or ended after counting began: it will be counted
         not_found=0,
         not_found_since=None,
         unread=0,
@@ -131,13 +130,13 @@ def _seen(tracked: Tracked, told: Record, clock: Clock, rules: Rules) -> Tracked
 
 
 def _missed(tracked: Tracked, clock: Clock, rules: Rules) -> Tracked | Settlement:
-    """The platform says that it does not know the record."""
+    """Apply the answer "not found"."""
     since = tracked.not_found_since if tracked.not_found_since is not None else clock.now
     missed = tracked.not_found + 1
     if missed >= VANISHED_LOOKUPS and clock.now - since >= VANISHED_AFTER:
         if tracked.record is not None:  # it was seen done
             return _settle(_without_empty_results(tracked), tracked.record, clock, rules)
-        # One still doubtful was never followed: it may have been the baseline, and nothing is lost.
+        # A record that is still doubtful may be the baseline: nothing is lost.
         counts = (incomplete("vanished"),) if tracked.baseline_end is None else ()
         return _leave(tracked, Outcome.VANISHED, increments=counts)
     wait = max(rules.interval, VANISHED_AFTER / VANISHED_LOOKUPS)
@@ -145,7 +144,7 @@ def _missed(tracked: Tracked, clock: Clock, rules: Rules) -> Tracked | Settlemen
 
 
 def _without_empty_results(tracked: Tracked) -> Tracked:
-    """Drop results without any row: a deleted record has none, so they say nothing of its hosts."""
+    """Drop results without rows: they are those of a deleted record."""
     best = tracked.best
     return tracked if best is None or best.rows or best.bad_rows else replace(tracked, best=None)
 
@@ -162,7 +161,7 @@ def is_baseline(tracked: Tracked, record: Record, clock: Clock) -> bool:
 
 
 def baseline(tracked: Tracked, record: Record) -> Settlement:
-    """Let a record go that was done before counting began."""
+    """The settlement of a record that was done before counting began."""
     late = (incomplete("late_baseline"),) if tracked.late else ()
     return _leave(tracked, Outcome.BASELINE, record=record, increments=late)
 
@@ -170,7 +169,7 @@ def baseline(tracked: Tracked, record: Record) -> Settlement:
 def _done(
     tracked: Tracked, record: Record, results: Results | None, clock: Clock, rules: Rules, *, is_older: bool
 ) -> Tracked | Settlement:
-    """Rule 5: a finished record with what could be had of its hosts; `is_older`: the answer was."""
+    """Rule 5: settle a done record, or wait; `is_older`: the answer was older than the known one."""
     if results is not None:
         best, lookups = tracked.best, tracked.result_lookups + 1
         tracked = replace(tracked, best=more(best, results), result_lookups=lookups)
@@ -188,7 +187,7 @@ def _done(
 
 
 def _settle(tracked: Tracked, record: Record, clock: Clock, rules: Rules) -> Settlement:
-    """Count a finished record with what is known of its hosts."""
+    """Count a done record with the best results known."""
     counting = Counting(
         now=clock.wall,
         platform_now=clock.platform,
@@ -205,7 +204,7 @@ def _settle(tracked: Tracked, record: Record, clock: Clock, rules: Rules) -> Set
 
 
 def _leave(tracked: Tracked, outcome: Outcome, **known: Any) -> Settlement:
-    """Let a record go, with what is known of its way."""
+    """The settlement of a record that leaves the open set."""
     return Settlement(
         id=tracked.id,
         outcome=outcome,

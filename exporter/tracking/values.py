@@ -1,4 +1,4 @@
-"""A record of the open set, what is told of it, and how it leaves; clocks and settings. PURE."""
+"""Values of tracking: records of the open set, look-ups, settlements, the clocks and the rules. PURE."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from exporter.tracking.counting import Buckets, Increment
 
 
 class Stage(StrEnum):
-    """How far a record of the open set is on its way."""
+    """The progress of a record of the open set."""
 
     FOUND = "found"
     INIT = "init"
@@ -19,7 +19,7 @@ class Stage(StrEnum):
     DONE = "done"
 
 
-# The stage that a record's execute status leads to; from done there is no way back.
+# Execute status → stage. A done record stays done.
 STAGES: Mapping[ExecuteStatus, Stage] = {
     ExecuteStatus.INIT: Stage.INIT,
     ExecuteStatus.DOING: Stage.DOING,
@@ -37,7 +37,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """The settings that following and counting depend on; seconds."""
+    """Settings of tracking and counting; seconds."""
 
     interval: float = 15.0
     settle_grace: float = 15.0
@@ -48,11 +48,11 @@ class Rules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clock:
-    """One moment by three clocks, in seconds. What waits, waits by ledger time; the others date things."""
+    """One moment by three clocks, in seconds. Waits use ledger time; the other clocks only date things."""
 
-    now: float  # ledger time: runs while the ledger is polled, and never jumps
+    now: float  # ledger time: runs only while the ledger is polled, and never jumps
     wall: float  # our clock, POSIX
-    platform: float  # the platform's clock, POSIX: its times are compared with it
+    platform: float  # the platform's clock, POSIX; compared with times of records
 
 
 class Tracked(Struct, frozen=True, kw_only=True, gc=False):
@@ -62,39 +62,39 @@ class Tracked(Struct, frozen=True, kw_only=True, gc=False):
     found: float
     due: float
     stage: Stage = Stage.FOUND
-    baseline_end: float | None = None  # of a doubtful record; None: it will be counted
-    late: bool = False  # found when all that was there before had been registered
+    baseline_end: float | None = None  # for a doubtful record; None: it will be counted
+    late: bool = False  # found after the first reading and the first sweep
     is_first: bool = False  # found by the first reading
-    new_without_end: bool = False  # of a doubtful one: it is new if it tells no end
+    new_without_end: bool = False  # for a doubtful record: it counts if it has no end
     start: float | None = None
     timeout: float | None = None
-    not_found: int = 0  # answers "not found" in a row
+    not_found: int = 0  # consecutive answers "not found"
     not_found_since: float | None = None
     done: float | None = None  # first seen done
-    lookups: int = 0  # that were answered; a restart may forget some
-    unread: int = 0  # look-ups in a row that failed, though others did not
-    asked: float = 0.0  # seconds of asking in vain, once done
+    lookups: int = 0  # answered look-ups; a restart may lose some
+    unread: int = 0  # consecutive failures of its own look-ups
+    asked: float = 0.0  # seconds of failed look-ups since it is done
     seen_open: float | None = None  # when it was last seen open, platform's clock; not kept in the ledger
     last_lookup: float = 0.0  # not kept in the ledger
     result_lookups: int = 0
-    record: Record | None = None  # once done; a page of whole records may have told it
-    best: Results | None = None  # of the look-ups of its hosts, the one that showed most
+    record: Record | None = None  # once done; from a look-up, or from a page of whole records
+    best: Results | None = None  # the most complete results so far
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lookup:
-    """What one look-up of a record brought; None: not asked for, or it could not be had."""
+    """The answers to one look-up of a record; None: not requested, or the request failed."""
 
     id: str
     record: Record | None = None
     results: Results | None = None
     not_found: bool = False
-    failure: str | None = None  # why its own answer could not be had
+    failure: str | None = None  # why the record's own request failed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settlement:
-    """A record that leaves the open set for good, and what it counts."""
+    """A record that leaves the open set for good, and its increments."""
 
     id: str
     outcome: Outcome
