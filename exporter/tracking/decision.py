@@ -54,37 +54,33 @@ def decide(
             counting_start,
             page_read(tail, counting_start, read, clock=clock, rules=rules, sweeps=sweeps),
         )
-    begun = [item for item in changes.found if discovered(None, item)]
-    changed: dict[str, Tracked] = {}
-    settlements: list[Settlement] = []
-    unreadable: dict[str, str] = {}
-    odd: dict[str, float] = {}
-    recovered = False
-    for lookup in lookups:
-        before = followed[lookup.id]
-        after = after_lookup(before, lookup, clock=clock, rules=rules)
-        if discovered(before, after):
-            begun.append(before)
-        off = hours_off(before, lookup.record, began=counting_start.began, clock=clock)
-        if off is not None:
-            odd[lookup.id] = off
-        recovered |= is_unreadable(before) and lookup.failure is None and lookup.record is not None
-        if isinstance(after, Settlement):
-            settlements.append(after)
-            continue
-        changed[lookup.id] = after
-        if is_unreadable(after) and not is_unreadable(before):
-            unreadable[lookup.id] = lookup.failure or ""
-    if recovered:
+    looked_up = [
+        (followed[lookup.id], lookup, after_lookup(followed[lookup.id], lookup, clock=clock, rules=rules))
+        for lookup in lookups
+    ]
+    begun = sum(discovered(None, item) for item in changes.found)
+    begun += sum(discovered(before, after) for before, _, after in looked_up)
+    settlements = [after for _, _, after in looked_up if isinstance(after, Settlement)]
+    changed = {after.id: after for _, _, after in looked_up if isinstance(after, Tracked)}
+    unreadable = {
+        lookup.id: lookup.failure or ""
+        for before, lookup, _ in looked_up
+        if lookup.id in changed and is_unreadable(changed[lookup.id]) and not is_unreadable(before)
+    }
+    if any(is_unreadable(before) and one.record and not one.failure for before, one, _ in looked_up):
         changed = {item.id: item for item in retried(followed.values(), clock=clock, rules=rules)} | changed
+    offs = {
+        lookup.id: hours_off(before, lookup.record, began=counting_start.began, clock=clock)
+        for before, lookup, _ in looked_up
+    }
     return replace(
         changes,
         changed=tuple(changed.values()),
         settlements=(*changes.settlements, *settlements),
-        increments=(*changes.increments, *(DISCOVERED,) * len(begun)),
+        increments=(*changes.increments, *(DISCOVERED,) * begun),
         latest=_latest(settlements, clock.platform),
         unreadable=unreadable,
-        hours_off=odd,
+        hours_off={id_: off for id_, off in offs.items() if off is not None},
     )
 
 

@@ -13,6 +13,7 @@ from exporter.discovery import evidence, reading
 from exporter.discovery.gaps import Gap
 from exporter.discovery.pages import Purpose
 from exporter.discovery.reading import Fresh, Reading
+from exporter.discovery.sweep import Sweep
 from exporter.discovery.tail import Tail, end_first_reading, first_reading, is_first_reading, probed
 from exporter.discovery.weights import weighed
 from exporter.model import LONG_AGO, ExecuteStatus, Page, PageItem, Record, Series
@@ -154,11 +155,7 @@ def page_read(
     late = sum(one.is_late for one in result.fresh)
     if result.ended is not None:
         tail = replace(tail, swept=clock.wall)
-        if counting_start.registered is None:
-            ended = result.ended
-            unread = sum(not item.is_missing for item in tail.unreadable)
-            invisible = ended.walk.hidden + unread
-            counting_start = replace(counting_start, registered=ended.registered, invisible=invisible)
+        counting_start = _swept(counting_start, tail, result.ended)
     return Found(
         tail=tail,
         counting_start=counting_start,
@@ -189,6 +186,14 @@ def _registered(
         if is_registered(one, counting_start)
     )
     return replace(counting_start, invisible=max(0, counting_start.invisible - appeared))
+
+
+def _swept(counting_start: CountingStart, tail: Tail, ended: Sweep) -> CountingStart:
+    """The first sweep has ended: all records that it saw are registered."""
+    if counting_start.registered is not None:
+        return counting_start
+    invisible = ended.walk.hidden + sum(not item.is_missing for item in tail.unreadable)
+    return replace(counting_start, registered=ended.registered, invisible=invisible)
 
 
 def _given_up(result: Reading) -> tuple[Increment, ...]:

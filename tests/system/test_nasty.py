@@ -54,7 +54,7 @@ PAIR = re.compile(r'([A-Za-z_]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s"=]*))(?: |$)')
 
 @dataclass
 class Platform:
-    """Finished records that are called as they like; a third of requests fails, and says so in their words."""
+    """Finished records with any names; a third of the requests fails, and says so in their words."""
 
     words: list[str]
     asked: int = 0
