@@ -9,7 +9,8 @@ from exporter.metrics.families import Family, Origin, families, initial_series, 
 from exporter.model import Record, Series
 from exporter.settings import MetricsSettings
 from exporter.settings.time_range import Window
-from exporter.tracking.counting import Folding, Increment
+from exporter.tracking.counting import Increment
+from exporter.tracking.folding import Folding
 
 LAG = "job_exporter_count_lag_seconds"  # how late the exporter counted: a backfill cannot tell
 LATE = "job_exporter_records_late_total"  # found by the exporter's sweep only: likewise

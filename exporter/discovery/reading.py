@@ -37,8 +37,10 @@ class Fresh:
     """A record that a page showed for the first time."""
 
     item: PageItem
-    is_grown: bool = False  # growth tells that it is new
+    is_grown: bool = False  # growth explains it
     is_early: bool = False  # it lay where the first reading left an empty position
+    is_within: bool = False  # it lies where all visible records of before are registered
+    is_above: bool = False  # and where none of before was invisible
     is_late: bool = False  # only the sweep found it
 
 
@@ -50,6 +52,8 @@ class Reading:
     fresh: tuple[Fresh, ...] = ()
     given_up: int = 0
     first_low: float | None = None  # earliest start down to which a first reading has read all
+    first_at: int | None = None  # position down to which a first reading has read
+    first_unseen: int = 0  # positions that it has passed on this page without seeing their record
     ended: Sweep | None = None  # a sweep that has come to its end
 
 
@@ -111,11 +115,13 @@ def read(
     purpose: Purpose = Purpose.GAP,
     limit: int = MAX_PAGE_SIZE,
     unregistered: float = LONG_AGO,
+    bottom: float = float("inf"),
 ) -> Reading:
     """Take in a page of the tail; `known` holds the ids of its records that the ledger has.
 
     `now` is ledger time, `platform_now` the platform's clock. Records that started by `unregistered` may
-    be unknown because they are old: nobody has registered them, or they were forgotten.
+    be unknown because they are old: nobody has registered them, or they were forgotten. From position
+    `bottom` upwards all were seen and registered, whatever their times.
     """
     total = page.total if page.total is not None else tail.told or 0
     wanted = _next_gap(tail, page_limit(tail.weights, limit), now, total, tail.avoided)
@@ -128,11 +134,14 @@ def read(
     lo, hi = extended(*on_page, tail.avoided)
     new = [item for item in page.items if item.id not in known]
     was_first = is_first_reading(tail)
+    first_gap = next((gap for gap in tail.gaps if gap.floor is not None), None)
     if was_first and not any(touches(gap, lo, hi) for gap in tail.gaps):
         new = []  # an end, read to find the order: a first reading counts positions, and comes by
     empty_positions = max(0, on_page[1] - on_page[0] - len(page.items))
     fresh_ids = frozenset(
-        item.id for item in new if unregistered <= LONG_AGO or (item.start or 0.0) > unregistered
+        item.id
+        for item in new
+        if unregistered <= LONG_AGO or lo >= bottom or (item.start or 0.0) > unregistered
     )
     view = View(lo=lo, hi=hi, page=page, fresh=fresh_ids, empty_positions=empty_positions)
     bounds = Bounds(
@@ -150,11 +159,21 @@ def read(
     given_up = 0 if was_first else given_up
     # What no gap was missing may be what was given up before.
     hidden = max(0, tail.hidden - sum(item.id in fresh_ids for item in left)) + given_up
+    first_after = next((gap for gap in gaps if gap.floor is not None), None)
+    first_at = first_after.at if first_after else None
     reading = Reading(
         tail=replace(tail, gaps=joined(kept_gaps), hidden=hidden),
-        fresh=_fresh(new, grown=[*grown, *(item for item in found if item.id in fresh_ids)], early=early),
+        fresh=_fresh(
+            new,
+            grown=[*grown, *found],
+            early=early,
+            within=fresh_ids | {item.id for item in grown},
+            is_above=lo >= bottom,
+        ),
         given_up=given_up,
-        first_low=next((gap.low[0] for gap in gaps if gap.floor is not None and gap.low), None),
+        first_low=first_after.low[0] if first_after and first_after.low else None,
+        first_at=first_at,
+        first_unseen=first_gap.at - first_at - len(early) if first_gap and first_at is not None else 0,
     )
     is_next = tail.sweep is not None and lo < tail.sweep.walk.at <= hi
     if tail.sweep is not None and (purpose is Purpose.SWEEP or (purpose is Purpose.NARROW and is_next)):
@@ -163,11 +182,23 @@ def read(
 
 
 def _fresh(
-    new: Iterable[PageItem], *, grown: Iterable[PageItem], early: Iterable[PageItem]
+    new: Iterable[PageItem],
+    *,
+    grown: Iterable[PageItem],
+    early: Iterable[PageItem],
+    within: Container[str],
+    is_above: bool,
 ) -> tuple[Fresh, ...]:
     grown_ids, early_ids = {item.id for item in grown}, {item.id for item in early}
     return tuple(
-        Fresh(item=item, is_grown=item.id in grown_ids, is_early=item.id in early_ids) for item in new
+        Fresh(
+            item=item,
+            is_grown=item.id in grown_ids,
+            is_early=item.id in early_ids,
+            is_within=item.id in within,
+            is_above=is_above,
+        )
+        for item in new
     )
 
 

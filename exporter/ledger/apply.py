@@ -10,8 +10,9 @@ from exporter.ledger import statements, tables
 from exporter.ledger.layout import Layout
 from exporter.model import Exemplar, Sample, Series
 from exporter.tracking import effects
-from exporter.tracking.counting import Increment, fold_all
+from exporter.tracking.counting import Increment
 from exporter.tracking.decision import Changes
+from exporter.tracking.folding import fold_all
 from exporter.tracking.state import State
 
 

@@ -10,9 +10,10 @@ from exporter.ledger import tables
 from exporter.ledger.clock import FIRST
 from exporter.ledger.tables import Progress, counters, failures, followed, moving, recent, settled
 from exporter.model import FailedRecord, LeaderStatus, Series
+from exporter.tracking.counting_start import CountingStart
 from exporter.tracking.state import State
 from exporter.tracking.tallies import Tally
-from exporter.tracking.tracker import CountingStart, Tracked
+from exporter.tracking.values import Tracked
 
 
 def everything(connection: sa.Connection) -> State:

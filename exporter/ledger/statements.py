@@ -13,9 +13,10 @@ from exporter.ledger.tables import counters, encode, failures, followed, moving,
 from exporter.model import FailedRecord, Sample, Series
 from exporter.tracking import effects
 from exporter.tracking.counting import Increment
+from exporter.tracking.counting_start import CountingStart
 from exporter.tracking.decision import Changes
 from exporter.tracking.tallies import Recent, merged, tallied
-from exporter.tracking.tracker import CountingStart, Outcome, Settlement, Tracked
+from exporter.tracking.values import Outcome, Settlement, Tracked
 
 KEPT_SETTLED = 5_000  # newest ids that are never pruned: a re-check of the tail can meet them again
 KEPT_FAILURES = 200  # lines on the page of recent failures
@@ -80,14 +81,14 @@ def follow(connection: sa.Connection, had: Mapping[str, Tracked], changes: Chang
 
 
 def _row(item: Tracked) -> dict[str, str]:
-    return {"id": item.id, "state": encode(replace(item, seen_open=None))}
+    return {"id": item.id, "state": encode(replace(item, seen_open=None, last_lookup=0.0))}
 
 
 def _durable(item: Tracked | None) -> Tracked | None:
     """What must survive a restart; the time of the next look-up is not part of it."""
     if item is None:
         return None
-    return replace(item, due=0.0, seen_open=None, lookups=0, result_lookups=0)
+    return replace(item, due=0.0, seen_open=None, last_lookup=0.0, lookups=0, result_lookups=0)
 
 
 def number(

@@ -8,9 +8,9 @@ from exporter import __version__
 from exporter.model import UNKNOWN, FailedRecord, HostStatus, IdcFailure, Series, Snapshot
 from exporter.page.progress import Backlog
 from exporter.settings import Settings
+from exporter.tracking.lookups import is_unreadable
 from exporter.tracking.state import State
 from exporter.tracking.tallies import KEPT, WIDTH, Tally, first_kept, total
-from exporter.tracking.tracker import is_unreadable
 
 STALE_POLLS = 5  # intervals without a successful poll until the page says so; a slow platform takes fewer
 STALE_LEAST = 60.0  # seconds, and at least; a demo polls each second

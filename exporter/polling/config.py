@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from exporter.discovery.weights import MAX_PAGE_SIZE
 from exporter.metrics.layout import buckets
 from exporter.settings import Settings
-from exporter.tracking.tracker import Rules
+from exporter.tracking.values import Rules
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,9 +30,11 @@ from exporter.polling.fetch import Gathered, Gatherer
 from exporter.polling.paging import Pages
 from exporter.polling.status import Status
 from exporter.settings.time_range import shown
+from exporter.tracking.counting_start import CountingStart
 from exporter.tracking.decision import Changes, decide
 from exporter.tracking.finding import PageRead, Start, begin, go_on
-from exporter.tracking.tracker import Clock, CountingStart, Outcome, Tracked, due
+from exporter.tracking.lookups import due
+from exporter.tracking.values import Clock, Outcome, Tracked
 
 ROUND = 400  # look-ups per round: 1-2 s between commits, and few to repeat after a crash
 PRUNE_INTERVAL = 3600.0  # seconds between two prunings of the ledger

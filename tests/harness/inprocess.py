@@ -35,7 +35,7 @@ from exporter.tracking import effects
 from exporter.tracking.counting import Buckets
 from exporter.tracking.decision import Changes
 from exporter.tracking.state import State
-from exporter.tracking.tracker import Rules
+from exporter.tracking.values import Rules
 
 METRICS = MetricsSettings()
 RULES = Rules(

@@ -15,8 +15,9 @@ from exporter.ledger.layout import Layout
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.migrations import MIGRATIONS
 from exporter.tracking.counting import Increment
+from exporter.tracking.counting_start import CountingStart
 from exporter.tracking.decision import Changes
-from exporter.tracking.tracker import CountingStart, Outcome, Settlement
+from exporter.tracking.values import Outcome, Settlement
 from tests.harness.core import NOW, series
 
 PLATFORM = "http://platform.test"

@@ -20,7 +20,7 @@ from exporter.simulator.record import RecordSpec
 from exporter.simulator.world import World
 from exporter.tracking.state import State
 from exporter.tracking.tallies import Recent, Tally
-from exporter.tracking.tracker import Tracked
+from exporter.tracking.values import Tracked
 from tests.harness.chromium import Tab, browser
 from tests.harness.inprocess import Clock, Daemon, WorldApi
 from tests.harness.page import NOW, SITE, ended, failed, keeping, snapshot
