@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from exporter.discovery import unreadable
-from exporter.discovery.gaps import Bounds, Gap, concluded
+from exporter.discovery.gaps import Bounds, past
 from exporter.discovery.pages import PageRequest, Purpose, covered, page_at, top_below
 from exporter.discovery.tail import Tail
 from exporter.discovery.unreadable import Narrowing
@@ -62,12 +62,5 @@ def registered(
     )
     tail = replace(tail, unreadable=known, narrowing=None)
     bounds = Bounds(total=tail.total or 0, now=now, platform_now=platform_now)
-    after = (_past(gap, tail.avoided, bounds) for gap in gaps)
+    after = (past(gap, tail.avoided, bounds) for gap in gaps)
     return replace(tail, gaps=tuple(gap for gap in after if gap is not None))
-
-
-def _past(gap: Gap, avoid: frozenset[int], bounds: Bounds) -> Gap | None:
-    """Conclude a gap of which all that is left can't be read."""
-    if top_below(gap.at, gap.lo, avoid) > gap.lo:
-        return gap
-    return concluded(replace(gap, at=gap.lo), bounds)

@@ -3,9 +3,10 @@
 The numbers of rules are those of `tail`.
 """
 
-from collections.abc import Container, Iterable
+from collections.abc import Collection, Container, Iterable
 from dataclasses import dataclass, replace
 
+from exporter.discovery.pages import top_below
 from exporter.model import Page, PageItem, backoff
 
 NEWEST = 50  # positions of the newest records, where rows may still come
@@ -233,6 +234,13 @@ def concluded(gap: Gap, bounds: Bounds) -> Gap | None:
     if _held(gap, now) or not (gap.missing or (gap.empty_positions and not gap.is_check)):
         return None
     return _again(gap, bounds)
+
+
+def past(gap: Gap, avoid: Collection[int], bounds: Bounds) -> Gap | None:
+    """Conclude a gap if all positions that are left of it are unreadable."""
+    if top_below(min(gap.at, bounds.total), gap.lo, avoid) > gap.lo:
+        return gap
+    return concluded(replace(gap, at=gap.lo), bounds)
 
 
 def _again(gap: Gap, bounds: Bounds) -> Gap:

@@ -62,9 +62,16 @@ def next_page(tail: Tail, *, now: float, limit: int = MAX_PAGE_SIZE) -> PageRequ
     if tail.narrowing is not None and tail.narrowing.lo < total:
         return narrower_page(tail, tail.narrowing, total)
     gap = _next_gap(tail, size, now, total, avoid)
+    retry = min(
+        (item for item in tail.unreadable if item.due <= now and item.position < total),
+        key=lambda item: item.due,
+        default=None,
+    )
+    # What waits too long comes first: where gaps are due all the time, no position would be tried again.
+    if retry is not None and (gap is None or retry.due < min(gap.due, now - PATIENCE)):
+        return single_page(tail, retry.position, Purpose.RETRY)
     if gap is None:
-        retry = next((item for item in tail.unreadable if item.due <= now and item.position < total), None)
-        return None if retry is None else single_page(tail, retry.position, Purpose.RETRY)
+        return None
     if tail.order is None and total > 1:
         if tail.ends.compared != total and total - 1 not in avoid:
             return PageRequest(number=total, size=1, purpose=Purpose.ENDS)

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
 from exporter.discovery import scan
-from exporter.discovery.pages import Order, PageRequest, Purpose
+from exporter.discovery.pages import Order, PageRequest, Purpose, top_below
 from exporter.discovery.scan import Walk
 from exporter.discovery.weights import Weights
 from exporter.model import LONG_AGO, Page
@@ -53,4 +53,5 @@ def read(
     """Take in one of its pages."""
     walk = replace(sweep.walk, order=order)
     walk = scan.read(walk, page, size=0, starts=starts, oldest=sweep.oldest, avoid=avoid)
-    return replace(sweep, walk=replace(walk, weights=Weights()))
+    at = top_below(walk.at, 0, avoid)
+    return replace(sweep, walk=replace(walk, weights=Weights(), at=at, done=walk.done or at == 0))

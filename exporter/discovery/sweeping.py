@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from exporter.discovery import sweep
 from exporter.discovery.gaps import FIRST_STEP
-from exporter.discovery.pages import PageRequest, top_below
+from exporter.discovery.pages import PageRequest, Purpose, top_below
 from exporter.discovery.tail import Tail, backlog, is_first_reading
 from exporter.discovery.weights import MAX_PAGE_SIZE
 
@@ -20,10 +20,11 @@ def begin_sweep(tail: Tail, *, now: float, oldest: float, is_first: bool) -> Tai
 def sweep_page(tail: Tail, *, limit: int = MAX_PAGE_SIZE) -> PageRequest | None:
     """The page on which the sweep goes on; None: there is no sweep, or nothing can be read now."""
     total = min(tail.total or 0, tail.told or 0)
-    if tail.sweep is None or not total or tail.turned is not None or tail.narrowing is not None:
+    is_false = tail.told == 0 and tail.total  # an answer that is not accepted yet
+    if tail.sweep is None or is_false or tail.turned is not None or tail.narrowing is not None:
         return None
     if not top_below(min(tail.sweep.walk.at, total), 0, tail.avoided):
-        return None
+        return PageRequest(number=total + 1, size=1, purpose=Purpose.SWEEP)  # it ends with any answer
     return sweep.next_page(
         tail.sweep, tail.weights, total=total, order=tail.order, limit=limit, avoid=tail.avoided
     )

@@ -28,7 +28,7 @@ from dataclasses import dataclass, field, replace
 
 from exporter.discovery import evidence, order, unreadable
 from exporter.discovery.evidence import Evidence
-from exporter.discovery.gaps import NEWEST, Gap, is_due, joined, open_gap
+from exporter.discovery.gaps import NEWEST, Bounds, Gap, is_due, joined, open_gap, past
 from exporter.discovery.order import Ends, First
 from exporter.discovery.pages import Order
 from exporter.discovery.probe import Probe
@@ -100,7 +100,8 @@ def probed(tail: Tail, page: Page, *, now: float, platform_now: float, recheck_i
     tail = accounted(
         tail, total, first=None if is_suspect else first, now=now, platform_now=platform_now, due=now
     )
-    gaps = joined(replace(gap, is_stalled=False) for gap in tail.gaps)
+    tail = _freed(tail, now, platform_now)
+    gaps = tail.gaps
     is_doubted = tail.fewer is not None or is_suspect
     if first is not None and not is_doubted:
         tail = replace(tail, ends=replace(tail.ends, first=first))
@@ -121,10 +122,26 @@ def probe_moved(tail: Tail, probe: Probe) -> Tail:
     return replace(tail, probe=probe, ends=ends)
 
 
+def _freed(tail: Tail, now: float, platform_now: float) -> Tail:
+    """A new poll: no gap is stalled, and nothing waits for positions that are unreadable or gone."""
+    total = tail.total or 0
+    bounds = Bounds(total=total, now=now, platform_now=platform_now)
+    if tail.narrowing is not None and tail.narrowing.lo >= total:
+        tail = replace(tail, narrowing=None)
+    gaps, hidden = [], tail.hidden
+    for gap in tail.gaps:
+        left = past(gap, tail.avoided, bounds) if is_due(gap, now) else gap
+        hidden += gap.missing if left is None else 0
+        gaps += [] if left is None else [replace(left, is_stalled=False)]
+    known = tuple(item for item in tail.unreadable if item.position < total)
+    return replace(tail, gaps=joined(gaps), hidden=hidden, unreadable=known)
+
+
 def _suspected(tail: Tail, first: First | None, total: int, now: float) -> Tail:
     """Rule 7: where the first record looks like the last one over a minute, both ends are compared anew."""
     if not order.may_have_turned(tail.ends, first, total):
-        return tail if first is None and total else replace(tail, turned=None)
+        is_open = first is None and total and tail.turned is not None and not tail.turned.is_expired(now)
+        return tail if is_open else replace(tail, turned=None)
     turned = evidence.gathered(tail.turned, total=total, now=now)
     if not turned.is_confirmed(now):
         return replace(tail, turned=turned)

@@ -108,7 +108,7 @@ class Pages:
                     raise
             else:
                 self._lost = 0
-                return probe_moved(tail, probe.weighed(choice, cost.size, tail.order)), page, cost
+                return probe_moved(tail, probe.weighed(choice, page, cost.size, tail.order)), page, cost
         raise failure or AssertionError
 
     async def failed(self, tail: Tail, request: PageRequest, error: ApiError) -> tuple[Tail, ApiError | None]:

@@ -52,7 +52,9 @@ class Reader:
         return page(request.number, request.size, view.total, *items)
 
     def probe(self) -> None:
-        answer = self.page(PageRequest(number=1, size=1))
+        self.take_probe(self.page(self.tail.probe.request))
+
+    def take_probe(self, answer: Page) -> None:
         self.tail = probed(self.tail, answer, now=self.now, platform_now=self.now, recheck_interval=RECHECK)
 
     def run(self) -> None:
