@@ -78,6 +78,14 @@ def open_gap(lo: int, hi: int, *, missing: int, now: float) -> Gap:
     return Gap(lo=lo, hi=hi, at=hi, missing=missing, due=now, opened=now)
 
 
+def read_anew(gap: Gap, now: float) -> Gap:
+    """Read a gap again from its top, as other positions were read under a wrong order."""
+    again = replace(gap, at=gap.hi, due=now, since=None, low=None, low_known=False, barren=0, passes=0)
+    if gap.floor is None:
+        return again
+    return replace(again, lo=max(gap.floor, gap.hi - NEWEST), missing=0)  # pages tell what it misses
+
+
 def joined(gaps: Iterable[Gap]) -> tuple[Gap, ...]:
     """Sort gaps by where they end; those of growth that nothing was read of yet are one where they meet."""
     result: list[Gap] = []

@@ -7,6 +7,7 @@ from collections.abc import Container, Iterable
 from dataclasses import dataclass, replace
 
 from exporter.discovery import order, sweep, unreadable
+from exporter.discovery.evidence import CONFIRM_AFTER
 from exporter.discovery.failing import narrower_page, single_page
 from exporter.discovery.gaps import (
     Bounds,
@@ -24,7 +25,7 @@ from exporter.discovery.gaps import (
 )
 from exporter.discovery.pages import PageRequest, Purpose, covered, extended, page_at, top_below
 from exporter.discovery.sweep import Sweep
-from exporter.discovery.tail import Tail, accounted, is_first_reading
+from exporter.discovery.tail import Tail, accounted, corrected, is_first_reading
 from exporter.discovery.weights import MAX_PAGE_SIZE, page_limit, refused
 from exporter.model import LONG_AGO, Page, PageItem
 
@@ -73,7 +74,7 @@ def next_page(tail: Tail, *, now: float, limit: int = MAX_PAGE_SIZE) -> PageRequ
     if gap is None:
         return None
     if tail.order is None and total > 1:
-        if tail.ends.compared != total and total - 1 not in avoid:
+        if tail.ends.first is not None and tail.ends.compared != total and total - 1 not in avoid:
             return PageRequest(number=total, size=1, purpose=Purpose.ENDS)
         if total <= size and not avoid:
             return PageRequest(number=1, size=total)
@@ -163,9 +164,12 @@ def read(
         given_up=given_up,
         first_low=next((gap.low[0] for gap in gaps if gap.floor is not None and gap.low), None),
     )
-    is_next = tail.sweep is not None and lo < tail.sweep.walk.at <= hi
+    is_next = tail.sweep is not None and not tail.sweep.walk.done and lo < tail.sweep.walk.at <= hi
     if tail.sweep is not None and (purpose is Purpose.SWEEP or (purpose is Purpose.NARROW and is_next)):
-        return _swept(reading, tail.sweep, page, unexplained={item.id for item in left})
+        unexplained = {item.id for item in left}
+        return _swept(
+            reading, tail.sweep, page, unexplained=unexplained, now=now, platform_now=platform_now
+        )
     return reading
 
 
@@ -178,7 +182,15 @@ def _fresh(
     )
 
 
-def _swept(reading: Reading, had: Sweep, page: Page, *, unexplained: Container[str]) -> Reading:
+def _swept(
+    reading: Reading,
+    had: Sweep,
+    page: Page,
+    *,
+    unexplained: Container[str],
+    now: float,
+    platform_now: float,
+) -> Reading:
     """Take a page of the sweep for it, too; what no gap was missing was found late."""
     tail = reading.tail
     starts = [item.start for item in page.items]
@@ -189,18 +201,24 @@ def _swept(reading: Reading, had: Sweep, page: Page, *, unexplained: Container[s
             replace(one, is_late=one.item.id in unexplained)
             for one in fresh
             # What began before the window may have been forgotten: its page was read for what lies above.
-            if one.item.id not in unexplained or one.item.start is None or one.item.start >= had.oldest
+            if one.item.id not in unexplained
+            or (one.item.start >= had.oldest if one.item.start is not None else not had.walk.done)
         )
     reading = replace(reading, tail=replace(tail, sweep=after), fresh=fresh)
-    if not after.walk.done:
+    if not sweep.is_over(had, after):
         return reading
+    ends = order.swept(tail.ends, after.top, after.bottom, platform_now)
+    tail = replace(tail, ends=ends, sweep=None)
+    if ends.doubts > reading.tail.ends.doubts:
+        again = replace(tail, sweep_due=min(tail.sweep_due, now + CONFIRM_AFTER))
+        return replace(reading, tail=corrected(again, now))
     # What the gaps that it has read whole still miss, no page shows.
     closed = [gap for gap in tail.gaps if gap.opened < after.began and gap.lo >= after.walk.at]
     kept = tuple(gap for gap in tail.gaps if gap not in closed)
     hidden = after.walk.hidden - sum(gap.missing for gap in kept)  # each record once
     return replace(
         reading,
-        tail=replace(tail, sweep=None, gaps=kept, hidden=max(0, hidden)),
+        tail=replace(tail, unswept=None, gaps=kept, hidden=max(0, hidden)),
         given_up=reading.given_up + sum(gap.missing for gap in closed),
         ended=after,
     )

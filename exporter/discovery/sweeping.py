@@ -4,15 +4,19 @@ from dataclasses import replace
 
 from exporter.discovery import sweep
 from exporter.discovery.gaps import FIRST_STEP
-from exporter.discovery.pages import PageRequest, Purpose, top_below
+from exporter.discovery.pages import PageRequest
 from exporter.discovery.tail import Tail, backlog, is_first_reading
 from exporter.discovery.weights import MAX_PAGE_SIZE
 
+MARGIN = 7200.0  # seconds by which a record's start may lie before it came: masters' clocks differ
+
 
 def begin_sweep(tail: Tail, *, now: float, oldest: float, is_first: bool) -> Tail:
-    """Begin a sweep where one is due."""
+    """Start a sweep if one is due."""
     if tail.sweep is not None or tail.sweep_due > now or is_first_reading(tail) or not tail.total:
         return tail
+    if tail.unswept is not None:
+        oldest = min(oldest, tail.unswept - MARGIN)
     begun = sweep.begun(tail.total, tail.order, now=now, oldest=oldest, is_first=is_first)
     return replace(tail, sweep=begun, sweep_due=now + sweep.INTERVAL)
 
@@ -23,8 +27,6 @@ def sweep_page(tail: Tail, *, limit: int = MAX_PAGE_SIZE) -> PageRequest | None:
     is_false = tail.told == 0 and tail.total  # an answer that is not accepted yet
     if tail.sweep is None or is_false or tail.turned is not None or tail.narrowing is not None:
         return None
-    if not top_below(min(tail.sweep.walk.at, total), 0, tail.avoided):
-        return PageRequest(number=total + 1, size=1, purpose=Purpose.SWEEP)  # it ends with any answer
     return sweep.next_page(
         tail.sweep, tail.weights, total=total, order=tail.order, limit=limit, avoid=tail.avoided
     )
@@ -33,7 +35,7 @@ def sweep_page(tail: Tail, *, limit: int = MAX_PAGE_SIZE) -> PageRequest | None:
 def is_late_reading(tail: Tail, now: float) -> bool:
     """Whether records of long ago may be being read: growth of a downtime, or what a deletion hid."""
     deep = any(gap.is_check and gap.step > FIRST_STEP for gap in tail.gaps)
-    return deep or backlog(tail, now) > MAX_PAGE_SIZE
+    return deep or tail.unswept is not None or backlog(tail, now) > MAX_PAGE_SIZE
 
 
 def is_behind(tail: Tail, now: float) -> bool:

@@ -28,15 +28,16 @@ from dataclasses import dataclass, field, replace
 
 from exporter.discovery import evidence, order, unreadable
 from exporter.discovery.evidence import Evidence
-from exporter.discovery.gaps import NEWEST, Bounds, Gap, is_due, joined, open_gap, past
+from exporter.discovery.gaps import NEWEST, Bounds, Gap, is_due, joined, open_gap, past, read_anew
 from exporter.discovery.order import Ends, First
 from exporter.discovery.pages import Order
 from exporter.discovery.probe import Probe
 from exporter.discovery.sweep import Sweep
 from exporter.discovery.unreadable import Narrowing, Unreadable
 from exporter.discovery.weights import Weights, page_limit
-from exporter.model import Page
+from exporter.model import LONG_AGO, Page
 
+OUTAGE = 1800.0  # seconds without an accepted total; shorter ones lie within the window of a sweep
 FEW_DELETED = 0.9  # of the records stay: a larger drop is confirmed whatever else tells of it
 
 
@@ -60,6 +61,7 @@ class Tail:
     sweep: Sweep | None = None  # that is going on
     sweep_due: float = 0.0
     swept: float | None = None  # when the last whole sweep ended (our wall clock)
+    unswept: float | None = None  # the next sweep must go back to this (platform's clock): see `unsure`
     hidden: int = 0  # positions without a visible record that are not looked at any more
 
     @property
@@ -92,11 +94,13 @@ def probed(tail: Tail, page: Page, *, now: float, platform_now: float, recheck_i
     item = page.items[0] if page.items else None
     # Without one, its rows blink or it has none: that tells nothing.
     first = First(id=item.id, start=item.start) if item is not None else None
+    if tail.told_at is not None and platform_now - tail.told_at > OUTAGE:
+        tail = unsure(tail, tail.told_at, now)
     tail = _suspected(tail, first, total, now)
     is_suspect = tail.turned is not None
     changed = first is not None and tail.ends.first is not None and first.id != tail.ends.first.id
     if tail.total is not None and total > tail.total and not is_suspect:
-        tail = replace(tail, ends=order.grown(tail.ends, first))
+        tail = corrected(replace(tail, ends=order.grown(tail.ends, first)), now)
     tail = accounted(
         tail, total, first=None if is_suspect else first, now=now, platform_now=platform_now, due=now
     )
@@ -122,6 +126,34 @@ def probe_moved(tail: Tail, probe: Probe) -> Tail:
     return replace(tail, probe=probe, ends=ends)
 
 
+def unsure(tail: Tail, since: float, now: float) -> Tail:
+    """Start a sweep at once that goes back to `since`: records that came after it may have been missed.
+
+    During an outage deletions hide growth; pages read in a wrong order show other positions.
+    """
+    before = since if tail.unswept is None else min(since, tail.unswept)
+    return replace(tail, unswept=before, sweep=None, sweep_due=min(tail.sweep_due, now))
+
+
+def corrected(tail: Tail, now: float) -> Tail:
+    """Reverse an order that was misjudged, and read again what was read in that order."""
+    if not tail.ends.is_contradicted:
+        return tail
+    top = (tail.total or 0) - 1
+    tail = replace(
+        tail,
+        ends=order.reversed_order(tail.ends),
+        turned=None,
+        narrowing=None,
+        gaps=joined(read_anew(gap, now) for gap in tail.gaps),
+        unreadable=tuple(
+            replace(item, position=top - item.position) for item in reversed(tail.unreadable)
+        ),
+        recheck_due=now,
+    )
+    return unsure(tail, LONG_AGO if tail.ends.agreed is None else tail.ends.agreed, now)
+
+
 def _freed(tail: Tail, now: float, platform_now: float) -> Tail:
     """A new poll: no gap is stalled, and nothing waits for positions that are unreadable or gone."""
     total = tail.total or 0
@@ -145,7 +177,9 @@ def _suspected(tail: Tail, first: First | None, total: int, now: float) -> Tail:
     turned = evidence.gathered(tail.turned, total=total, now=now)
     if not turned.is_confirmed(now):
         return replace(tail, turned=turned)
-    return replace(tail, turned=None, ends=order.turned(tail.ends, first), recheck_due=now)
+    # The next sweep verifies what is found.
+    due = min(tail.sweep_due, now)
+    return replace(tail, turned=None, ends=order.turned(tail.ends, first), recheck_due=now, sweep_due=due)
 
 
 def accounted(

@@ -240,7 +240,7 @@ class Poller:
     def _sweeping(self, tail: Tail, counting_start: CountingStart, clock: Clock) -> Tail:
         """Begin a sweep if one is due."""
         if not self._config.sweep or counting_start.floor is None:
-            return replace(tail, sweep=None)
+            return replace(tail, sweep=None, unswept=None)
         is_first = counting_start.registered is None
         newest = min(clock.platform, counting_start.baseline_end) if is_first else clock.platform
         return begin_sweep(tail, now=clock.now, oldest=newest - self._config.sweep, is_first=is_first)

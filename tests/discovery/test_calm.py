@@ -1,6 +1,7 @@
 """Whatever state the tail is in: after some calm polls, what is due has been read."""
 
 from dataclasses import replace
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -9,16 +10,16 @@ from hypothesis import strategies as st
 from exporter.discovery.evidence import Evidence
 from exporter.discovery.gaps import HOLD, Gap, is_due, open_gap
 from exporter.discovery.order import Ends, First
-from exporter.discovery.pages import Order, PageRequest, Purpose
+from exporter.discovery.pages import Order, PageRequest, Purpose, covered
 from exporter.discovery.probe import Probe, weighed
-from exporter.discovery.reading import next_page
+from exporter.discovery.reading import next_page, read
 from exporter.discovery.sweep import INTERVAL
 from exporter.discovery.sweeping import begin_sweep, sweep_page
 from exporter.discovery.tail import Tail, probe_moved
 from exporter.discovery.unreadable import Narrowing, Unreadable
 from exporter.simulator.world import World
-from tests.discovery.test_tail import Reader, add, world
-from tests.harness.core import NOW
+from tests.discovery.test_tail import WIDE, Reader, add, world
+from tests.harness.core import NOW, item, page
 
 POSITIONS = st.integers(0, 60)
 STEP = 60.0
@@ -85,7 +86,7 @@ def tails(draw: st.DrawFn) -> Tail:
     )
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(tail=tails(), order=st.sampled_from(["asc", "desc"]), records=st.integers(0, 60))
 def test_after_calm_polls_all_that_is_due_is_read(tail: Tail, order: str, records: int) -> None:
     """No suspicion, no position and no wait suspends reading for longer than it needs to be confirmed."""
@@ -116,10 +117,12 @@ def test_a_probe_that_shows_nothing_moves_on() -> None:
     """A record that never gets rows tells neither of deletions nor of the order."""
     made = World(order="asc")
     add(made, start=NOW - 9000, rows=False)
-    add(made, start=NOW - 600, count=3)
+    for number in range(3):
+        add(made, start=NOW - 600 + number)
     reader = Daemon(made)
-    for _ in range(3):
-        reader.poll()
+    reader.poll()
+    add(made, start=reader.now)
+    reader.poll()
     assert reader.tail.probe.number == 2
     assert reader.tail.order is Order.ASC
 
@@ -159,3 +162,57 @@ def test_a_position_is_tried_again_though_gaps_are_always_due() -> None:
     )
     request = next_page(reader.tail, now=NOW)
     assert request == PageRequest(number=21, size=1, purpose=Purpose.RETRY)
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+def test_an_order_that_was_misjudged_is_reversed(order: str) -> None:
+    """Two sweeps tell it, and what was missed in that order is found."""
+    made = World(order=order)  # type: ignore[arg-type]
+    for number in range(900):
+        add(made, start=NOW - 86400 * 3 - 300 * number)
+    reader = Daemon(made)
+    reader.tail = replace(reader.tail, sweep_due=NOW + 3000)
+    wrong = Order.DESC if order == "asc" else Order.ASC
+    reader.tail = replace(reader.tail, ends=replace(reader.tail.ends, order=wrong, agreed=NOW))
+    for _ in range(56):
+        add(reader.world, start=reader.now)
+        reader.world.delete_oldest(1)
+        reader.poll(after=60.0)
+    assert reader.tail.order is not wrong
+    assert not reader.unseen
+
+
+def test_an_order_found_by_growth_alone_is_corrected_by_growth() -> None:
+    """Deletions had changed the first record each time that records came."""
+    reader = Daemon(World(order="asc"))
+    add(reader.world, count=60, no_start=True)
+    for number in range(8):
+        if number < 4:
+            reader.world.delete_oldest(1)
+        add(reader.world, count=2, no_start=True)
+        reader.poll()
+    assert reader.tail.order is Order.ASC
+
+
+@given(rng=st.randoms(use_true_random=False), order=st.sampled_from(list(Order)))
+def test_times_of_several_zones_do_not_reverse_an_order(rng: Random, order: Order) -> None:
+    """A sweep compares medians."""
+    tail = Tail(total=3000, told=3000, ends=Ends(order=order), weights=WIDE)
+    tail = begin_sweep(tail, now=NOW, oldest=NOW - 86400.0, is_first=False)
+    while (request := sweep_page(tail, limit=50)) is not None:
+        lo, hi = covered(request, 3000, order)
+        starts = [
+            NOW - 60 * (3000 - lo - number) + 3600 * rng.choice([0, 0, 0, 0, -8, 5, 8])
+            for number in range(hi - lo)
+        ]
+        items = (item(str(lo + number), start) for number, start in enumerate(starts))
+        tail = read(
+            tail,
+            page(request.number, request.size, 3000, *items),
+            {str(number) for number in range(3000)},
+            now=NOW,
+            platform_now=NOW,
+            purpose=request.purpose,
+        ).tail
+    assert tail.ends.doubts == 0
+    assert tail.ends.agreed == NOW
