@@ -20,6 +20,7 @@ class Unreadable:
 
     position: int
     due: float  # when it is tried again; ledger time
+    soonest: float = 0.0  # not before this, whatever else becomes readable: a poll tries it once
     tries: int = 1
     reason: str = ""  # of the last failure
     is_missing: bool = False  # a record of growth lies there: it is surely new
@@ -70,6 +71,7 @@ def registered(
     tries = before.tries + 1 if before else 1
     item = Unreadable(
         position=position,
+        soonest=now + interval,
         due=now + backoff(tries, first=interval, longest=LONGEST_WAIT),
         tries=tries,
         reason=reason,
@@ -79,7 +81,9 @@ def registered(
 
 
 def readable(had: Iterable[Unreadable], lo: int, hi: int, *, now: float) -> tuple[Unreadable, ...]:
-    """A page over these positions was read: they are none, and all others are tried at once."""
+    """A page over these positions was read: they are readable, and all others are tried in the next poll."""
     items = tuple(had)
     left = tuple(item for item in items if not lo <= item.position < hi)
-    return left if len(left) == len(items) else tuple(replace(item, due=now) for item in left)
+    return left if len(left) == len(items) else tuple(
+        replace(item, due=min(item.due, max(now, item.soonest))) for item in left
+    )

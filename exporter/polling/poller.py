@@ -256,7 +256,9 @@ class Poller:
     async def _round(self, began: float) -> bool:
         """Run one round; False: nothing is due until the next poll."""
         limit, end = self._config.page_size, began + self._config.rules.interval
-        request = next_page(self._tail, now=self._ledger.time(), limit=limit)
+        request = None
+        if not self._pages.is_over:
+            request = next_page(self._tail, now=self._ledger.time(), limit=limit)
         lookups = self._due(limit=ROUND)
         wait = self._pages.wait()
         if request is not None and wait > 0:

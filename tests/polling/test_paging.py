@@ -13,7 +13,7 @@ from exporter.jobapi.client import PageCost
 from exporter.jobapi.errors import ApiError, ConnectError, DeadlineError, HttpError
 from exporter.jobapi.pacing import AT_START
 from exporter.model import Page, Record, Results
-from exporter.polling.paging import QUICK, Pages
+from exporter.polling.paging import MOST_FAILED, QUICK, Pages
 from exporter.tracking.tracker import Clock
 from tests.harness.core import NOW, item, page
 
@@ -178,3 +178,25 @@ def test_a_probe_goes_past_a_record_that_fails() -> None:
     given = pages(api)
     assert [probed(given) for _ in range(4)] == [None] * 4
     assert [asked[0] for asked in api.asked] == [1, 2, 3, 2, 3, 1]
+
+
+def test_pages_that_fail_are_charged() -> None:
+    """A control that fails, too; the platform worked for them."""
+    api = Api(fails=lambda _number, _size: BROKEN, seconds=AT_START / 2)
+    given = pages(api)
+    failed(given, ONE, BROKEN)
+    ask(given, MANY)
+    assert given.wait() > 0.0
+
+
+@pytest.mark.parametrize(("seconds", "most"), [(0.1, MOST_FAILED), (10.0, 6), (60.0, 1)])
+def test_failed_pages_are_bounded_in_a_poll(seconds: float, most: int) -> None:
+    """In number and in time; the next poll goes on."""
+    api = Api(fails=lambda _number, _size: DeadlineError("late", endpoint="page"), seconds=seconds)
+    given = pages(api)
+    while not given.is_over:
+        ask(given, MANY)
+    assert len(api.asked) == most
+    assert given.sweep_page(TAIL, limit=50) is None
+    given.begin()
+    assert not given.is_over
