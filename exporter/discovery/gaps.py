@@ -87,14 +87,15 @@ def read_anew(gap: Gap, now: float) -> Gap:
 
 
 def joined(gaps: Iterable[Gap]) -> tuple[Gap, ...]:
-    """Sort gaps by where they end; those of growth that nothing was read of yet are one where they meet."""
+    """Sort gaps by where they end, and merge those of growth that meet and those that are read again together."""
     result: list[Gap] = []
     for gap in sorted(gaps, key=lambda gap: gap.hi):
         below = result[-1] if result else None
+        again = next((number for number, other in enumerate(result) if _are_one(other, gap)), None)
         if below and _is_unread(below) and _is_unread(gap) and below.hi == gap.lo + gap.anchor:
-            missing, due = below.missing + gap.missing, min(below.due, gap.due)
-            stalled = below.is_stalled and gap.is_stalled
-            result[-1] = replace(below, hi=gap.hi, at=gap.hi, missing=missing, due=due, is_stalled=stalled)
+            result[-1] = _merged(below, gap)
+        elif again is not None:
+            result.append(_merged_again(result.pop(again), gap))
         else:
             result.append(gap)
     return tuple(result)
@@ -102,6 +103,45 @@ def joined(gaps: Iterable[Gap]) -> tuple[Gap, ...]:
 
 def _is_unread(gap: Gap) -> bool:
     return gap.anchor > 0 and gap.at == gap.hi and gap.since is None
+
+
+def _merged(below: Gap, gap: Gap) -> Gap:
+    return replace(
+        below,
+        hi=gap.hi,
+        at=gap.hi,
+        missing=below.missing + gap.missing,
+        due=min(below.due, gap.due),
+        is_stalled=below.is_stalled and gap.is_stalled,
+    )
+
+
+def _are_one(a: Gap, b: Gap) -> bool:
+    """Whether two gaps that are read again overlap, and end at about the same time if both miss records."""
+    if any(gap.since is None or not gap.passes or gap.at < gap.hi or gap.floor is not None for gap in (a, b)):
+        return False
+    overlap = min(a.hi, b.hi) - max(a.lo, b.lo)
+    is_near = not (a.missing and b.missing) or abs((a.since or 0.0) - (b.since or 0.0)) <= HOLD / 3
+    width = max(a.hi, b.hi) - min(a.lo, b.lo)
+    return overlap > 0 and width <= MAX_STEP and is_near and a.is_early == b.is_early
+
+
+def _merged_again(a: Gap, b: Gap) -> Gap:
+    """Two gaps as one. The time that it is held counts for what it misses, not for positions that are empty."""
+    held = [gap for gap in (a, b) if gap.missing] or [a, b]
+    known = [gap.after for gap in held if gap.after is not None]
+    return replace(
+        _merged(a, b),
+        lo=min(a.lo, b.lo),
+        hi=max(a.hi, b.hi),
+        at=max(a.hi, b.hi),
+        opened=min(gap.opened for gap in held),
+        since=min(gap.since or 0.0 for gap in held),
+        passes=min(a.passes, b.passes),
+        barren=max(a.barren, b.barren),
+        after=min(known, default=None),
+        until=None if None in {a.until, b.until} else max(a.until or 0.0, b.until or 0.0),
+    )
 
 
 def is_due(gap: Gap, now: float) -> bool:
@@ -153,10 +193,14 @@ def explained_elsewhere(
     return after, all_found
 
 
-def passed(gap: Gap, view: View) -> Gap:
-    """Move a gap's reading down over a page that touches it from above; other pages leave it."""
+def passed(gap: Gap, view: View, found: Collection[PageItem] = ()) -> Gap:
+    """Move a gap's reading down over a page that touches it from above; other pages leave it.
+
+    `found`: records that it, or no gap, was missing: a gap that is read again is not prolonged by others' ones.
+    """
     if not touches(gap, view.lo, view.hi):
         return gap
+    is_new = any(item.id in view.fresh for item in (found if gap.passes else view.page.items))
     lowest = min(((item.start, item.id) for item in view.page.items if item.start is not None), default=None)
     low, low_known = gap.low, gap.low_known
     if lowest is not None and (low is None or lowest < low):
@@ -172,7 +216,7 @@ def passed(gap: Gap, view: View) -> Gap:
         empty_positions=gap.empty_positions + (view.empty_positions if gap.passes else 0),
         low=low,
         low_known=low_known,
-        is_productive=gap.is_productive or any(item.id in view.fresh for item in view.page.items),
+        is_productive=gap.is_productive or is_new,
     )
 
 

@@ -245,16 +245,18 @@ def _explained(
 ) -> tuple[list[Gap], Gap | None, list[PageItem], list[PageItem]]:
     """The gaps after a page, one for its empty positions; the records of growth; those that were early."""
     gaps: list[Gap] = []
-    grown: list[PageItem] = []
-    early: list[PageItem] = []
+    found: list[list[PageItem]] = []
     empty: Gap | None = None
     for had in reversed(tail.gaps):
         gap = widened(had, view)
-        found = explained(gap, left, view)
-        gap = replace(gap, missing=gap.missing - len(found))
-        (early if gap.is_early else grown).extend(found)
+        found.append(explained(gap, left, view))
+        gap = replace(gap, missing=gap.missing - len(found[-1]))
         if empty is None and not is_sweep:
             gap, empty = split_empty(gap, view, bounds)
-        gaps.append(gap if is_sweep else passed(gap, view))
-    gaps, found = explained_elsewhere(gaps, left, view)
-    return gaps, empty, [*grown, *found], early
+        gaps.append(gap)
+    early = [item for gap, items in zip(gaps, found, strict=True) if gap.is_early for item in items]
+    grown = [item for gap, items in zip(gaps, found, strict=True) if not gap.is_early for item in items]
+    gaps, elsewhere = explained_elsewhere(gaps, left, view)
+    if not is_sweep:
+        gaps = [passed(gap, view, [*items, *left]) for gap, items in zip(gaps, found, strict=True)]
+    return gaps, empty, [*grown, *elsewhere], early

@@ -315,3 +315,41 @@ def test_a_first_reading_with_a_duration_goes_down_to_its_time() -> None:
     assert kept(ended(reading)).lo == 900
     assert kept(ended(replace(reading, low=(NOW - 3600, "a")))).lo == 900
     assert ended(replace(reading, low=(NOW - 3601, "a"))) is None
+
+
+def looked_at(lo: int, hi: int, **changes: Any) -> Gap:
+    """A gap of an empty position that is read again."""
+    return gap(lo, hi, **{"passes": 3, "since": NOW - 100, **changes})
+
+
+def test_gaps_that_are_read_again_together_are_one() -> None:
+    """One page shows both; the hold is that of what is missing."""
+    (both,) = joined([looked_at(0, 25), looked_at(0, 25, since=NOW - 300)])
+    assert (both.lo, both.hi, both.missing, both.since) == (0, 25, 0, NOW - 300)
+    (both,) = joined([looked_at(4, 30, missing=1), looked_at(0, 25, since=NOW - 800, due=NOW + 90)])
+    assert (both.lo, both.hi, both.missing, both.since, both.due) == (0, 30, 1, NOW - 100, NOW)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        looked_at(30, 40),
+        looked_at(0, 25, missing=1, since=NOW - 800),
+        looked_at(0, 25, is_early=True),
+        looked_at(0, 25, at=20),
+        looked_at(20, 20 + MAX_STEP),
+    ],
+    ids=["apart", "longer held", "early", "half read", "too wide"],
+)
+def test_other_gaps_that_are_read_again_stay_apart(other: Gap) -> None:
+    """They end at other times, or cost a page of their own."""
+    assert len(joined([looked_at(0, 25, missing=1), other])) == 2
+
+
+def test_a_gap_that_is_read_again_is_not_prolonged_by_what_others_miss() -> None:
+    """Where records come all the time, the hold of an empty position would never end."""
+    found = item("new", NOW)
+    again = looked_at(0, 10, missing=1)
+    assert not passed(again, view(0, 10, found), []).is_productive
+    assert passed(again, view(0, 10, found), [found]).is_productive
+    assert passed(gap(0, 10, missing=1), view(0, 10, found), []).is_productive
