@@ -87,7 +87,7 @@ def read_anew(gap: Gap, now: float) -> Gap:
 
 
 def joined(gaps: Iterable[Gap]) -> tuple[Gap, ...]:
-    """Sort gaps by where they end, and merge those of growth that meet and those that are read again together."""
+    """Sort gaps by where they end; merge unread ones that meet, and those that are read again together."""
     result: list[Gap] = []
     for gap in sorted(gaps, key=lambda gap: gap.hi):
         below = result[-1] if result else None
@@ -127,7 +127,7 @@ def _are_one(a: Gap, b: Gap) -> bool:
 
 
 def _merged_again(a: Gap, b: Gap) -> Gap:
-    """Two gaps as one. The time that it is held counts for what it misses, not for positions that are empty."""
+    """Two gaps as one. If one misses records, the hold of that one counts."""
     held = [gap for gap in (a, b) if gap.missing] or [a, b]
     known = [gap.after for gap in held if gap.after is not None]
     return replace(
@@ -196,7 +196,7 @@ def explained_elsewhere(
 def passed(gap: Gap, view: View, found: Collection[PageItem] = ()) -> Gap:
     """Move a gap's reading down over a page that touches it from above; other pages leave it.
 
-    `found`: records that it, or no gap, was missing: a gap that is read again is not prolonged by others' ones.
+    `found`: records that this gap or no gap was missing. Only these prolong a gap that is read again.
     """
     if not touches(gap, view.lo, view.hi):
         return gap

@@ -2,8 +2,8 @@
 
 Both ends are compared. If both started in the same second, the order stays undecided. If the platform gives
 no times, growth tells the order: if it changes the first record, the newest come first. Single times may be
-wrong, and deletions change the first record too. So each sweep compares the times of its first page with those
-of the other end: deletions can't explain that these are newer. If two sweeps say so, the order is reversed.
+wrong, and deletions change the first record too. So each sweep compares the times of its first page with
+those of an older one. Deletions can't make these newer: if two sweeps find that, the order is reversed.
 """
 
 from collections.abc import Sequence
@@ -47,7 +47,7 @@ class Ends:
 
 
 def is_older(ends: Ends, first: First | None) -> bool:
-    """Whether the first record started before the previous one: an older copy of the data, or another order."""
+    """Whether the first record started before the previous one: another order, or an older copy."""
     had = ends.first
     if first is None or had is None or first.start is None or had.start is None:
         return False
@@ -81,13 +81,14 @@ def swept(ends: Ends, top: float | None, bottom: float | None, platform_now: flo
 
 def compared(ends: Ends, starts: Sequence[float], *, total: int, is_first: bool) -> Ends:
     """Compare a page with the first record; `is_first`: the page is the first itself."""
-    if ends.order is not None or ends.first is None:
+    first = ends.first
+    if ends.order is not None or first is None:
         return ends
     ends = replace(ends, compared=total)
     if not starts or is_first:
         return ends
     # A first record without a start sorts before all others where the oldest come first.
-    had = float("-inf") if ends.first.start is None else ends.first.start
+    had = float("-inf") if first.start is None else first.start
     if had == max(starts):
         return ends
     return replace(ends, order=Order.ASC if had < max(starts) else Order.DESC, doubts=0)

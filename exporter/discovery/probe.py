@@ -38,10 +38,12 @@ def weighed(probe: Probe, page: Page, size: int, order: Order | None) -> Probe:
         return replace(probe, sizes=())
     if page.total and not page.items:  # many of the oldest records may be hidden: move on in growing steps
         return Probe(number=2 * probe.number)
-    searched = len(probe.sizes) == CANDIDATES
-    if size <= LIGHT:
-        return replace(probe, sizes=())
-    if searched:
+    return replace(probe, sizes=()) if size <= LIGHT else _searched(probe, size)
+
+
+def _searched(probe: Probe, size: int) -> Probe:
+    """The next candidate after a heavy record, or the lightest of all."""
+    if len(probe.sizes) == CANDIDATES:
         return probe if size <= 2 * min(probe.sizes) else Probe()
     sizes = (*probe.sizes, size) if probe.number == len(probe.sizes) + 1 else (size,)
     if len(sizes) < CANDIDATES:

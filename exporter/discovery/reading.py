@@ -7,8 +7,8 @@ from collections.abc import Container, Iterable
 from dataclasses import dataclass, replace
 
 from exporter.discovery import order, sweep, unreadable
+from exporter.discovery.choosing import next_gap
 from exporter.discovery.evidence import CONFIRM_AFTER
-from exporter.discovery.failing import narrower_page, single_page
 from exporter.discovery.gaps import (
     Bounds,
     Gap,
@@ -16,21 +16,19 @@ from exporter.discovery.gaps import (
     concluded,
     explained,
     explained_elsewhere,
-    is_due,
     joined,
     passed,
     split_empty,
     touches,
     widened,
 )
-from exporter.discovery.pages import PageRequest, Purpose, covered, extended, page_at, top_below
+from exporter.discovery.pages import Purpose, covered, extended
 from exporter.discovery.sweep import Sweep
 from exporter.discovery.tail import Tail, accounted, corrected, is_first_reading
 from exporter.discovery.weights import MAX_PAGE_SIZE, page_limit, refused
 from exporter.model import LONG_AGO, Page, PageItem
 
 ADD_UP = 1.0  # seconds that growth told by a page adds up; the next probe ends it
-PATIENCE = 30.0  # seconds that a gap may wait for larger ones: two polls
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,61 +52,6 @@ class Reading:
     ended: Sweep | None = None  # a sweep that has come to its end
 
 
-def next_page(tail: Tail, *, now: float, limit: int = MAX_PAGE_SIZE) -> PageRequest | None:
-    """Which page to ask for now; None: nothing is to be read."""
-    total = min(tail.total or 0, tail.told or 0)
-    if not total or tail.turned is not None:
-        return None
-    size, avoid = page_limit(tail.weights, limit), tail.avoided
-    if tail.narrowing is not None and tail.narrowing.lo < total:
-        return narrower_page(tail, tail.narrowing, total)
-    gap = _next_gap(tail, size, now, total, avoid)
-    retry = min(
-        (item for item in tail.unreadable if item.due <= now and item.position < total),
-        key=lambda item: item.due,
-        default=None,
-    )
-    # What waits too long comes first: where gaps are due all the time, no position would be tried again.
-    if retry is not None and (gap is None or retry.due < min(gap.due, now - PATIENCE)):
-        return single_page(tail, retry.position, Purpose.RETRY)
-    if gap is None:
-        return None
-    if tail.order is None and total > 1:
-        if tail.ends.first is not None and tail.ends.compared != total and total - 1 not in avoid:
-            return PageRequest(number=total, size=1, purpose=Purpose.ENDS)
-        if total <= size and not avoid:
-            return PageRequest(number=1, size=total)
-    # A page is one request however wide: where others are due within its reach, it shows these too.
-    at = min(gap.at, total)
-    reach = at - size
-    within = (
-        max(other.lo, reach) for other in tail.gaps if is_due(other, now) and reach < other.at <= gap.at
-    )
-    at = top_below(at, gap.lo, avoid)
-    lo = min((lo for lo in within if lo < at), default=gap.lo)
-    return page_at(lo, at, total=total, limit=size, order=tail.order, avoid=avoid)
-
-
-def _next_gap(tail: Tail, size: int, now: float, total: int, avoid: frozenset[int]) -> Gap | None:
-    """The gap of which a page of `size` shows most, and of these the newest.
-
-    While records arrive between two pages each page could find but those few: they wait and add up. What has
-    waited too long comes first, the longest before all, so that the rest of a gap never starves.
-    """
-
-    def waiting(gap: Gap) -> float:
-        return now - gap.due if now - gap.due > PATIENCE else 0.0
-
-    def is_readable(gap: Gap) -> bool:
-        return is_due(gap, now) and top_below(min(gap.at, total), gap.lo, avoid) > gap.lo
-
-    return max(
-        (gap for gap in tail.gaps if is_readable(gap)),
-        key=lambda gap: (waiting(gap), min(gap.at - gap.lo, size), gap.hi),
-        default=None,
-    )
-
-
 def read(
     tail: Tail,
     page: Page,
@@ -126,51 +69,73 @@ def read(
     be unknown because they are old: nobody has registered them, or they were forgotten.
     """
     total = page.total if page.total is not None else tail.told or 0
-    wanted = _next_gap(tail, page_limit(tail.weights, limit), now, total, tail.avoided)
-    # Growth that the page itself tells lies above it, and stays a gap apart until the page has been taken in.
-    # It adds up for a while: where records arrive all the time, each page would else be followed by another.
+    wanted = next_gap(tail, page_limit(tail.weights, limit), now, total, tail.avoided)
+    # Growth that this page tells lies above it: it stays a gap of its own until the page has been taken in.
+    # It is due a little later: while records arrive all the time, each page would be followed by another.
     tail = accounted(tail, total, now=now, platform_now=platform_now, due=now + ADD_UP)
     tail = _compared(tail, page, platform_now)
     on_page = covered(page, total, tail.order)
     tail, was_missing = _readable(tail, *on_page, now=now)
     lo, hi = extended(*on_page, tail.avoided)
     new = [item for item in page.items if item.id not in known]
-    was_first = is_first_reading(tail)
-    if was_first and not any(touches(gap, lo, hi) for gap in tail.gaps):
-        new = []  # an end, read to find the order: a first reading counts positions, and comes by
-    empty_positions = max(0, on_page[1] - on_page[0] - len(page.items))
-    fresh_ids = frozenset(
-        item.id for item in new if unregistered <= LONG_AGO or (item.start or 0.0) > unregistered
+    if is_first_reading(tail) and not any(touches(gap, lo, hi) for gap in tail.gaps):
+        new = []  # a page of the ends: a first reading counts positions and comes to it later
+    old = [item.id for item in new if LONG_AGO < unregistered >= (item.start or 0.0)]
+    view = View(
+        lo=lo,
+        hi=hi,
+        page=page,
+        fresh=frozenset(item.id for item in new).difference(old),
+        empty_positions=max(0, on_page[1] - on_page[0] - len(page.items)),
     )
-    view = View(lo=lo, hi=hi, page=page, fresh=fresh_ids, empty_positions=empty_positions)
     bounds = Bounds(
         total=tail.total or 0, now=now, platform_now=platform_now, record_bytes=tail.weights.record_bytes
     )
+    stalls = wanted if purpose is Purpose.GAP else None
+    reading, unexplained = _taken(
+        tail, new, was_missing, view, bounds, stalls=stalls, is_sweep=purpose is Purpose.SWEEP
+    )
+    had = tail.sweep
+    is_next = had is not None and not had.walk.done and lo < had.walk.at <= hi
+    if had is None or not (purpose is Purpose.SWEEP or (purpose is Purpose.NARROW and is_next)):
+        return reading
+    return _swept(reading, had, page, unexplained=unexplained, now=now, platform_now=platform_now)
+
+
+def _taken(
+    tail: Tail,
+    new: list[PageItem],
+    was_missing: int,
+    view: View,
+    bounds: Bounds,
+    *,
+    stalls: Gap | None,
+    is_sweep: bool,
+) -> tuple[Reading, frozenset[str]]:
+    """Let the new records of a page explain what gaps miss; the ids of those that no gap was missing.
+
+    `was_missing`: records of growth at positions that were unreadable. `stalls`: the gap that waits for the
+    next poll if the page does not change it.
+    """
     left = sorted(new, key=lambda item: item.start or 0.0, reverse=True)
-    grown = left[:was_missing]  # at a position that could not be read when it was counted
+    grown = left[:was_missing]
     del left[:was_missing]
-    gaps, empty, found, early = _explained(tail, left, view, bounds, is_sweep=purpose is Purpose.SWEEP)
+    gaps, empty, found, early = _explained(tail, left, view, bounds, is_sweep=is_sweep)
     after = [concluded(gap, bounds) if gap.at <= gap.lo else gap for gap in gaps]
     given_up = sum(gap.missing for gap, kept in zip(gaps, after, strict=True) if kept is None)
-    kept_gaps = [gap for gap in (*after, empty) if gap is not None]
-    if purpose is Purpose.GAP and wanted is not None and wanted in kept_gaps:
-        kept_gaps[kept_gaps.index(wanted)] = replace(wanted, is_stalled=True)
-    given_up = 0 if was_first else given_up
-    # What no gap was missing may be what was given up before.
-    hidden = max(0, tail.hidden - sum(item.id in fresh_ids for item in left)) + given_up
+    given_up = 0 if is_first_reading(tail) else given_up
+    kept_gaps = [
+        replace(gap, is_stalled=True) if gap == stalls else gap for gap in (*after, empty) if gap is not None
+    ]
+    # A record that no gap was missing may have been given up before.
+    hidden = max(0, tail.hidden - sum(item.id in view.fresh for item in left)) + given_up
     reading = Reading(
         tail=replace(tail, gaps=joined(kept_gaps), hidden=hidden),
-        fresh=_fresh(new, grown=[*grown, *(item for item in found if item.id in fresh_ids)], early=early),
+        fresh=_fresh(new, grown=[*grown, *(item for item in found if item.id in view.fresh)], early=early),
         given_up=given_up,
         first_low=next((gap.low[0] for gap in gaps if gap.floor is not None and gap.low), None),
     )
-    is_next = tail.sweep is not None and not tail.sweep.walk.done and lo < tail.sweep.walk.at <= hi
-    if tail.sweep is not None and (purpose is Purpose.SWEEP or (purpose is Purpose.NARROW and is_next)):
-        unexplained = {item.id for item in left}
-        return _swept(
-            reading, tail.sweep, page, unexplained=unexplained, now=now, platform_now=platform_now
-        )
-    return reading
+    return reading, frozenset(item.id for item in left)
 
 
 def _fresh(

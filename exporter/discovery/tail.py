@@ -146,9 +146,7 @@ def corrected(tail: Tail, now: float) -> Tail:
         turned=None,
         narrowing=None,
         gaps=joined(read_anew(gap, now) for gap in tail.gaps),
-        unreadable=tuple(
-            replace(item, position=top - item.position) for item in reversed(tail.unreadable)
-        ),
+        unreadable=tuple(replace(item, position=top - item.position) for item in reversed(tail.unreadable)),
         recheck_due=now,
     )
     return unsure(tail, LONG_AGO if tail.ends.agreed is None else tail.ends.agreed, now)

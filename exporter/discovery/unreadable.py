@@ -84,6 +84,8 @@ def readable(had: Iterable[Unreadable], lo: int, hi: int, *, now: float) -> tupl
     """A page over these positions was read: they are readable, and all others are tried in the next poll."""
     items = tuple(had)
     left = tuple(item for item in items if not lo <= item.position < hi)
-    return left if len(left) == len(items) else tuple(
-        replace(item, due=min(item.due, max(now, item.soonest))) for item in left
+    return (
+        left
+        if len(left) == len(items)
+        else tuple(replace(item, due=min(item.due, max(now, item.soonest))) for item in left)
     )

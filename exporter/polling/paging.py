@@ -28,7 +28,7 @@ QUICK = 2.5  # seconds: if pages are faster than this, one that takes four times
 CHEAP = 0.25  # seconds: a sweep reads several pages per poll if they are faster than this
 MOST_SWEPT = 20  # and at most so many
 MOST_FAILED = 30  # failed pages per poll: each unreadable position costs about ten
-MOST_HUNG = 60.0  # seconds of failed pages per poll; then look-ups go on, and the next poll goes on with pages
+MOST_HUNG = 60.0  # seconds of failed pages per poll; then only look-ups go on until the next poll
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -169,9 +169,7 @@ class Pages:
         """Whether a position that was readable before is readable now."""
         for request in failing.controls(tail):
             try:
-                await self._paid(
-                    request.number, request.size, pacer=self._pacer, patient=False, retry=False
-                )
+                await self._paid(request.number, request.size, pacer=self._pacer, patient=False, retry=False)
             except ApiError as error:
                 if not error.may_be_record:
                     return False

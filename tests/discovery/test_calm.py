@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from exporter.discovery.choosing import next_page
 from exporter.discovery.evidence import Evidence
 from exporter.discovery.gaps import HOLD, Gap, is_due, open_gap
 from exporter.discovery.order import Ends, First
 from exporter.discovery.pages import Order, PageRequest, Purpose, covered
 from exporter.discovery.probe import Probe, weighed
-from exporter.discovery.reading import next_page, read
+from exporter.discovery.reading import read
 from exporter.discovery.sweep import INTERVAL
 from exporter.discovery.sweeping import begin_sweep, sweep_page
 from exporter.discovery.tail import Tail, probe_moved
@@ -157,9 +158,7 @@ def test_a_position_is_tried_again_though_gaps_are_always_due() -> None:
     """What waits longest comes first."""
     reader = Reader(world(100))
     gap = open_gap(90, 95, missing=1, now=NOW)
-    reader.tail = replace(
-        reader.tail, gaps=(gap,), unreadable=(Unreadable(position=20, due=NOW - 300),)
-    )
+    reader.tail = replace(reader.tail, gaps=(gap,), unreadable=(Unreadable(position=20, due=NOW - 300),))
     request = next_page(reader.tail, now=NOW)
     assert request == PageRequest(number=21, size=1, purpose=Purpose.RETRY)
 

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from exporter.discovery.choosing import PATIENCE, next_page
 from exporter.discovery.gaps import HOLD, NEWEST, open_gap
 from exporter.discovery.order import Ends, First
 from exporter.discovery.pages import Order, PageRequest, Purpose
-from exporter.discovery.reading import ADD_UP, PATIENCE, Reading, next_page, read
+from exporter.discovery.reading import ADD_UP, Reading, read
 from exporter.discovery.tail import (
     Tail,
     backlog,

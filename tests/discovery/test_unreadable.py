@@ -22,5 +22,7 @@ def test_one_that_becomes_readable_makes_the_others_due_in_the_next_poll() -> No
 
 def test_what_is_due_earlier_stays_due() -> None:
     """A page that was read puts nothing off."""
-    (item,) = readable((Unreadable(position=3, due=NOW - 5, soonest=NOW), Unreadable(position=9, due=NOW)), 9, 10, now=NOW)
+    (item,) = readable(
+        (Unreadable(position=3, due=NOW - 5, soonest=NOW), Unreadable(position=9, due=NOW)), 9, 10, now=NOW
+    )
     assert item.due == NOW - 5

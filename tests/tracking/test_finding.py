@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from exporter.discovery.choosing import next_page
 from exporter.discovery.order import Ends
 from exporter.discovery.pages import Order, Purpose
-from exporter.discovery.reading import Fresh, next_page
+from exporter.discovery.reading import Fresh
 from exporter.discovery.sweep import begun as sweep_begun
 from exporter.discovery.tail import Tail, first_reading, is_first_reading, probed
 from exporter.discovery.weights import Weights
