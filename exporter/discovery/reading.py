@@ -16,12 +16,12 @@ from exporter.discovery.gaps import (
     concluded,
     explained,
     explained_elsewhere,
-    joined,
     passed,
     split_empty,
     touches,
     widened,
 )
+from exporter.discovery.merging import joined
 from exporter.discovery.pages import Purpose, covered, extended
 from exporter.discovery.sweep import Sweep
 from exporter.discovery.tail import Tail, accounted, corrected, is_first_reading

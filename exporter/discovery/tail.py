@@ -28,7 +28,8 @@ from dataclasses import dataclass, field, replace
 
 from exporter.discovery import evidence, order, unreadable
 from exporter.discovery.evidence import Evidence
-from exporter.discovery.gaps import NEWEST, Bounds, Gap, is_due, joined, open_gap, past, read_anew
+from exporter.discovery.gaps import NEWEST, Bounds, Gap, is_due, open_gap, past, read_anew
+from exporter.discovery.merging import joined
 from exporter.discovery.order import Ends, First
 from exporter.discovery.pages import Order
 from exporter.discovery.probe import Probe

@@ -1,15 +1,13 @@
 """One poll: gather (I/O) → decide (pure) → commit (one transaction) → publish (a new snapshot).
 
 A poll requests the total (after a short wait if the duty requires one), then works in rounds until nothing
-is due. A round has at most one tail page and `ROUND` look-ups, and its own commit. An aborted poll
-therefore loses nothing: the answers received so far are still decided and committed. The tail in memory
-advances only after the commit.
+is due. A round has at most one tail page and `ROUND` look-ups, and its own commit, so an aborted poll loses
+no answer. The tail in memory advances only after the commit.
 """
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
 
 import structlog
 
@@ -24,44 +22,23 @@ from exporter.ledger.errors import LedgerError, LostLeadershipError
 from exporter.ledger.ledger import Ledger
 from exporter.metrics.process import ProcessMetrics
 from exporter.model import Snapshot
+from exporter.polling.config import PollConfig
 from exporter.polling.fetch import Gathered, Gatherer
 from exporter.polling.keeper import Keeper
 from exporter.polling.paging import Pages
 from exporter.polling.probing import probe_taken
 from exporter.polling.status import Status
 from exporter.tracking.decision import Changes, decide
-from exporter.tracking.finding import PageRead, Start
-from exporter.tracking.tracker import Clock, Rules, Tracked, due
+from exporter.tracking.finding import PageRead
+from exporter.tracking.tracker import Clock, Tracked, due
 
 ROUND = 400  # look-ups per round: 1-2 s between commits, and few to repeat after a crash
 SWEPT_AGAIN = 7200.0  # seconds that a sweep may continue after its window was set
 MUCH = 2 * MAX_PAGE_SIZE  # more missing records than a normal poll finds: the exporter is catching up
 
+__all__ = ["PollConfig", "Poller"]
+
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PollConfig:
-    """Settings of polling; durations in seconds."""
-
-    rules: Rules = field(default_factory=Rules)
-    recheck_interval: float = 300.0
-    sweep: float = 86400.0  # maximum age (by start) of records that the sweep reads; 0: no sweep
-    adopt: int = 200  # number of newest records in the first reading
-    history: float | None = 0.0  # first start: maximum age (by end) of counted records; None: all; 0: none
-    duty: float = 0.1  # share of the wall time that tail pages may take
-    page_size: int = MAX_PAGE_SIZE
-    retention: float = 30 * 86400.0
-
-    @property
-    def start(self) -> Start:
-        """The part that discovery uses."""
-        return Start(
-            adopt=self.adopt,
-            history=self.history,
-            recheck_interval=self.recheck_interval,
-            sweep=self.sweep,
-        )
 
 
 class Poller:

@@ -19,12 +19,12 @@ from exporter.discovery.gaps import (
     explained,
     explained_elsewhere,
     is_due,
-    joined,
     open_gap,
     passed,
     split_empty,
     touches,
 )
+from exporter.discovery.merging import joined
 from exporter.model import PageItem
 from tests.harness.core import NOW, item, page
 
