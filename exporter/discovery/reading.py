@@ -1,7 +1,4 @@
-"""Which page to ask for next, and what a page or its failure means. PURE.
-
-The numbers of rules are those of `tail`.
-"""
+"""What a page of the tail or of the sweep means. PURE. Rule numbers are those of `tail`."""
 
 from collections.abc import Container, Iterable
 from dataclasses import dataclass, replace
@@ -37,19 +34,19 @@ class Fresh:
 
     item: PageItem
     is_grown: bool = False  # growth tells that it is new
-    is_early: bool = False  # it lay where the first reading left an empty position
+    is_early: bool = False  # it lies where the first reading left an empty position
     is_late: bool = False  # only the sweep found it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """What a page brought: the tail after it, the records never seen before, records given up."""
+    """The result of a page."""
 
     tail: Tail
     fresh: tuple[Fresh, ...] = ()
-    given_up: int = 0
-    first_low: float | None = None  # earliest start down to which a first reading has read all
-    ended: Sweep | None = None  # a sweep that has come to its end
+    given_up: int = 0  # records that no page showed
+    first_low: float | None = None  # start down to which the first reading has read everything
+    ended: Sweep | None = None  # a sweep that ended with this page
 
 
 def read(
@@ -66,7 +63,7 @@ def read(
     """Take in a page of the tail; `known` holds the ids of its records that the ledger has.
 
     `now` is ledger time, `platform_now` the platform's clock. Records that started by `unregistered` may
-    be unknown because they are old: nobody has registered them, or they were forgotten.
+    be unknown because they are old: they were never registered, or were pruned.
     """
     total = page.total if page.total is not None else tail.told or 0
     wanted = next_gap(tail, page_limit(tail.weights, limit), now, total, tail.avoided)
@@ -156,7 +153,7 @@ def _swept(
     now: float,
     platform_now: float,
 ) -> Reading:
-    """Take a page of the sweep for it, too; what no gap was missing was found late."""
+    """Let the sweep take in its page; records that no gap was missing were found late."""
     tail = reading.tail
     starts = [item.start for item in page.items]
     after = sweep.read(had, page, order=tail.order, starts=starts, avoid=tail.avoided)
@@ -165,7 +162,7 @@ def _swept(
         fresh = tuple(
             replace(one, is_late=one.item.id in unexplained)
             for one in fresh
-            # What began before the window may have been forgotten: its page was read for what lies above.
+            # Records that started before the window may have been pruned.
             if one.item.id not in unexplained
             or (one.item.start >= had.oldest if one.item.start is not None else not had.walk.done)
         )
@@ -177,7 +174,7 @@ def _swept(
     if ends.doubts > reading.tail.ends.doubts:
         again = replace(tail, sweep_due=min(tail.sweep_due, now + CONFIRM_AFTER))
         return replace(reading, tail=corrected(again, now))
-    # What the gaps that it has read whole still miss, no page shows.
+    # Records that are missing from gaps within its reach are hidden.
     closed = [gap for gap in tail.gaps if gap.opened < after.began and gap.lo >= after.walk.at]
     kept = tuple(gap for gap in tail.gaps if gap not in closed)
     hidden = after.walk.hidden - sum(gap.missing for gap in kept)  # each record once
@@ -196,10 +193,10 @@ def _compared(tail: Tail, page: Page, platform_now: float) -> Tail:
 
 
 def _readable(tail: Tail, lo: int, hi: int, *, now: float) -> tuple[Tail, int]:
-    """A page over these positions was read; how many of the unreadable ones on it hold a record of growth."""
+    """A page over these positions was read: forget unreadable ones; how many of these hold new records."""
     missing = sum(item.is_missing for item in tail.unreadable if lo <= item.position < hi)
     had, narrowing = tail.narrowing, unreadable.passed(tail.narrowing, lo, hi)
-    if had is not None and narrowing is None:  # none of its positions fails by itself
+    if had is not None and narrowing is None:  # the page failed because of its size
         tail = replace(tail, weights=refused(tail.weights, had.size))
     readable = unreadable.readable(tail.unreadable, lo, hi, now=now)
     return replace(tail, unreadable=readable, narrowing=narrowing), missing
@@ -208,7 +205,7 @@ def _readable(tail: Tail, lo: int, hi: int, *, now: float) -> tuple[Tail, int]:
 def _explained(
     tail: Tail, left: list[PageItem], view: View, bounds: Bounds, *, is_sweep: bool
 ) -> tuple[list[Gap], Gap | None, list[PageItem], list[PageItem]]:
-    """The gaps after a page, one for its empty positions; the records of growth; those that were early."""
+    """The gaps after a page, one for its empty positions, the records of growth, and early records."""
     gaps: list[Gap] = []
     found: list[list[PageItem]] = []
     empty: Gap | None = None

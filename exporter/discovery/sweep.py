@@ -1,8 +1,8 @@
-"""Rule 14: the sweep walks the newest records again and again, and finds what counting could not. PURE.
+"""Rule 14: the sweep reads all recent pages regularly, and finds records that counting missed. PURE.
 
-A sweep begins at the newest position and goes down until starts lie before its window, or to the oldest
-record. The first one also registers what had ended before counting began: afterwards, an unknown record
-that started within its reach is surely new.
+A sweep starts at the newest position and goes down until starts lie before its window, or to the oldest
+record. If it has read one page only, it reads another at the other end to verify the order. The first sweep
+also registers records that had ended before counting began: an unknown record that started later is new.
 """
 
 import statistics
@@ -22,25 +22,25 @@ INTERVAL = 3600.0  # seconds from the beginning of a sweep to that of the next
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sweep:
-    """A sweep that is going on; it is kept in the ledger, so that a restart goes on with it."""
+    """A sweep in progress. It is kept in the ledger, so that it continues after a restart."""
 
     walk: Walk
     began: float  # ledger time
-    oldest: float  # it ends where all records started before this (platform's clock)
+    oldest: float  # it ends when records started before this (platform's clock)
     is_first: bool
     top: float | None = None  # median start of its first page
-    bottom: float | None = None  # and of its last one
+    bottom: float | None = None  # median start of its last page
     older: int = 0  # records in a row that started before its window
 
     @property
     def registered(self) -> float:
-        """The start down to which it has read all; `LONG_AGO`: the whole platform."""
+        """The start down to which it has read everything; `LONG_AGO`: the whole platform."""
         whole = self.walk.at == 0 or self.walk.reached is None
         return LONG_AGO if whole else self.walk.reached or LONG_AGO
 
 
 def begun(total: int, order: Order | None, *, now: float, oldest: float, is_first: bool) -> Sweep:
-    """Start at the newest record. While the order is not known, nothing tells where the window ends."""
+    """Start at the newest record. While the order is unknown, the sweep reads the whole platform."""
     walk = Walk(total=total, order=order, at=total, done=not total)
     return Sweep(walk=walk, began=now, oldest=oldest if order else LONG_AGO, is_first=is_first)
 
@@ -48,7 +48,7 @@ def begun(total: int, order: Order | None, *, now: float, oldest: float, is_firs
 def next_page(
     sweep: Sweep, weights: Weights, *, total: int, order: Order | None, limit: int, avoid: Collection[int]
 ) -> PageRequest:
-    """The page on which the sweep goes on, or one of the other end if it has read no other to compare."""
+    """The next page of the sweep; once it is done, a page of the other end."""
     at = min(sweep.walk.at, total)
     if sweep.walk.done:
         at = top_below(min(at, OTHER_END), 0, avoid)
