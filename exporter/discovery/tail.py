@@ -6,7 +6,7 @@ Rules:
 2.  What is missing is known by counting. When the total grows by k, k records are *missing*: a `Gap`
     is opened over the new positions and the one below, and each record that a page shows for the
     first time makes one less: of the gap it lies in, else, if its start fits, of the nearest. So the sum
-    of what is missing is what no page has shown. Nothing is closed because it looks right.
+    of what is missing is the number of records that no page has shown.
 3.  A gap is read from its top downwards. When its bottom is reached, it goes deeper (twice as far each
     time) while more is missing than empty positions could hide (a tie or a late record landed below
     it), or while the lowest record seen is new (a deletion hid growth). It goes on while it finds new
