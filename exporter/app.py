@@ -41,7 +41,7 @@ from exporter.polling.replica import Replica, lease_of
 from exporter.polling.schedule import Timer
 from exporter.settings import Settings
 from exporter.tracking.counting import Buckets
-from exporter.tracking.tracker import Rules
+from exporter.tracking.values import Rules
 from exporter.web.server import Web
 
 STOP_GRACE = 1.5  # seconds for the poll in flight to commit; the whole stop takes two

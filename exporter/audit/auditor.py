@@ -27,7 +27,7 @@ from exporter.polling.fetch import LOST_AFTER
 from exporter.polling.poller import PollConfig
 from exporter.settings.time_range import Window
 from exporter.tracking.known import Known, LedgerStatus
-from exporter.tracking.tracker import Clock
+from exporter.tracking.values import Clock
 
 BLINK = 1.0  # seconds: rows being rewritten are back by then (observed: 0.1 s)
 TRIES = 4  # tries per request: one failed request in fifty must not fail the audit of a day

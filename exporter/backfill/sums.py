@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from exporter.metrics.collector import showable
 from exporter.metrics.families import Family, MetricsConfig, Origin, families, initial_series, siblings
 from exporter.model import Series
-from exporter.tracking.counting import Folding, Increment
+from exporter.tracking.counting import Increment
+from exporter.tracking.folding import Folding
 
 LAG = "job_exporter_count_lag_seconds"  # how late the exporter was: here there was none
 LATE = "job_exporter_records_late_total"  # which records only its sweep found: here there was none

@@ -33,8 +33,10 @@ class Fresh:
     """A record that a page showed for the first time."""
 
     item: PageItem
-    is_grown: bool = False  # growth tells that it is new
+    is_grown: bool = False  # growth explains it
     is_early: bool = False  # it lies where the first reading left an empty position
+    is_within: bool = False  # it lies where all visible records of before are registered
+    is_above: bool = False  # and where none of before was invisible
     is_late: bool = False  # only the sweep found it
 
 
@@ -46,6 +48,8 @@ class Reading:
     fresh: tuple[Fresh, ...] = ()
     given_up: int = 0  # records that no page showed
     first_low: float | None = None  # start down to which the first reading has read everything
+    first_at: int | None = None  # position down to which the first reading has read
+    first_unseen: int = 0  # positions that it passed on this page without seeing their record
     ended: Sweep | None = None  # a sweep that ended with this page
 
 
@@ -59,11 +63,13 @@ def read(
     purpose: Purpose = Purpose.GAP,
     limit: int = MAX_PAGE_SIZE,
     unregistered: float = LONG_AGO,
+    bottom: float = float("inf"),
 ) -> Reading:
     """Take in a page of the tail; `known` holds the ids of its records that the ledger has.
 
     `now` is ledger time, `platform_now` the platform's clock. Records that started by `unregistered` may
-    be unknown because they are old: they were never registered, or were pruned.
+    be unknown because they are old: they were never registered, or were pruned. From position `bottom`
+    upwards all were seen and registered, whatever their times.
     """
     total = page.total if page.total is not None else tail.told or 0
     wanted = next_gap(tail, page_limit(tail.weights, limit), now, total, tail.avoided)
@@ -77,7 +83,8 @@ def read(
     new = [item for item in page.items if item.id not in known]
     if is_first_reading(tail) and not any(touches(gap, lo, hi) for gap in tail.gaps):
         new = []  # a page of the ends: a first reading counts positions and comes to it later
-    old = [item.id for item in new if LONG_AGO < unregistered >= (item.start or 0.0)]
+    is_above = lo >= bottom
+    old = [item.id for item in new if not is_above and LONG_AGO < unregistered >= (item.start or 0.0)]
     view = View(
         lo=lo,
         hi=hi,
@@ -88,9 +95,15 @@ def read(
     bounds = Bounds(
         total=tail.total or 0, now=now, platform_now=platform_now, record_bytes=tail.weights.record_bytes
     )
-    stalls = wanted if purpose is Purpose.GAP else None
     reading, unexplained = _taken(
-        tail, new, was_missing, view, bounds, stalls=stalls, is_sweep=purpose is Purpose.SWEEP
+        tail,
+        new,
+        was_missing,
+        view,
+        bounds,
+        stalls=wanted if purpose is Purpose.GAP else None,
+        is_above=is_above,
+        is_sweep=purpose is Purpose.SWEEP,
     )
     had = tail.sweep
     is_next = had is not None and not had.walk.done and lo < had.walk.at <= hi
@@ -107,6 +120,7 @@ def _taken(
     bounds: Bounds,
     *,
     stalls: Gap | None,
+    is_above: bool,
     is_sweep: bool,
 ) -> tuple[Reading, frozenset[str]]:
     """Let the new records of a page explain what gaps miss; the ids of those that no gap was missing.
@@ -126,21 +140,44 @@ def _taken(
     ]
     # A record that no gap was missing may have been given up before.
     hidden = max(0, tail.hidden - sum(item.id in view.fresh for item in left)) + given_up
+    was_first, is_first = ((gap for gap in each if gap.floor is not None) for each in (tail.gaps, gaps))
+    first_gap, first_after = next(was_first, None), next(is_first, None)
+    first_at = first_after.at if first_after else None
     reading = Reading(
         tail=replace(tail, gaps=joined(kept_gaps), hidden=hidden),
-        fresh=_fresh(new, grown=[*grown, *(item for item in found if item.id in view.fresh)], early=early),
+        fresh=_fresh(
+            new,
+            grown=[*grown, *found],
+            early=early,
+            within={item.id for item in new if item.id in view.fresh or item in grown},
+            is_above=is_above,
+        ),
         given_up=given_up,
-        first_low=next((gap.low[0] for gap in gaps if gap.floor is not None and gap.low), None),
+        first_low=first_after.low[0] if first_after and first_after.low else None,
+        first_at=first_at,
+        first_unseen=first_gap.at - first_at - len(early) if first_gap and first_at is not None else 0,
     )
     return reading, frozenset(item.id for item in left)
 
 
 def _fresh(
-    new: Iterable[PageItem], *, grown: Iterable[PageItem], early: Iterable[PageItem]
+    new: Iterable[PageItem],
+    *,
+    grown: Iterable[PageItem],
+    early: Iterable[PageItem],
+    within: Container[str],
+    is_above: bool,
 ) -> tuple[Fresh, ...]:
     grown_ids, early_ids = {item.id for item in grown}, {item.id for item in early}
     return tuple(
-        Fresh(item=item, is_grown=item.id in grown_ids, is_early=item.id in early_ids) for item in new
+        Fresh(
+            item=item,
+            is_grown=item.id in grown_ids,
+            is_early=item.id in early_ids,
+            is_within=item.id in within,
+            is_above=is_above,
+        )
+        for item in new
     )
 
 

@@ -27,8 +27,9 @@ from exporter.ledger.lease import CHANNEL, Leadership, new_holder, notify
 from exporter.ledger.tables import settled
 from exporter.model import LeaderStatus, Sample, Series
 from exporter.tracking import effects
-from exporter.tracking.counting import Increment, fold_all
+from exporter.tracking.counting import Increment
 from exporter.tracking.decision import Changes
+from exporter.tracking.folding import fold_all
 from exporter.tracking.state import State
 
 KEPT_SETTLED = 5_000  # the newest ids are never pruned, however old: a re-check can meet them again

@@ -11,9 +11,10 @@ from exporter.ledger import tables
 from exporter.ledger.clock import FIRST
 from exporter.ledger.tables import Progress, counters, failures, followed, moving, recent, settled
 from exporter.model import FailedRecord, LeaderStatus, Sample, Series
+from exporter.tracking.counting_start import CountingStart
 from exporter.tracking.state import State
 from exporter.tracking.tallies import Tally
-from exporter.tracking.tracker import CountingStart, Tracked
+from exporter.tracking.values import Tracked
 
 
 def loaded(connection: sa.Connection) -> State:

@@ -22,8 +22,9 @@ from exporter.ledger.statements import chunks
 from exporter.ledger.tables import counters, followed, moving, settled
 from exporter.model import Series
 from exporter.tracking import effects
+from exporter.tracking.counting_start import CountingStart
 from exporter.tracking.known import Known, LedgerStatus
-from exporter.tracking.tracker import CountingStart, Outcome, Stage, Tracked
+from exporter.tracking.values import Outcome, Stage, Tracked
 
 PATIENCE = 60.0  # seconds after which PostgreSQL ends a transaction of which it hears nothing
 LEDGER_STATUSES = {

@@ -15,7 +15,7 @@ from exporter.tracking import effects
 from exporter.tracking.counting import Increment
 from exporter.tracking.decision import Changes
 from exporter.tracking.tallies import Recent, merged, tallied
-from exporter.tracking.tracker import Outcome, Settlement, Tracked
+from exporter.tracking.values import Outcome, Settlement, Tracked
 
 KEPT_FAILURES = 200  # lines of the page of recent failures
 CHUNK = 500  # ids asked for at once: SQLite takes 999 parameters at least
@@ -74,14 +74,14 @@ def follow(connection: sa.Connection, had: Mapping[str, Tracked], changes: Chang
 
 
 def _row(item: Tracked) -> dict[str, str]:
-    return {"id": item.id, "state": encode(replace(item, seen_open=None))}
+    return {"id": item.id, "state": encode(replace(item, seen_open=None, last_lookup=0.0))}
 
 
 def _durable(item: Tracked | None) -> Tracked | None:
     """What a restart must find of a record; when to look it up next is found anew."""
     if item is None:
         return None
-    return replace(item, due=0.0, seen_open=None, lookups=0, result_lookups=0)
+    return replace(item, due=0.0, seen_open=None, last_lookup=0.0, lookups=0, result_lookups=0)
 
 
 def number(

@@ -8,8 +8,9 @@ from typing import Protocol
 from exporter.discovery.tail import Tail
 from exporter.model import UNKNOWN, FailedRecord, HostStatus, IdcFailure, Series, Snapshot
 from exporter.page.progress import Backlog
+from exporter.tracking.lookups import is_unreadable
 from exporter.tracking.tallies import KEPT, WIDTH, Recent, Tally, first_kept, total
-from exporter.tracking.tracker import Tracked, is_unreadable
+from exporter.tracking.values import Tracked
 
 STALE_POLLS = 5  # intervals without a good poll after which the page says so: a slow platform takes fewer
 STALE_LEAST = 60.0  # seconds; a demo that polls each second is not stale after five

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from exporter.discovery.gaps import Gap, is_due
 from exporter.discovery.tail import Tail
-from exporter.tracking.tracker import Stage, Tracked
+from exporter.tracking.values import Stage, Tracked
 
 SPAN = 300.0  # seconds over which the pace is measured: pages come in bursts
 LEAST_SPAN = 10.0  # and at least

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from exporter.discovery.weights import MAX_PAGE_SIZE
 from exporter.tracking.finding import Start
-from exporter.tracking.tracker import Rules
+from exporter.tracking.values import Rules
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,8 +4,9 @@ This module decides nothing. A failed request does not affect the others: all an
 `cancel`.
 
 A failed look-up, or the answer "not found", is evidence about its record only if the platform answers
-look-ups at all. If no other look-up of the round returned a record, a *control* is requested: a record that
-a page showed a moment ago. If the control fails too, the platform has failed and no record is blamed.
+look-ups at all. If no look-up returned a record in this round or just before, a *control* is requested: a
+record that a page showed a moment ago. If the control fails too, the platform has failed and no record is
+blamed.
 """
 
 import asyncio
@@ -21,10 +22,12 @@ from exporter.jobapi.errors import ApiError, PlatformFailure, RecordNotFound
 from exporter.jobapi.protocol import Platform
 from exporter.model import Page, Record, Results
 from exporter.polling.paging import Pages
-from exporter.tracking.tracker import Clock, Lookup, Tracked, wants_results
+from exporter.tracking.tracker import wants_results
+from exporter.tracking.values import Clock, Lookup, Tracked
 
 LOST_AFTER = 20  # consecutive failed look-ups before a control decides whether to continue
 WORKERS = 64  # concurrent look-ups: the maximum of api.concurrency
+TRUSTED = 5.0  # seconds for which a good look-up proves that look-ups work: no control is needed then
 CONTROLS = 2  # records kept of each page as controls: one of them may be unreadable
 
 T = TypeVar("T")
@@ -57,6 +60,7 @@ class Gatherer:
             bool, tuple[str, ...]
         ] = {}  # records on the last probe (True), and on the last page
         self._answered = ""  # the record of the last good look-up
+        self._answered_at = -TRUSTED  # ledger time
 
     def cancel(self) -> None:
         """Stop waiting for answers."""
@@ -153,7 +157,7 @@ class Gatherer:
     def _answer(self, record_id: str, gathered: Gathered) -> None:
         gathered.answers += 1
         gathered.failed = 0
-        self._answered = record_id
+        self._answered, self._answered_at = record_id, self._clock().now
 
     def _take(self, lookup: Lookup, failure: ApiError | None, gathered: Gathered) -> None:
         """Keep the result of a look-up. A failure that the record may have caused makes it a suspect."""
@@ -169,7 +173,8 @@ class Gatherer:
 
     async def _blame(self, gathered: Gathered) -> None:
         """Decide whether records or the platform caused the failures of a round."""
-        if not gathered.answers and gathered.lost is None:
+        is_trusted = self._clock().now < self._answered_at + TRUSTED
+        if not gathered.answers and not is_trusted and gathered.lost is None:
             if gathered.suspects:
                 await self._control(gathered)
             else:

@@ -11,7 +11,7 @@ from exporter.ledger.errors import LedgerError
 from exporter.ledger.ledger import Ledger
 from exporter.settings.time_range import shown
 from exporter.tracking.decision import Changes
-from exporter.tracking.tracker import Clock, Outcome
+from exporter.tracking.values import Clock, Outcome
 
 PRUNE_INTERVAL = 3600.0  # seconds between two prunings of the ledger
 ODD_TIMES = 3  # records with impossible times before a warning: one or two may be written by hand

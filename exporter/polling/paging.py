@@ -21,7 +21,7 @@ from exporter.jobapi.errors import ApiError, TooLargeError
 from exporter.jobapi.pacing import Pacer
 from exporter.jobapi.protocol import Platform
 from exporter.model import Page
-from exporter.tracking.tracker import Clock
+from exporter.tracking.values import Clock
 
 SWEEP_DUTY = 0.01  # share of the time, in addition to the duty of all other pages
 QUICK = 2.5  # seconds: if pages are faster than this, one that takes four times as long has hung

@@ -30,7 +30,8 @@ from exporter.polling.probing import probe_taken
 from exporter.polling.status import Status
 from exporter.tracking.decision import Changes, decide
 from exporter.tracking.finding import PageRead
-from exporter.tracking.tracker import Clock, Tracked, due
+from exporter.tracking.lookups import due
+from exporter.tracking.values import Clock, Tracked
 
 ROUND = 400  # look-ups per round: 1-2 s between commits, and few to repeat after a crash
 SWEPT_AGAIN = 7200.0  # seconds that a sweep may continue after its window was set

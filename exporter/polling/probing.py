@@ -6,8 +6,9 @@ from exporter.discovery.sweeping import begin_sweep
 from exporter.discovery.tail import Tail, probed
 from exporter.discovery.weights import weighed
 from exporter.model import Page
+from exporter.tracking.counting_start import CountingStart
 from exporter.tracking.finding import Start, begin, go_on
-from exporter.tracking.tracker import Clock, CountingStart
+from exporter.tracking.values import Clock
 
 
 def probe_taken(
@@ -19,6 +20,7 @@ def probe_taken(
         tail = replace(tail, weights=weighed(tail.weights, len(page.items), size))
     if counting_start is None:
         return begin(tail, page, clock=clock, start=start)
+    before = tail.order
     tail = probed(
         tail,
         page,
@@ -26,6 +28,7 @@ def probe_taken(
         platform_now=clock.platform,
         recheck_interval=start.recheck_interval,
     )
+    counting_start = counting_start.after_order(before, tail.order)
     tail, counting_start = go_on(tail, counting_start, clock=clock, start=start)
     return _sweeping(tail, counting_start, clock=clock, start=start), counting_start
 

@@ -13,7 +13,7 @@ from exporter.ledger.ledger import Ledger
 from exporter.metrics.process import ProcessMetrics
 from exporter.model import LeaderStatus, Series, Snapshot, backoff
 from exporter.tracking.gauges import pending_results, platform_gauges, unreadable_records
-from exporter.tracking.tracker import Clock, Rules
+from exporter.tracking.values import Clock, Rules
 
 FIRST_BACKOFF = 2.0  # seconds after the first failed poll
 MAX_BACKOFF = 60.0  # seconds between polls while the platform is down

@@ -1,5 +1,6 @@
-"""The life of a record: when it is due, what it counts, and what a round changes. PURE.
+"""The life of a record: when it is looked up, what it counts, and what a round changes. PURE.
 
-`tracker` holds the rules, `counting` what one record counts, `decision` what a round means, `state` what
-memory holds of the ledger, `known` what the ledger has of one record.
+Start with `tracker`, which holds the rules. `values` has the data types, `finding` decides which records are
+new, `lookups` when they are looked up, `settling` when they are settled, `counting` and `folding` what they
+count. `decision` combines all of it into the changes of a round.
 """

@@ -1,21 +1,18 @@
-"""What one finished record counts: its increments, and nothing else. PURE.
+"""The increments of one finished record. PURE.
 
-Rules of counting (the numbers are those of `tracker`):
-5.  A host counts once, by its worst row; a host without a status, and an expected host without a row
-    (idc `unknown`), is `unreported`. Without results a record counts without hosts, and that is counted.
-6.  A finished record without a result is `unknown`; values outside the documented ones are counted.
-7.  A duration needs both times, end ≥ start, and none of them in the future; else none is observed, and that
-    is counted. Neither sums nor gauges take a time from the future.
-10. A value of a bounded label beyond the limit becomes `other`; sums stay right, and it is counted.
+Rules of counting (numbers as in `tracker`):
+5.  A host counts once, by its worst row. A host without a status, and an expected host without a row (idc
+    `unknown`), is `unreported`. A record without results counts without hosts, as `no_results`.
+6.  A finished record without a result is `unknown`. Undocumented values are counted.
+7.  A duration needs a start and an end, end ≥ start, and an end that is not in the future. Otherwise no
+    duration is observed, and the record counts as `bad_times`.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from exporter.model import (
     UNKNOWN,
@@ -34,10 +31,8 @@ from exporter.model import (
 MAX_AHEAD = (
     300.0  # seconds that a time may be ahead of the platform's clock: masters' clocks differ by minutes
 )
-OTHER = "other"  # what values beyond the label limit become
-BOUNDED_LABELS = ("idc", "provider", "script_type")  # values of these come from the platform
 
-# Several rows of one host count once, as the first of these that one of them has.
+# Several rows of a host count once, with the first of these statuses that occurs.
 WORST_FIRST: tuple[HostStatus, ...] = (
     HostStatus.FAIL,
     HostStatus.TIMEOUT,
@@ -52,7 +47,7 @@ Host = tuple[str, HostStatus]  # (idc, status) of one host of a record
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Buckets:
-    """Upper bounds of the histograms, ascending; seconds, and hosts."""
+    """Upper bounds of the histograms, ascending: seconds or hosts."""
 
     duration: tuple[float, ...] = ()
     hosts: tuple[float, ...] = ()
@@ -60,7 +55,7 @@ class Buckets:
 
 
 class Increment(Struct, frozen=True, kw_only=True, gc=False):
-    """What one record adds to one series."""
+    """The amount that one record adds to one series."""
 
     series: Series
     value: float = 1.0
@@ -77,7 +72,7 @@ class Counting:
     buckets: Buckets = Buckets()
 
     def record(self, record: Record, results: Results | None) -> tuple[Increment, ...]:
-        """All increments of a finished record; `results` None: they could not be had."""
+        """All increments of a finished record; `results` None: they could not be read."""
         return (*self._record(record), *self._hosts(record, results))
 
     def _record(self, record: Record) -> Iterator[Increment]:
@@ -96,7 +91,7 @@ class Counting:
             )
         end = known_end(record, self.platform_now)
         if end is not None and (record.start is None or seconds is not None):
-            # To the millisecond: the platform's times are whole seconds, and the ledger keeps the number.
+            # Rounded to milliseconds: the ledger stores the number as text.
             lag = round(max(0.0, self.platform_now - end), 3)
             yield from self._observe(Series("job_exporter_count_lag_seconds"), lag, self.buckets.lag, record)
         for field in record.unknown_fields:
@@ -139,14 +134,14 @@ class Counting:
         failed: bool,
         value: float = 1.0,
     ) -> Increment:
-        """One counter; what failed carries its record as exemplar."""
+        """Increment one counter; a failure has the record as exemplar."""
         exemplar = Exemplar(record_id=record.id, value=value, timestamp=self.now) if failed else None
         return Increment(series=Series(family, labels), value=value, exemplar=exemplar)
 
     def _observe(
         self, series: Series, value: float, bounds: tuple[float, ...], record: Record
     ) -> Iterator[Increment]:
-        """One observation: the one bucket that it falls in, and the sum."""
+        """Observe a value: increment its bucket and the sum."""
         bound = next((str(float(bound)) for bound in bounds if value <= bound), "+Inf")
         exemplar = Exemplar(record_id=record.id, value=value, timestamp=self.now)
         yield Increment(series=Series(series.family, series.labels, bound), exemplar=exemplar)
@@ -154,22 +149,22 @@ class Counting:
 
 
 def result_of(record: Record) -> ResultStatus:
-    """How a finished record ended."""
+    """The result of a finished record."""
     return record.result_status or ResultStatus.UNKNOWN
 
 
 def is_future(time: float, platform_now: float) -> bool:
-    """Whether a time of the platform can't be true yet."""
+    """Whether a time is later than the platform's clock allows."""
     return time > platform_now + MAX_AHEAD
 
 
 def known_end(record: Record, platform_now: float) -> float | None:
-    """When a record ended; None if it does not tell, or tells a time in the future."""
+    """The end of a record; None if it has none, or one in the future."""
     return None if record.end is None or is_future(record.end, platform_now) else record.end
 
 
 def duration(record: Record, *, platform_now: float) -> float | None:
-    """Rule 7: seconds from start to end; None if the times do not tell."""
+    """Rule 7: seconds from start to end; None if the times are missing or wrong."""
     end = known_end(record, platform_now)
     if record.start is None or end is None or end < record.start:
         return None
@@ -177,11 +172,11 @@ def duration(record: Record, *, platform_now: float) -> float | None:
 
 
 def missing_hosts(record: Record, results: Results) -> frozenset[str]:
-    """Expected hosts that have no row; `hosts` may list them by id, address or entity id."""
+    """Expected hosts without a row; the record may name them by id, address or entity id."""
     missing = (record.expected_hosts or frozenset()).difference(*(row.names for row in results.rows))
     if not missing:
         return missing
-    # A host with several addresses: its row has them in one text, `hosts` may list each.
+    # A host with several addresses: its row joins them with commas, the record may list each.
     listed = (name.split(",") for row in results.rows for name in row.names if "," in name)
     return missing.difference(*({name.strip() for name in names} for names in listed))
 
@@ -209,14 +204,14 @@ def _worst(rows: Iterable[HostResult]) -> dict[str, Host]:
     hosts: dict[str, Host] = {}
     for number, row in enumerate(rows):
         status = row.status or HostStatus.UNREPORTED
-        key = row.host_id or f"\0row {number}"  # rows that name no host are hosts of their own
+        key = row.host_id or f"\0row {number}"  # a row without a host id is a host of its own
         if key not in hosts or WORST_FIRST.index(status) < WORST_FIRST.index(hosts[key][1]):
             hosts[key] = (row.idc, status)
     return hosts
 
 
 def failure(record: Record, results: Results | None, *, platform_now: float) -> FailedRecord | None:
-    """The line of the page of recent failures, for a record that did not succeed."""
+    """The row on the page of recent failures; None if the record succeeded."""
     if result_of(record) is ResultStatus.SUCCESS:
         return None
     by_idc = _by_idc(hosts_of(record, results)) if results else {}
@@ -236,74 +231,18 @@ def failure(record: Record, results: Results | None, *, platform_now: float) -> 
     )
 
 
-def fold(increment: Increment, known: Mapping[str, set[str]], limit: int) -> Iterator[Increment]:
-    """Rule 10. `known` maps each bounded label to the values that have a series; it is not changed."""
-    over = [
-        name
-        for name, value in increment.series.labels
-        if name in known and value not in known[name] and len(known[name]) >= limit
-    ]
-    if not over:
-        yield increment
-        return
-    for name in over:
-        yield Increment(series=Series("job_exporter_label_overflow_total", (("label", name),)))
-    labels = tuple((name, OTHER if name in over else value) for name, value in increment.series.labels)
-    yield replace(increment, series=replace(increment.series, labels=labels))
-
-
-class Folding:
-    """Rule 10 for what is counted together: a value that is new takes up room at once."""
-
-    def __init__(self, had: Collection[Series], limit: int) -> None:
-        """`had` are the series that there are."""
-        self._had = had
-        self._limit = limit
-
-    def fold(self, increment: Increment) -> list[Increment]:
-        """Give the increment as it counts, and what says that a value of it became `other`."""
-        if increment.series in self._had:  # its values have their room
-            return [increment]
-        folded = list(fold(increment, self._values, self._limit))
-        for part in folded:
-            _take(part.series, self._values)
-        return folded
-
-    @cached_property
-    def _values(self) -> dict[str, set[str]]:
-        """The values of each bounded label; a walk over all series, for one that is new."""
-        values: dict[str, set[str]] = {name: set() for name in BOUNDED_LABELS}
-        for series in self._had:
-            _take(series, values)
-        return values
-
-
-def _take(series: Series, values: dict[str, set[str]]) -> None:
-    for name, value in series.labels:
-        if name in values and value != OTHER:
-            values[name].add(value)
-
-
-def fold_all(
-    groups: Iterable[Iterable[Increment]], had: Collection[Series], limit: int
-) -> list[tuple[Increment, ...]]:
-    """Fold each group; `had` are the series that there are."""
-    folding = Folding(had, limit)
-    return [tuple(part for increment in group for part in folding.fold(increment)) for group in groups]
-
-
 def unknown_value(field: str) -> Increment:
-    """Rule 6: a value of this field was none of the documented ones."""
+    """Rule 6: count an undocumented value of a field."""
     return Increment(series=Series("job_exporter_unknown_values_total", (("field", field),)))
 
 
 def incomplete(reason: str) -> Increment:
-    """Say why a record was counted without something, or not at all."""
+    """Count why a record was counted incompletely, or not at all."""
     return Increment(series=Series("job_exporter_records_incomplete_total", (("reason", reason),)))
 
 
 def _by_idc(hosts: list[Host]) -> dict[str, dict[HostStatus, int]]:
-    """How many hosts of each IDC ended how."""
+    """IDC → host status → number of hosts."""
     by_idc: dict[str, dict[HostStatus, int]] = {}
     for (idc, status), number in Counter(hosts).items():
         by_idc.setdefault(idc, {})[status] = number

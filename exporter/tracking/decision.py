@@ -1,4 +1,4 @@
-"""What a round of a poll means: what was gathered → the changes to commit. PURE."""
+"""The decision of a round: answers → changes to commit. PURE."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -7,41 +7,32 @@ from exporter.discovery.pages import Order
 from exporter.discovery.tail import Tail
 from exporter.model import Series
 from exporter.tracking.counting import Increment, known_end
+from exporter.tracking.counting_start import CountingStart
 from exporter.tracking.finding import Found, PageRead, page_read
+from exporter.tracking.lookups import is_unreadable, retried
 from exporter.tracking.plausible import hours_off
-from exporter.tracking.tracker import (
-    Clock,
-    CountingStart,
-    Lookup,
-    Outcome,
-    Rules,
-    Settlement,
-    Tracked,
-    after_lookup,
-    discovered,
-    is_unreadable,
-    retried,
-)
+from exporter.tracking.tracker import after_lookup, discovered
+from exporter.tracking.values import Clock, Lookup, Outcome, Rules, Settlement, Tracked
 
 DISCOVERED = Increment(series=Series("job_records_discovered_total"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
-    """What is to be committed, in one transaction; and what of it is worth a line in the log."""
+    """The changes to commit in one transaction, and facts for the log."""
 
     tail: Tail
     counting_start: CountingStart
-    found: tuple[Tracked, ...] = ()  # records seen for the first time
+    found: tuple[Tracked, ...] = ()  # records to follow from now on
     changed: tuple[Tracked, ...] = ()  # records that stay in the open set
     settlements: tuple[Settlement, ...] = ()
-    increments: tuple[Increment, ...] = ()  # that are not a settlement's
+    increments: tuple[Increment, ...] = ()  # those that belong to no settlement
     latest: Mapping[Series, float] = field(default_factory=dict)
-    order: Order | None = None  # of the pages, where this round found it out
-    given_up: int = 0  # records that never came into any page
+    order: Order | None = None  # of the pages, if this round found it
+    given_up: int = 0  # records that no page showed
     adopted: bool = False  # the first reading ended
-    unreadable: Mapping[str, str] = field(default_factory=dict)  # id → why; records that newly can't be read
-    hours_off: Mapping[str, float] = field(default_factory=dict)  # id → hours; times that can't be true
+    unreadable: Mapping[str, str] = field(default_factory=dict)  # id → why; newly unreadable records
+    hours_off: Mapping[str, float] = field(default_factory=dict)  # id → hours; impossible times
 
 
 def decide(
@@ -55,7 +46,7 @@ def decide(
     rules: Rules,
     sweeps: bool = True,
 ) -> Changes:
-    """Take in a page (None: none was read) and looks at records that are followed."""
+    """Decide on a page (None: none was read) and on look-ups of followed records."""
     changes = Changes(tail=tail, counting_start=counting_start)
     if read is not None:
         changes = _page_read(
@@ -63,37 +54,33 @@ def decide(
             counting_start,
             page_read(tail, counting_start, read, clock=clock, rules=rules, sweeps=sweeps),
         )
-    begun = [item for item in changes.found if discovered(None, item)]
-    changed: dict[str, Tracked] = {}
-    settlements: list[Settlement] = []
-    unreadable: dict[str, str] = {}
-    odd: dict[str, float] = {}
-    recovered = False
-    for lookup in lookups:
-        before = followed[lookup.id]
-        after = after_lookup(before, lookup, clock=clock, rules=rules)
-        if discovered(before, after):
-            begun.append(before)
-        off = hours_off(before, lookup.record, began=counting_start.began, clock=clock)
-        if off is not None:
-            odd[lookup.id] = off
-        recovered |= is_unreadable(before) and lookup.failure is None and lookup.record is not None
-        if isinstance(after, Settlement):
-            settlements.append(after)
-            continue
-        changed[lookup.id] = after
-        if is_unreadable(after) and not is_unreadable(before):
-            unreadable[lookup.id] = lookup.failure or ""
-    if recovered:
-        changed = {item.id: item for item in retried(followed.values(), clock=clock)} | changed
+    looked_up = [
+        (followed[lookup.id], lookup, after_lookup(followed[lookup.id], lookup, clock=clock, rules=rules))
+        for lookup in lookups
+    ]
+    begun = sum(discovered(None, item) for item in changes.found)
+    begun += sum(discovered(before, after) for before, _, after in looked_up)
+    settlements = [after for _, _, after in looked_up if isinstance(after, Settlement)]
+    changed = {after.id: after for _, _, after in looked_up if isinstance(after, Tracked)}
+    unreadable = {
+        lookup.id: lookup.failure or ""
+        for before, lookup, _ in looked_up
+        if lookup.id in changed and is_unreadable(changed[lookup.id]) and not is_unreadable(before)
+    }
+    if any(is_unreadable(before) and one.record and not one.failure for before, one, _ in looked_up):
+        changed = {item.id: item for item in retried(followed.values(), clock=clock, rules=rules)} | changed
+    offs = {
+        lookup.id: hours_off(before, lookup.record, began=counting_start.began, clock=clock)
+        for before, lookup, _ in looked_up
+    }
     return replace(
         changes,
         changed=tuple(changed.values()),
         settlements=(*changes.settlements, *settlements),
-        increments=(*changes.increments, *(DISCOVERED,) * len(begun)),
+        increments=(*changes.increments, *(DISCOVERED,) * begun),
         latest=_latest(settlements, clock.platform),
         unreadable=unreadable,
-        hours_off=odd,
+        hours_off={id_: off for id_, off in offs.items() if off is not None},
     )
 
 
@@ -112,7 +99,7 @@ def _page_read(tail: Tail, counting_start: CountingStart, found: Found) -> Chang
 
 
 def _latest(settlements: Iterable[Settlement], platform_now: float) -> Mapping[Series, float]:
-    """The last end of each result."""
+    """The latest end per result."""
     latest: dict[Series, float] = {}
     for item in settlements:
         if item.outcome is not Outcome.SETTLED or item.record is None:

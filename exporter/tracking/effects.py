@@ -1,8 +1,7 @@
-"""What one record moved, as the ledger keeps it beside the record's id: a short text. PURE.
+"""The increments of a record as a short text, which the ledger stores with the record's id. PURE.
 
-`3,17,18:12,40:2` says: series number 3 grew by 1, number 17 too, number 18 by 12, number 40 by 2. Numbers are
-given to series as they first move, and never again to others, so a text stays readable for as long as it is
-kept, whatever becomes of the counters.
+`3,17,18:12` means: series 3 and 17 grew by 1, series 18 by 12. A series gets its number when it first grows.
+A number is never reused, so the text stays readable whatever happens to the counters.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,7 +11,7 @@ from exporter.tracking.counting import Increment
 
 
 def unnumbered(increments: Iterable[Increment], numbers: Mapping[Series, int]) -> dict[Series, int]:
-    """Numbers for the series that have none yet, going on from the highest."""
+    """New numbers for the series that have none, counting on from the highest."""
     new: dict[Series, int] = {}
     for increment in increments:
         if increment.series not in numbers and increment.series not in new:
@@ -21,7 +20,7 @@ def unnumbered(increments: Iterable[Increment], numbers: Mapping[Series, int]) -
 
 
 def written(increments: Iterable[Increment], numbers: Mapping[Series, int]) -> str:
-    """Write what increments move; each of their series has a number."""
+    """Write increments as text; each of their series has a number."""
     sums: dict[int, float] = {}
     for increment in increments:
         number = numbers[increment.series]
@@ -32,7 +31,7 @@ def written(increments: Iterable[Increment], numbers: Mapping[Series, int]) -> s
 
 
 def read(text: str, series: Mapping[int, Series]) -> dict[Series, float]:
-    """Read what `written` wrote. Raises ValueError, or KeyError for a number that no series has."""
+    """Read such a text. Raises ValueError, or KeyError for an unknown number."""
     moved = {}
     for part in text.split(",") if text else ():
         number, _, value = part.partition(":")

@@ -1,21 +1,26 @@
-"""What a page means for counting: which records are new, which were there before counting began. PURE.
+"""Which records of a page are new, and which were there before counting began. PURE.
 
-Rule 2. A record that growth tells to be new is counted, whatever its times say. Any other may have been there
-before, unless the first sweep has registered what was: then it is new if it started within its reach.
+Rule 2. The first reading and the first sweep register the records that were there. An unknown record within
+their reach is new, whatever its times say, unless it may be one that they could not see. Such a record is
+doubtful, and so is every record out of reach: its own times decide. If it tells no end, it is new if it lies
+within reach, or if growth of the total explains it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
 from exporter.discovery import evidence, reading
 from exporter.discovery.gaps import Gap
 from exporter.discovery.pages import Purpose
 from exporter.discovery.reading import Fresh, Reading
+from exporter.discovery.sweep import Sweep
 from exporter.discovery.tail import Tail, end_first_reading, first_reading, is_first_reading, probed
 from exporter.discovery.weights import weighed
 from exporter.model import LONG_AGO, ExecuteStatus, Page, PageItem, Record, Series
 from exporter.tracking.counting import Increment
-from exporter.tracking.tracker import Clock, CountingStart, Outcome, Rules, Settlement, Tracked, follow
+from exporter.tracking.counting_start import CountingStart
+from exporter.tracking.tracker import baseline, follow, is_baseline
+from exporter.tracking.values import Clock, Rules, Settlement, Tracked
 
 ADOPT_BYTES = 32_000_000  # the first reading goes no further down than this takes
 LONG_RUN = 6 * 3600.0  # seconds: a record that ended in the history began so long before it, at most
@@ -24,7 +29,7 @@ LATE = Increment(series=Series("job_exporter_records_late_total"))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageRead:
-    """A page, which of its records the ledger knows, its size in bytes, and why it was asked for."""
+    """A page, the ids on it that the ledger knows, its size in bytes, and why it was requested."""
 
     page: Page
     known: frozenset[str]
@@ -34,19 +39,19 @@ class PageRead:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What a page changes."""
+    """The changes that follow from a page."""
 
     tail: Tail
     counting_start: CountingStart
     followed: tuple[Tracked, ...] = ()  # records seen for the first time
     settlements: tuple[Settlement, ...] = ()  # records seen for the first time that are the baseline
     increments: tuple[Increment, ...] = ()
-    given_up: int = 0  # records that no page shows
+    given_up: int = 0  # records that no page showed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """How to begin: how many records to adopt, and how far back to count (see `PollConfig`); seconds."""
+    """Settings of the first start (see `PollConfig`); seconds."""
 
     adopt: int
     history: float | None
@@ -55,9 +60,9 @@ class Start:
 
 
 def begin(tail: Tail, page: Page, *, clock: Clock, start: Start) -> tuple[Tail, CountingStart]:
-    """First start: all that is finished now is the baseline, unless history is wanted.
+    """First start: records that are done now are the baseline, unless history is to be counted.
 
-    An empty platform is confirmed over a minute.
+    If the platform is empty, further answers must confirm it for a minute.
     """
     total = page.total or 0
     baseline_end = 0.0 if start.history is None else clock.platform - start.history
@@ -69,7 +74,7 @@ def begin(tail: Tail, page: Page, *, clock: Clock, start: Start) -> tuple[Tail, 
         recheck_interval=start.recheck_interval,
     )
     tail = replace(tail, recheck_due=clock.now + start.recheck_interval)
-    counting_start = CountingStart(baseline_end=baseline_end, floor=None)
+    counting_start = CountingStart(baseline_end=baseline_end, floor=None, bottom=total, accounted=total)
     if start.history is None:  # every record is to be counted
         counting_start = replace(counting_start, floor=0.0, registered=LONG_AGO)
     if not total:
@@ -80,11 +85,11 @@ def begin(tail: Tail, page: Page, *, clock: Clock, start: Start) -> tuple[Tail, 
 def go_on(
     tail: Tail, counting_start: CountingStart, *, clock: Clock, start: Start
 ) -> tuple[Tail, CountingStart]:
-    """After a probe: confirm that the platform is empty, or read what it has after all."""
+    """After a probe: confirm that the platform is empty, or begin the first reading after all."""
     if tail.empty is not None:
         empty = evidence.gathered(tail.empty, total=0, now=clock.now)
         if tail.told:
-            counting_start = replace(counting_start, seemed_empty=True)
+            counting_start = replace(counting_start, seemed_empty=True, bottom=tail.told, accounted=tail.told)
             gaps = _first_gaps(tail.told, counting_start, clock, start)
             tail = replace(tail, gaps=gaps, empty=None)
         elif empty.is_confirmed(clock.now):
@@ -96,17 +101,20 @@ def go_on(
 
 
 def _ended(tail: Tail, counting_start: CountingStart, *, sweeps: bool) -> CountingStart:
-    """Lay down how far a first reading has come, once it has ended."""
+    """Set how far the first reading has come, once it has ended."""
     if counting_start.floor is not None or tail.empty is not None or is_first_reading(tail):
         return counting_start
     lowest = counting_start.lowest
     floor = counting_start.baseline_end if lowest is None else lowest
-    return replace(counting_start, floor=floor, registered=None if sweeps else floor)
+    registered = counting_start.registered
+    if registered is None and not sweeps:
+        registered = floor
+    return replace(counting_start, floor=floor, registered=registered)
 
 
 def _first_gaps(total: int, counting_start: CountingStart, clock: Clock, start: Start) -> tuple[Gap, ...]:
-    """What the first reading reads: the newest records, or all down to a time."""
-    # What came after an answer of an empty platform is to be counted, however much it is.
+    """The gaps of the first reading: the newest records, or all records down to a time."""
+    # Records that came after an answer of an empty platform must be counted, however many.
     by_number = start.history == 0 and not counting_start.seemed_empty
     by_time = start.history is not None and not by_number
     return first_reading(
@@ -120,7 +128,7 @@ def _first_gaps(total: int, counting_start: CountingStart, clock: Clock, start: 
 def page_read(
     tail: Tail, counting_start: CountingStart, read: PageRead, *, clock: Clock, rules: Rules, sweeps: bool
 ) -> Found:
-    """Take in a page: the records on it that are new, and how far a first reading or sweep came."""
+    """Take in a page: its new records, and the progress of a first reading or sweep."""
     was_first = is_first_reading(tail)
     tail = replace(tail, weights=weighed(tail.weights, len(read.page.items), read.size))
     result = reading.read(
@@ -131,25 +139,24 @@ def page_read(
         platform_now=clock.platform,
         purpose=read.purpose,
         unregistered=counting_start.unregistered,
+        bottom=counting_start.bottom_at(max(tail.total or 0, read.page.total or 0)),
     )
+    doubtful = doubtful_ids(result.fresh, counting_start)
+    followed, settlements = _sorted_out(result.fresh, doubtful, counting_start, clock, rules)
+    counting_start = _registered(counting_start, result, doubtful, was_first=was_first)
+    counting_start = counting_start.after_order(tail.order, result.tail.order)
     tail = result.tail
-    followed, settlements = _sorted_out(result.fresh, counting_start, clock, rules)
-    if counting_start.invisible:
-        appeared = sum(is_doubtful(one, counting_start) for one in result.fresh)
-        counting_start = replace(counting_start, invisible=max(0, counting_start.invisible - appeared))
     if was_first:
         read_bytes = counting_start.read + read.size
         counting_start = replace(counting_start, lowest=result.first_low, read=read_bytes)
-        # Only where history counts nothing may it end early: there it is for adopting what is open.
+        # It may end early only if no history is counted: then it only has to adopt open records.
         if read_bytes > ADOPT_BYTES and counting_start.baseline_end and not _counts_history(tail):
             tail = end_first_reading(tail)
     counting_start = _ended(tail, counting_start, sweeps=sweeps)
     late = sum(one.is_late for one in result.fresh)
     if result.ended is not None:
         tail = replace(tail, swept=clock.wall)
-        if counting_start.registered is None:
-            ended = result.ended
-            counting_start = replace(counting_start, registered=ended.registered, invisible=ended.walk.hidden)
+        counting_start = _swept(counting_start, tail, result.ended)
     return Found(
         tail=tail,
         counting_start=counting_start,
@@ -160,6 +167,36 @@ def page_read(
     )
 
 
+def _registered(
+    counting_start: CountingStart, result: Reading, doubtful: Collection[str], *, was_first: bool
+) -> CountingStart:
+    """Update what is known of records that were there before."""
+    grown = sum(one.is_grown and one.is_within for one in result.fresh)
+    accounted = min(counting_start.accounted + grown, result.tail.total or 0)
+    counting_start = replace(counting_start, accounted=accounted)
+    if was_first:
+        unseen = max(0, counting_start.invisible + result.first_unseen)
+        if result.first_at is not None and not unseen:
+            counting_start = replace(counting_start, bottom=result.first_at)
+        registered = LONG_AGO if result.first_at == 0 else counting_start.registered
+        return replace(counting_start, registered=registered, invisible=unseen)
+    # A record that growth explains may have been invisible too, if its start says so.
+    appeared = sum(
+        one.item.id in doubtful or (one.item.start is not None and _may_be_invisible(one, counting_start))
+        for one in result.fresh
+        if is_registered(one, counting_start)
+    )
+    return replace(counting_start, invisible=max(0, counting_start.invisible - appeared))
+
+
+def _swept(counting_start: CountingStart, tail: Tail, ended: Sweep) -> CountingStart:
+    """The first sweep has ended: all records that it saw are registered."""
+    if counting_start.registered is not None:
+        return counting_start
+    invisible = ended.walk.hidden + sum(not item.is_missing for item in tail.unreadable)
+    return replace(counting_start, registered=ended.registered, invisible=invisible)
+
+
 def _given_up(result: Reading) -> tuple[Increment, ...]:
     if not result.given_up:
         return ()
@@ -168,47 +205,57 @@ def _given_up(result: Reading) -> tuple[Increment, ...]:
 
 
 def _sorted_out(
-    fresh: Iterable[Fresh], counting_start: CountingStart, clock: Clock, rules: Rules
+    fresh: Iterable[Fresh],
+    doubtful: Collection[str],
+    counting_start: CountingStart,
+    clock: Clock,
+    rules: Rules,
 ) -> tuple[tuple[Tracked, ...], tuple[Settlement, ...]]:
-    """Follow what a page showed for the first time; what had ended before counting began is the baseline."""
+    """Follow the new records of a page. Those that the page itself shows done before may be the baseline."""
     followed: list[Tracked] = []
     settlements: list[Settlement] = []
     for one in fresh:
-        doubtful = is_doubtful(one, counting_start)
-        record = _ended_record(one.item)
-        if doubtful and record is not None and (record.end or 0.0) <= counting_start.baseline_end:
-            settlements.append(
-                Settlement(id=one.item.id, outcome=Outcome.BASELINE, found=clock.now, record=record)
-            )
-            continue
-        late = counting_start.registered is not None
-        followed.append(
-            follow(
-                one.item,
-                doubtful=doubtful,
-                late=late,
-                counting_start=counting_start,
-                clock=clock,
-                rules=rules,
-            )
+        tracked = follow(
+            one.item,
+            doubtful=one.item.id in doubtful,
+            new_without_end=one.is_grown or (is_registered(one, counting_start) and not one.is_early),
+            counting_start=counting_start,
+            clock=clock,
+            rules=rules,
         )
+        record = _ended_record(one.item)
+        if record is not None and is_baseline(tracked, record, clock):
+            settlements.append(baseline(tracked, record))
+        else:
+            followed.append(tracked)
     return tuple(followed), tuple(settlements)
 
 
-def is_doubtful(one: Fresh, counting_start: CountingStart) -> bool:
-    """Whether a record may have been there before the first reading."""
-    if one.is_grown or one.is_early:
-        return one.is_early
-    registered, start = counting_start.registered, one.item.start
-    if registered is None:
-        return True
-    began = counting_start.began if counting_start.invisible else LONG_AGO
-    bound = max(registered, began)  # what had no rows when it was passed over may be old, too
-    return bound > LONG_AGO and (start is None or start <= bound)
+def doubtful_ids(fresh: Collection[Fresh], counting_start: CountingStart) -> frozenset[str]:
+    """The records of a page that may have been there before the first reading."""
+    doubtful = {one.item.id for one in fresh if one.is_early or not is_registered(one, counting_start)}
+    # These may be among the records that the first reading or sweep could not see.
+    passed = {one.item.id for one in fresh if not one.is_grown and _may_be_invisible(one, counting_start)}
+    # If there are more of these than invisible records, their times are wrong.
+    is_few = len(passed - doubtful) <= counting_start.invisible
+    return frozenset(doubtful | passed if is_few else doubtful)
+
+
+def is_registered(one: Fresh, counting_start: CountingStart) -> bool:
+    """Whether all old records that were visible are registered in the place of this one."""
+    if one.is_above or one.is_grown:
+        return one.is_within
+    # Before the first sweep has ended, a start alone is no proof: a time zone may shift it.
+    registered = counting_start.registered
+    return registered is not None and (registered <= LONG_AGO or (one.item.start or LONG_AGO) > registered)
+
+
+def _may_be_invisible(one: Fresh, counting_start: CountingStart) -> bool:
+    return not one.is_above and (one.item.start is None or one.item.start <= counting_start.began)
 
 
 def _ended_record(item: PageItem) -> Record | None:
-    """What a page tells of a record that has ended; None: it does not tell an end."""
+    """A done record as the page shows it; None: the page shows no end."""
     if item.record is not None:
         is_done = item.record.execute_status is ExecuteStatus.DONE and item.record.end is not None
         return item.record if is_done else None

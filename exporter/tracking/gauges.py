@@ -1,29 +1,30 @@
-"""What the platform shows now: the state of the ledger → gauges. PURE."""
+"""The gauges of the platform, from the state of the ledger. PURE."""
 
 from collections.abc import Mapping
 
 from exporter.discovery.tail import Tail
 from exporter.model import Series
 from exporter.tracking.counting import is_future
+from exporter.tracking.lookups import is_overdue, is_unreadable
 from exporter.tracking.state import State
-from exporter.tracking.tracker import Clock, Rules, Stage, is_overdue, is_unreadable
+from exporter.tracking.values import Clock, Rules, Stage
 
 
 def pending_results(state: State) -> int:
-    """Records that are finished and not settled yet."""
+    """The number of done records that are not settled yet."""
     return sum(item.stage is Stage.DONE for item in state.followed.values())
 
 
 def unreadable_records(state: State) -> int:
-    """Open and pending records whose look-ups fail."""
+    """The number of open and pending records whose look-ups fail."""
     return sum(map(is_unreadable, state.followed.values()))
 
 
 def platform_gauges(
     state: State, tail: Tail, *, clock: Clock, skew: float | None, rules: Rules, hidden: int = 0
 ) -> Mapping[Series, float]:
-    """The gauges that are gone while the platform can't be read; `hidden`: records that no page shows."""
-    # A record not looked at yet runs, for all that is known.
+    """The gauges that disappear while the platform is unreachable; `hidden`: records that no page shows."""
+    # A record that was not looked up yet counts as running.
     open_ = {"init": 0, "doing": 0}
     oldest: dict[str, float] = {}
     overdue = 0

@@ -1,21 +1,21 @@
-"""When a finished record is settled, and which of several answers about it counts (rule 5). PURE.
+"""When a done record is settled, and which of several answers counts (rule 5). PURE.
 
-Answers may come from copies of the database, one of them older than another, and in any order. What was seen
-done stays done, and a result once told is never replaced by none. Host rows may be missing for a moment while
-they are written again: rows that show less than earlier ones are not taken at once.
+Answers may come from database copies of different age, in any order. A done record stays done, and a result
+is never replaced by no result. Host rows may be missing for a moment while the platform rewrites them, so
+rows that show less than earlier ones are not used at once.
 """
 
 from exporter.model import ExecuteStatus, Record, Results
 from exporter.tracking.counting import is_complete
 
-RESULTS_LIMIT = 3600.0  # seconds of asking in vain; after that a record counts with what is known
-LONGEST_WAIT = 300.0  # seconds between two of these look-ups
-LEAST_TRIES = 5  # however far apart polls are
-LESS_SHOWN_LIMIT = 60.0  # seconds after the grace in which rows that were seen may come back
+RESULTS_LIMIT = 3600.0  # seconds of failed look-ups; after that a record counts with the known data
+LONGEST_WAIT = 300.0  # maximum seconds between two of these look-ups
+LEAST_TRIES = 5  # minimum number of look-ups, however long the poll interval
+LESS_SHOWN_LIMIT = 60.0  # seconds after the grace in which missing rows may come back
 
 
 def newer(known: Record | None, told: Record) -> Record:
-    """Return what counts of a record that was seen done: as it is known, or as it is told now."""
+    """Return the newer version of a done record: the known one, or the one just told."""
     if known is None:
         return told
     is_older = told.execute_status is not ExecuteStatus.DONE
@@ -24,17 +24,17 @@ def newer(known: Record | None, told: Record) -> Record:
 
 
 def more(best: Results | None, results: Results) -> Results:
-    """Return the rows that show more: hosts that reported, else rows; of equal ones the newer."""
+    """Return the more complete results: by hosts that reported, then by rows, then the newer."""
     return results if best is None or _reported(results) >= _reported(best) else best
 
 
 def wait_in_vain(asked: float, interval: float) -> float:
-    """Seconds to wait after a look-up in vain, `asked` seconds after the first: twice as long each time."""
+    """Seconds to wait after a failed look-up, `asked` seconds after the first; doubles each time."""
     return max(interval, min(asked, LONGEST_WAIT, RESULTS_LIMIT - asked))
 
 
 def is_given_up(asked: float, interval: float) -> bool:
-    """Whether `asked` seconds of look-ups in vain are enough."""
+    """Whether to stop after `asked` seconds of failed look-ups."""
     return asked >= max(RESULTS_LIMIT, (LEAST_TRIES - 1) * interval)
 
 
@@ -47,22 +47,22 @@ def is_settled(
     interval: float,
     grace: float,
 ) -> bool:
-    """Whether a finished record counts with these rows.
+    """Whether a done record counts with these results.
 
-    `best`: what earlier look-ups showed of its hosts; None: this is the first. `waited`: seconds since it was
-    first seen done. A poll that comes a little early is in time for the grace.
+    `best`: the best earlier results; None: these are the first. `waited`: seconds since it was first seen
+    done. The grace ends a little early, because a poll may come a little early.
     """
     is_late = waited >= grace - interval / 4
     if is_complete(record, results) and _is_whole(record, results, best):
         return record.result_status is not None or is_late
-    # Rows may be missing for a moment: what counts is never the only look-up.
+    # Rows may be missing for a moment, so incomplete results need a second look-up.
     seen_twice = best is not None or not grace
     shows_all = more(best, results) is results or waited >= grace + LESS_SHOWN_LIMIT
     return seen_twice and shows_all and is_late
 
 
 def _is_whole(record: Record, results: Results, best: Results | None) -> bool:
-    """Whether no row is missing: where the platform does not list the hosts, two look-ups must agree."""
+    """Whether no row is missing. If the record does not list its hosts, two look-ups must agree."""
     return record.expected_hosts is not None or (best is not None and set(best.rows) == set(results.rows))
 
 

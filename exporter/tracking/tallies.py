@@ -1,38 +1,39 @@
-"""What ended in the last hours, in five-minute tallies: the plot and the table of IDCs of the page. PURE.
+"""Tallies of the last hours, five minutes each, for the plot and the IDC table of the status page. PURE.
 
-Counters cannot tell it: they only ever grow. The ledger keeps the tallies beside them, written in the
-same transaction, so that the page goes on after a restart and no request needs the database.
+The ledger stores them in the same transaction as the counters, so that the page survives a restart and no
+request needs the database.
 """
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from exporter.tracking.counting import OTHER, result_of
-from exporter.tracking.tracker import Outcome, Settlement
+from exporter.tracking.counting import result_of
+from exporter.tracking.folding import OTHER
+from exporter.tracking.values import Outcome, Settlement
 
-WIDTH = 300  # seconds of a tally: fine enough to see when something broke, coarse enough for a bar each
-KEPT = 72  # tallies, six hours: a shift as people look back on it; as many bars fit on a phone
+WIDTH = 300  # seconds of a tally
+KEPT = 72  # tallies: six hours, as many bars as fit on a phone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
-    """What ended in one stretch of `WIDTH` seconds and was counted."""
+    """The counted records that ended within one stretch of `WIDTH` seconds."""
 
     results: Mapping[str, int] = field(default_factory=dict)  # records by result status
     hosts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # IDC → host status → hosts
-    lag: float = 0.0  # seconds from end to being counted, summed
-    lagged: int = 0  # over so many records
+    lag: float = 0.0  # sum of seconds from the end to the counting
+    lagged: int = 0  # number of records in that sum
 
 
-Recent = Mapping[int, Tally]  # POSIX time // WIDTH → what ended then
+Recent = Mapping[int, Tally]  # POSIX time // WIDTH → tally
 
 
 def tallied(settlements: Iterable[Settlement], *, idcs: Collection[str], now: float) -> Recent:
-    """Sort settlements of this moment by when their records ended, those from before the window left out.
+    """Tally settlements by the end of their records; those before the window are left out.
 
-    A record that tells no end, or one that is still to come, ended now. An IDC that is none of `idcs`
-    has no series of its own (rule 10 of counting) and is `other` here too.
+    A record without an end, or with one in the future, ended now. An IDC that is not in `idcs` is `other`, as
+    in the counters (rule 10).
     """
     sorted_: dict[int, Tally] = {}
     for item in settlements:
@@ -47,7 +48,7 @@ def tallied(settlements: Iterable[Settlement], *, idcs: Collection[str], now: fl
 
 
 def merged(had: Recent, new: Recent, *, now: float) -> Recent:
-    """Add new tallies to those kept, and let go of what has left the window."""
+    """Add new tallies, and drop those that have left the window."""
     kept = {number: tally for number, tally in had.items() if number >= first_kept(now)}
     for number, tally in new.items():
         kept[number] = _sum(kept[number], tally) if number in kept else tally
@@ -55,7 +56,7 @@ def merged(had: Recent, new: Recent, *, now: float) -> Recent:
 
 
 def total(tallies: Iterable[Tally]) -> Tally:
-    """Sum tallies up, in place: a fleet of 500 IDCs has many thousand numbers in its window."""
+    """Sum tallies, in place for speed: 500 IDCs make many thousand numbers."""
     results: Counter[str] = Counter()
     hosts: dict[str, dict[str, int]] = {}
     lag, lagged = 0.0, 0
@@ -70,7 +71,7 @@ def total(tallies: Iterable[Tally]) -> Tally:
 
 
 def results_of(tallies: Iterable[Tally]) -> Mapping[str, int]:
-    """Sum up how records ended, and nothing else."""
+    """Sum the results only."""
     results: Counter[str] = Counter()
     for tally in tallies:
         results.update(tally.results)
@@ -78,7 +79,7 @@ def results_of(tallies: Iterable[Tally]) -> Mapping[str, int]:
 
 
 def first_kept(now: float) -> int:
-    """The oldest stretch of the window that ends with the stretch of `now`."""
+    """The number of the oldest tally in the window that ends now."""
     return int(now // WIDTH) - KEPT + 1
 
 

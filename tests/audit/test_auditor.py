@@ -26,7 +26,7 @@ from exporter.simulator.dialect import Dialect
 from exporter.simulator.documented import DocumentedDialect
 from exporter.simulator.observed import ObservedDialect
 from exporter.simulator.world import Order
-from exporter.tracking.tracker import Outcome
+from exporter.tracking.values import Outcome
 from tests.harness.core import NOW, Asked, Life, life
 from tests.harness.inprocess import PLATFORM
 

@@ -13,8 +13,9 @@ from exporter.audit.verdict import Kind, Seen, Terms, judge
 from exporter.model import HostStatus, Record, Results
 from exporter.settings.time_range import Window
 from exporter.tracking.counting import Buckets, Counting
+from exporter.tracking.counting_start import CountingStart
 from exporter.tracking.known import Known, LedgerStatus
-from exporter.tracking.tracker import Clock, CountingStart, Rules, Stage, Tracked
+from exporter.tracking.values import Clock, Rules, Stage, Tracked
 from tests.harness.core import NOW, done, row, rows
 
 TERMS = Terms(

@@ -19,8 +19,9 @@ from exporter.ledger.ledger import Ledger
 from exporter.metrics.process import ProcessMetrics
 from exporter.model import ExecuteStatus, HostResult, HostStatus, Record, Results, ResultStatus
 from exporter.tracking.counting import Counting
+from exporter.tracking.counting_start import CountingStart
 from exporter.tracking.decision import Changes
-from exporter.tracking.tracker import CountingStart, Outcome, Settlement
+from exporter.tracking.values import Outcome, Settlement
 from tests.benchmarks.asking import api_config
 from tests.benchmarks.measuring import peak, quiet, resident
 from tests.benchmarks.simulated import METRICS, RULES

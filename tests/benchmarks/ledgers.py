@@ -11,8 +11,9 @@ from exporter.ledger.ledger import Ledger
 from exporter.metrics.families import MetricsConfig
 from exporter.model import ExecuteStatus, Record, ResultStatus, Series
 from exporter.tracking.counting import Increment
+from exporter.tracking.counting_start import CountingStart
 from exporter.tracking.decision import Changes
-from exporter.tracking.tracker import CountingStart, Outcome, Settlement
+from exporter.tracking.values import Outcome, Settlement
 from tests.benchmarks.figures import Figure, Section, plain, shown
 from tests.harness.postgres import server
 

@@ -21,8 +21,9 @@ from pathlib import Path
 from exporter.discovery.tail import Tail
 from exporter.ledger.ledger import Layout, Ledger
 from exporter.tracking.counting import Increment
+from exporter.tracking.counting_start import CountingStart
 from exporter.tracking.decision import Changes
-from exporter.tracking.tracker import CountingStart, Outcome, Settlement, Tracked
+from exporter.tracking.values import Outcome, Settlement, Tracked
 from tests.harness.core import NOW, done, series
 
 TRACEME, SYSCALL = 0, 24  # requests of ptrace

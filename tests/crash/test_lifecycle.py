@@ -199,8 +199,11 @@ async def test_what_is_in_hand_is_committed_at_the_end(still: RunningSimulator, 
         for name in ("quick", "slow"):
             finish(still, name)
         gate.holds = lambda target: target.endswith("/result?id=slow")
-        async with started(tmp_path, *running(gate.url, *flags)) as program:
-            await gate.holding()
+        # What is due within half an interval is looked up in one round, so both are.
+        patient = ("--poll.interval=60s", "--api.timeout=60s")
+        async with started(tmp_path, *running(gate.url, *flags, *patient)) as program:
+            await gate.holding("/result?id=slow")
+            await gate.has_answered("/result?id=quick")
             await program.logged("event=.api request. endpoint=result")
             assert_clean(await program.stop())
         assert set(ledger_rows(tmp_path / "ledger.db").settled) == {"quick"}

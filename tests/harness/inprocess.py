@@ -31,7 +31,7 @@ from exporter.tracking import effects
 from exporter.tracking.counting import Buckets, Increment
 from exporter.tracking.decision import Changes
 from exporter.tracking.state import State
-from exporter.tracking.tracker import Rules
+from exporter.tracking.values import Rules
 
 METRICS = MetricsConfig()
 RULES = Rules(

@@ -10,7 +10,7 @@ from exporter.page.data import PageData, Site, gathered
 from exporter.page.progress import Backlog
 from exporter.page.render import render_page
 from exporter.tracking.tallies import WIDTH, Recent, Tally
-from exporter.tracking.tracker import Tracked
+from exporter.tracking.values import Tracked
 
 NOW = 1_800_000_000.0  # 2027-01-15 08:00:00 UTC, the beginning of a stretch
 SITE = Site(

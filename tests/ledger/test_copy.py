@@ -18,7 +18,7 @@ from exporter.ledger.copy import copy
 from exporter.ledger.errors import LedgerBusyError, LedgerError
 from exporter.ledger.ledger import Ledger
 from exporter.model import LeaderStatus
-from exporter.tracking.tracker import Outcome, Stage, Tracked
+from exporter.tracking.values import Outcome, Stage, Tracked
 from tests.harness.core import NOW
 from tests.ledger.test_lease import LAYOUT, PLATFORM, changes, settle, settlement
 

@@ -16,9 +16,10 @@ from exporter.ledger.ledger import KEPT_SETTLED, Layout, Ledger
 from exporter.metrics.families import MetricsConfig, initial_series, siblings
 from exporter.model import Exemplar, FailedRecord, IdcFailure, ResultStatus, Sample
 from exporter.tracking.counting import Increment
+from exporter.tracking.counting_start import CountingStart
 from exporter.tracking.decision import Changes
 from exporter.tracking.state import State
-from exporter.tracking.tracker import CountingStart, Outcome, Settlement, Stage, Tracked
+from exporter.tracking.values import Outcome, Settlement, Stage, Tracked
 from tests.harness.core import NOW, done, series, value
 
 PLATFORM = "http://platform.test"

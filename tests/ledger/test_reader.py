@@ -15,9 +15,10 @@ from exporter.ledger.ledger import Layout, Ledger
 from exporter.ledger.reader import Inspection
 from exporter.ledger.tables import MIGRATIONS
 from exporter.tracking.counting import Increment
+from exporter.tracking.counting_start import CountingStart
 from exporter.tracking.decision import Changes
 from exporter.tracking.known import Known, LedgerStatus
-from exporter.tracking.tracker import CountingStart, Outcome, Settlement, Stage, Tracked
+from exporter.tracking.values import Outcome, Settlement, Stage, Tracked
 from tests.harness.core import NOW, done, series
 
 PLATFORM = "http://platform.test"

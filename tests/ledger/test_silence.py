@@ -15,7 +15,7 @@ from exporter.ledger import database
 from exporter.ledger.errors import LedgerError
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.watchdog import TICK, Watchdog
-from exporter.tracking.tracker import Outcome, Settlement, Tracked
+from exporter.tracking.values import Outcome, Settlement, Tracked
 from tests.crash.cable import Cable, cable, through
 from tests.crash.harness import attempts
 from tests.harness.core import NOW

@@ -9,7 +9,7 @@ from typing import Any
 from exporter.polling.poller import PollConfig
 from tests.harness.inprocess import RULES, Blow, Clock, Daemon, EndlessError
 from tests.model.client import ModelApi, Weather
-from tests.model.platform import Dialect, Platform
+from tests.model.platform import Dialect, Job, Platform
 from tests.model.population import Habits, Population, has_vague_hosts, is_vague, truth
 
 INTERVAL = 15.0
@@ -19,6 +19,7 @@ LOOK_UPS = 5  # of one poll and unsettled record, at most
 GAPS = 60  # open at once, at most, beside those of records without rows
 MOST_NEW = 100  # records in one stretch of time, but for bursts
 DAY = 86400.0
+CONFIRM = 90.0  # seconds: a first answer of an empty platform is confirmed over a minute (rule 13)
 
 
 class WrongError(AssertionError):
@@ -68,6 +69,7 @@ class History:
         self.last = self.first + 3  # what ends within seconds of the first reading may be the baseline
         self._mark_doubtful()
         self.baseline = self.people.baseline(self.first) - self.people.doubtful
+        self.was_empty = not self.platform.there(self.first)
         self.poll()
 
     def close(self) -> None:
@@ -226,7 +228,14 @@ class History:
         return len(self.daemon.ledger.state.tail.gaps)
 
     def _must_count(self) -> set[str]:
-        return self.people.must_count(self.clock.now, self.first)
+        ids = self.people.must_count(self.clock.now, self.first)
+        return {id_ for id_ in ids if not self._may_be_old(self.platform.jobs[id_])}
+
+    def _may_be_old(self, job: Job) -> bool:
+        """Whether it came while an empty platform was confirmed, and its times say that it ended before."""
+        is_dated = job.times not in {"absent", "zero"}
+        is_unconfirmed = self.was_empty and is_dated and job.born < self.first + CONFIRM
+        return is_unconfirmed and job.start + job.seconds + 3600 * job.zone <= self.first
 
     def _compare(self) -> None:
         jobs, settled = self.platform.jobs, self.daemon.settled()

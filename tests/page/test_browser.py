@@ -19,7 +19,7 @@ from exporter.simulator.fleet import make_fleet
 from exporter.simulator.record import RecordSpec
 from exporter.simulator.world import World
 from exporter.tracking.tallies import Recent, Tally
-from exporter.tracking.tracker import Tracked
+from exporter.tracking.values import Tracked
 from tests.harness.chromium import Tab, browser
 from tests.harness.inprocess import Clock, Daemon, WorldApi
 from tests.harness.page import NOW, SITE, Keeping, ended, failed, snapshot

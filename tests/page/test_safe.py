@@ -12,7 +12,7 @@ from exporter.page.format import visible
 from exporter.page.handlers import failures_json
 from exporter.page.render import LONGEST_NAME, environment
 from exporter.tracking.tallies import Tally
-from exporter.tracking.tracker import Tracked
+from exporter.tracking.values import Tracked
 from tests.harness.page import Keeping, Reader, ended, failed, html, snapshot
 
 HOSTILE = (

@@ -13,7 +13,7 @@ from exporter.page.handlers import Landing
 from exporter.page.progress import Backlog, Pace, backlog
 from exporter.page.render import SHOWN_UNREADABLE
 from exporter.tracking.tallies import Tally
-from exporter.tracking.tracker import Stage, Tracked
+from exporter.tracking.values import Stage, Tracked
 from tests.harness.page import NOW, SITE, Keeping, Reader, ended, html, page_data, snapshot
 
 

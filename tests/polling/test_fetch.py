@@ -21,9 +21,9 @@ from exporter.jobapi.errors import (
     TooLargeError,
 )
 from exporter.model import Page, Record, Results
-from exporter.polling.fetch import LOST_AFTER, Gathered, Gatherer
+from exporter.polling.fetch import LOST_AFTER, TRUSTED, Gathered, Gatherer
 from exporter.polling.paging import Pages
-from exporter.tracking.tracker import Clock, Stage, Tracked
+from exporter.tracking.values import Clock, Stage, Tracked
 from tests.harness.core import NOW, done, item, page, row, rows
 
 REQUEST = PageRequest(number=3, size=20)
@@ -68,7 +68,7 @@ class Api:
 
 def gatherer(api: Api) -> Gatherer:
     def clock() -> Clock:
-        return Clock(now=NOW, wall=NOW, platform=NOW)
+        return Clock(now=NOW + api.now, wall=NOW, platform=NOW)
 
     pages = Pages(api, duty=0.1, interval=15.0, clock=clock, monotonic=lambda: api.now)
     return Gatherer(api, pages=pages, clock=clock)
@@ -200,10 +200,23 @@ def test_a_control_is_none_of_those_that_failed() -> None:
 def test_what_was_answered_before_is_a_control_too() -> None:
     """Where the first record of the platform can't be looked up for ever."""
     fails = only(REFUSED, of={"first", "r0"})
-    asked = controlled(Api(fails=fails), "first")
+    asked = controlled(api := Api(fails=fails), "first")
     run(asked.gather(None, followed(2)))
+    api.now += TRUSTED
     gathered = run(asked.gather(None, followed(1)))
     assert (told(gathered), gathered.lost) == ({"r0": (False, True)}, None)
+    assert api.asked[-2:] == [("record", "first"), ("record", "r1")]
+
+
+def test_a_good_look_up_spares_the_control_for_some_seconds() -> None:
+    """A poll has many rounds; it asks for the control once."""
+    asked = controlled(api := Api(fails=only(GONE, but={"c"})), "c")
+    for _ in range(3):
+        assert told(run(asked.gather(None, followed(1)))) == {"r0": (True, False)}
+    assert api.asked.count(("record", "c")) == 1
+    api.now += TRUSTED
+    run(asked.gather(None, followed(1)))
+    assert api.asked.count(("record", "c")) == 2
 
 
 def test_where_the_platform_shows_nothing_its_answers_are_all_there_is() -> None:

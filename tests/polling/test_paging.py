@@ -14,7 +14,7 @@ from exporter.jobapi.errors import ApiError, ConnectError, DeadlineError, HttpEr
 from exporter.jobapi.pacing import AT_START
 from exporter.model import Page, Record, Results
 from exporter.polling.paging import MOST_FAILED, QUICK, Pages
-from exporter.tracking.tracker import Clock
+from exporter.tracking.values import Clock
 from tests.harness.core import NOW, item, page
 
 TAIL = Tail(total=1000, told=1000, ends=Ends(order=Order.ASC))

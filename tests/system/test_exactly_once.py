@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from exporter.polling.poller import PollConfig
 from exporter.simulator.record import RecordSpec
 from exporter.simulator.world import World
-from tests.harness.inprocess import Blow, Clock, Daemon, WorldApi
+from tests.harness.inprocess import RULES, Blow, Clock, Daemon, WorldApi
 from tests.system.test_machine import HOSTS
 
 
@@ -17,13 +18,26 @@ def finished(world: World, clock: Clock, count: int) -> None:
         world.finish(record, "success", clock.now)
 
 
-def daemon(folder: Path) -> tuple[World, Clock, Daemon]:
+def daemon(folder: Path, config: PollConfig | None = None) -> tuple[World, Clock, Daemon]:
     """An exporter that has seen an empty platform."""
     world, clock = World(), Clock()
-    started = Daemon(WorldApi(world), folder, clock)
+    started = Daemon(WorldApi(world), folder, clock, config=config)
     started.poll()
     clock.now += 2
     return world, clock, started
+
+
+@pytest.mark.parametrize("blow", [Blow.REFUSED, Blow.UNDONE])
+def test_a_page_whose_commit_failed_is_read_again(blow: Blow, tmp_path: Path) -> None:
+    """The poller goes on from what was committed; no re-check and no sweep has to find the record."""
+    world, clock, exporter = daemon(tmp_path, PollConfig(rules=RULES, sweep=0.0, recheck_interval=86400.0))
+    finished(world, clock, 5)
+    exporter.poll(times=6)
+    finished(world, clock, 1)
+    exporter.poll(blow=blow)
+    exporter.poll(times=3)
+    assert exporter.value("job_records_finished_total") == 6
+    exporter.close()
 
 
 @pytest.mark.parametrize("blow_in", range(4))

@@ -1,6 +1,7 @@
 """Records that can't be read, and answers about them that can't be trusted: each counts once, truly."""
 
 import copy
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -315,3 +316,21 @@ def test_times_of_another_zone_are_warned_of_once(zone_offset: float, tmp_path: 
         its.poll(4)
         assert sum("api.timezone" in line["event"] for line in lines) == 1
         assert its.finished == 6
+
+
+def test_no_record_is_looked_up_twice_in_a_poll(tmp_path: Path) -> None:
+    """Results failed for 40 minutes; when they can be read again, two thirds of the records are deleted."""
+    with life(tmp_path) as its:
+        ids = [its.ran() for _ in range(60)]
+        its.api.mood = lambda asked: (
+            HttpError("HTTP 500", endpoint="result", status=500) if asked.endpoint == "result" else None
+        )
+        its.poll(160)
+        its.api.mood = lambda _asked: None
+        its.world.delete(ids[:42])
+        for _ in range(60):
+            its.forget_requests()
+            its.poll()
+            asked = Counter(asked.id for asked in its.api.requests if asked.endpoint == "record")
+            assert set(asked.values()) <= {1}
+        assert its.finished == 60

@@ -18,7 +18,8 @@ from exporter.simulator.observed import ObservedDialect
 from exporter.simulator.record import RecordSpec
 from exporter.simulator.world import World
 from exporter.tracking.decision import Changes
-from exporter.tracking.tracker import MAX_LOOKUP_INTERVAL, Stage, Tracked, due
+from exporter.tracking.lookups import MAX_LOOKUP_INTERVAL, due
+from exporter.tracking.values import Stage, Tracked
 from tests.harness.core import HOSTS, NOW, Life, life
 from tests.harness.inprocess import RULES, truth_of
 

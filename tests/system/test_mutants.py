@@ -91,8 +91,16 @@ MUTANTS = (
         new="            self._notify(connection)\n            self.state = state\n        return state\n",
     ),
     Mutant(
+        name="memory moves on before the commit",
+        file="polling/poller.py",
+        old="        await self._commit(await asyncio.to_thread(self._decided, gathered, request))\n",
+        new="        changes = self._decided(gathered, request)\n        self._tail = changes.tail\n"
+        "        await self._commit(changes)\n",
+        tests=("tests/system/test_exactly_once.py",),
+    ),
+    Mutant(
         name="open records are forgotten when they leave the tail",
-        file="tracking/tracker.py",
+        file="tracking/lookups.py",
         old="        if item.due <= soon:\n",
         new="        if item.due <= soon and now < item.found + 60:\n",
     ),
@@ -124,7 +132,7 @@ MUTANTS = (
     Mutant(
         name="the baseline counts",
         file="tracking/tracker.py",
-        old="    return end <= tracked.baseline_end or is_future(end, clock.platform)",
+        old="    return end <= tracked.baseline_end or end > clock.platform + ahead",
         new="    return False",
     ),
     Mutant(

@@ -20,20 +20,18 @@ from exporter.model import (
 )
 from exporter.simulator.truth import SEVERITY
 from exporter.tracking.counting import (
-    OTHER,
     WORST_FIRST,
     Buckets,
     Counting,
     Increment,
     duration,
     failure,
-    fold,
-    fold_all,
     hosts_of,
     is_complete,
     missing_hosts,
     result_of,
 )
+from exporter.tracking.folding import OTHER, fold, fold_all
 from tests.harness.core import NOW, done, row, rows, series
 
 BUCKETS = Buckets(duration=(1.0, 10.0, 60.0), hosts=(1.0, 10.0), lag=(5.0, 60.0))

@@ -12,9 +12,10 @@ from exporter.discovery.sweep import begun as sweep_begun
 from exporter.discovery.tail import Tail, first_reading, is_first_reading, probed
 from exporter.discovery.weights import Weights
 from exporter.model import LONG_AGO, Page, PageItem
+from exporter.tracking.counting_start import CountingStart
 from exporter.tracking.decision import Changes, decide
-from exporter.tracking.finding import ADOPT_BYTES, LONG_RUN, PageRead, Start, begin, go_on, is_doubtful
-from exporter.tracking.tracker import Clock, CountingStart, Outcome, Rules
+from exporter.tracking.finding import ADOPT_BYTES, LONG_RUN, PageRead, Start, begin, doubtful_ids, go_on
+from exporter.tracking.values import Clock, Outcome, Rules
 from tests.harness.core import NOW, done, item, page
 
 CLOCK = Clock(now=NOW, wall=NOW, platform=NOW + (100.0))
@@ -47,7 +48,9 @@ def decided(
 def test_without_history_what_ended_by_now_is_the_baseline() -> None:
     """Rule 2: by the platform's clock; the newest records are read for what is open."""
     changes = begun(1000)
-    assert changes.counting_start == CountingStart(baseline_end=NOW + 100, floor=None)
+    assert changes.counting_start == CountingStart(
+        baseline_end=NOW + 100, floor=None, bottom=1000, accounted=1000
+    )
     assert (changes.tail.gaps[0].floor, changes.tail.gaps[0].floor_start) == (800, None)
     assert changes.tail.recheck_due == NOW + 300
     assert is_first_reading(changes.tail)
@@ -61,14 +64,17 @@ def test_fewer_are_adopted_where_the_setting_says_so() -> None:
 def test_with_all_of_history_every_record_counts() -> None:
     """Nothing is doubtful, and everything is read."""
     changes = begun(1000, history=None)
-    assert changes.counting_start == CountingStart(baseline_end=0.0, floor=0.0, registered=LONG_AGO)
+    wanted = CountingStart(baseline_end=0.0, floor=0.0, registered=LONG_AGO, bottom=1000, accounted=1000)
+    assert changes.counting_start == wanted
     assert changes.tail.gaps[0].floor == 0
 
 
 def test_with_a_duration_what_ended_within_it_counts() -> None:
     """It is read down to what began before, whatever the number."""
     changes = begun(1000, history=3600.0)
-    assert changes.counting_start == CountingStart(baseline_end=NOW - 3500, floor=None)
+    assert changes.counting_start == CountingStart(
+        baseline_end=NOW - 3500, floor=None, bottom=1000, accounted=1000
+    )
     assert (changes.tail.gaps[0].floor, changes.tail.gaps[0].floor_start) == (0, NOW - 3500 - LONG_RUN)
 
 
@@ -115,17 +121,43 @@ def full(number: int, *, start: float, size: int = 50) -> Page:
 
 def test_the_first_reading_lays_down_the_floor_when_it_ends() -> None:
     """What starts later than the oldest record it read is surely new."""
-    counting_start = CountingStart(baseline_end=NOW, floor=None)
+    counting_start = CountingStart(baseline_end=NOW, floor=None, bottom=1000, accounted=1000)
     half = decided(tail=first_tail(), counting_start=counting_start, answer=full(20, start=NOW - 1000))
     assert not half.adopted
-    assert half.counting_start == CountingStart(baseline_end=NOW, floor=None, lowest=NOW - 1000, read=1000)
+    assert half.counting_start == replace(counting_start, lowest=NOW - 1000, read=1000, bottom=950)
     assert len(half.found) == 50
     assert half.increments == ()  # none of them is surely new
     whole = decided(tail=half.tail, counting_start=half.counting_start, answer=full(19, start=NOW - 2000))
     assert whole.adopted
-    assert whole.counting_start == CountingStart(
-        baseline_end=NOW, floor=NOW - 2000, lowest=NOW - 2000, read=2000, registered=NOW - 2000
+    assert whole.counting_start == replace(
+        counting_start, floor=NOW - 2000, lowest=NOW - 2000, read=2000, registered=NOW - 2000, bottom=900
     )
+
+
+def test_a_first_reading_of_the_whole_platform_registers_it() -> None:
+    """It saw 49 of 50 records: one may appear later."""
+    tail = replace(first_tail(total=50, newest=50))
+    counting_start = CountingStart(baseline_end=NOW, floor=None, bottom=50, accounted=50)
+    items = [PageItem(id=str(index), start=NOW - 1000) for index in range(49)]
+    changes = decided(tail=tail, counting_start=counting_start, answer=page(1, 50, 50, *items), sweeps=True)
+    after = changes.counting_start
+    assert (after.registered, after.bottom, after.invisible) == (LONG_AGO, 50, 1)
+
+
+def test_positions_that_the_first_reading_has_read_show_new_records_only() -> None:
+    """Above them every unknown record came later, whatever its times; growth may have moved old ones up."""
+    counting_start = CountingStart(baseline_end=NOW, floor=NOW - 50, bottom=900, accounted=1000)
+    tail = replace(first_tail(total=1010), gaps=())
+
+    def found(number: int, size: int, *items: PageItem) -> list[float | None]:
+        answer = page(number, size, 1010, *items)
+        changes = decided(tail=tail, counting_start=counting_start, answer=answer, sweeps=True)
+        return [one.baseline_end for one in changes.found]
+
+    old, undated = item("old", NOW - 90), item("undated", None)
+    assert found(92, 10, old, undated) == [None, None]  # positions 910 to 919
+    assert found(91, 10, old, undated) == [NOW, NOW]
+    assert found(91, 10, item("a", NOW - 49)) == [NOW]  # a zone may have shifted the floor
 
 
 def test_where_the_first_reading_meets_no_start_the_floor_is_the_horizon() -> None:
@@ -170,19 +202,23 @@ REGISTERED = CountingStart(baseline_end=NOW, floor=NOW - 100, registered=NOW - 5
 @pytest.mark.parametrize(
     ("fresh", "registered", "doubtful"),
     [
-        (Fresh(item=item("a", None), is_grown=True), None, False),
-        (Fresh(item=item("a", NOW)), None, True),
-        (Fresh(item=item("a", NOW - 4999)), NOW - 5000, False),
-        (Fresh(item=item("a", NOW - 5000)), NOW - 5000, True),
-        (Fresh(item=item("a", None)), NOW - 5000, True),
-        (Fresh(item=item("a", None)), LONG_AGO, False),
-        (Fresh(item=item("a", NOW), is_early=True), LONG_AGO, True),
+        (Fresh(item=item("a", None), is_grown=True, is_within=True), None, False),
+        (Fresh(item=item("a", None), is_grown=True), None, True),
+        (Fresh(item=item("a", None), is_above=True, is_within=True), None, False),
+        (Fresh(item=item("a", NOW), is_within=True), None, True),
+        (Fresh(item=item("a", NOW - 4999), is_within=True), NOW - 5000, False),
+        (Fresh(item=item("a", NOW - 5000), is_within=True), NOW - 5000, True),
+        (Fresh(item=item("a", None), is_within=True), NOW - 5000, True),
+        (Fresh(item=item("a", None), is_within=True), LONG_AGO, False),
+        (Fresh(item=item("a", NOW), is_early=True, is_within=True), LONG_AGO, True),
     ],
     ids=[
-        "growth",
+        "growth within reach",
+        "growth out of reach",
+        "above what the first reading saw",
         "the first sweep goes on",
-        "within reach",
-        "before",
+        "started within reach",
+        "started before",
         "no start",
         "whole platform",
         "early",
@@ -191,16 +227,24 @@ REGISTERED = CountingStart(baseline_end=NOW, floor=NOW - 100, registered=NOW - 5
 def test_only_what_may_have_been_there_before_is_doubtful(
     fresh: Fresh, registered: float | None, doubtful: bool
 ) -> None:
-    """A record of growth never is, whatever its times say or leave out."""
-    assert is_doubtful(fresh, replace(REGISTERED, registered=registered)) is doubtful
+    """A record that lies where all was registered never is, whatever its times say or leave out."""
+    counting_start = replace(REGISTERED, registered=registered)
+    assert doubtful_ids([fresh], counting_start) == ({"a"} if doubtful else set())
+
+
+def within(name: str, start: float | None, **changes: bool) -> Fresh:
+    return Fresh(item=item(name, start), is_within=True, **changes)
 
 
 def test_what_was_invisible_to_the_first_sweep_may_be_old() -> None:
     """As many records as it met empty positions, if they began before counting did."""
     start = replace(REGISTERED, registered=LONG_AGO, invisible=1)
-    assert is_doubtful(Fresh(item=item("a", NOW)), start)
-    assert is_doubtful(Fresh(item=item("a", None)), start)
-    assert not is_doubtful(Fresh(item=item("a", NOW + 1)), start)
+    assert doubtful_ids([within("a", NOW)], start) == {"a"}
+    assert doubtful_ids([within("a", None)], start) == {"a"}
+    assert not doubtful_ids([within("a", NOW + 1)], start)
+    assert not doubtful_ids([within("a", NOW, is_grown=True)], start)
+    assert not doubtful_ids([within("a", NOW, is_above=True)], start)  # all was seen up there
+    assert not doubtful_ids([within("a", NOW), within("b", NOW)], start)  # two can't be that one
     tail = replace(swept(is_first=False), sweep=None)
     changes = decided(
         tail=tail, counting_start=start, answer=page(1, 100, 100, item("a", NOW - 5)), sweeps=True
@@ -243,3 +287,20 @@ def test_a_later_sweep_counts_what_it_finds() -> None:
     assert [one.id for one in changes.found] == ["late"]
     assert "job_exporter_records_late_total" in {one.series.family for one in changes.increments}
     assert changes.tail.hidden == 98
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "bottom"),
+    [
+        (Order.ASC, Order.DESC, None),
+        (Order.ASC, Order.ASC, 900),
+        (None, Order.ASC, 900),
+        (Order.DESC, None, 900),
+    ],
+)
+def test_a_reversed_order_forgets_what_the_first_reading_saw(
+    before: Order | None, after: Order | None, bottom: int | None
+) -> None:
+    """It had read other positions: unknown records there may be old."""
+    start = CountingStart(baseline_end=NOW, floor=NOW, bottom=900, accounted=1000)
+    assert start.after_order(before, after).bottom == bottom

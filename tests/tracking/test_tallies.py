@@ -14,7 +14,7 @@ from exporter.simulator.record import RecordSpec
 from exporter.simulator.world import World
 from exporter.tracking.counting import Increment
 from exporter.tracking.tallies import KEPT, WIDTH, Tally, first_kept, merged, tallied, total
-from exporter.tracking.tracker import Outcome, Settlement
+from exporter.tracking.values import Outcome, Settlement
 from tests.harness.inprocess import Clock, Daemon, WorldApi
 
 NOW = 1_800_000_000.0

@@ -10,30 +10,19 @@ from msgspec import structs
 
 from exporter.model import ExecuteStatus, HostStatus, PageItem, Record, Results, ResultStatus
 from exporter.tracking.counting import Buckets
+from exporter.tracking.counting_start import CountingStart
+from exporter.tracking.lookups import MAX_LOOKUP_INTERVAL, due, is_overdue, is_unreadable, retried
 from exporter.tracking.settling import LONGEST_WAIT, RESULTS_LIMIT
 from exporter.tracking.tracker import (
-    MAX_LOOKUP_INTERVAL,
-    STAGES,
     UNREADABLE_WAIT,
     VANISHED_AFTER,
     VANISHED_LOOKUPS,
-    Clock,
-    CountingStart,
-    Lookup,
-    Outcome,
-    Rules,
-    Settlement,
-    Stage,
-    Tracked,
     after_lookup,
     discovered,
-    due,
     follow,
-    is_overdue,
-    is_unreadable,
-    retried,
     wants_results,
 )
+from exporter.tracking.values import STAGES, Clock, Lookup, Outcome, Rules, Settlement, Stage, Tracked
 from tests.harness import core
 from tests.harness.core import NOW, item, row, rows, series
 
@@ -154,9 +143,34 @@ def test_a_record_that_came_after_the_first_reading_is_never_the_baseline(
 @pytest.mark.parametrize("late", [False, True])
 def test_a_baseline_record_found_late_is_counted_as_that(late: bool) -> None:
     """All that was there had been registered by then: the user is told."""
-    after = left(look_up(first_seen(doubtful=True, late=late), done(end=BEGAN.baseline_end), COMPLETE))
+    before = tracked(baseline_end=BEGAN.baseline_end, late=late)
+    after = left(look_up(before, done(end=BEGAN.baseline_end), COMPLETE))
     assert after.outcome is Outcome.BASELINE
     assert counts(after, "late_baseline") is late
+
+
+@pytest.mark.parametrize(("ahead", "is_baseline"), [(0.0, False), (5.0, False), (6.0, True), (250.0, True)])
+def test_a_record_that_the_first_look_up_finds_done_did_not_end_in_the_future(
+    ahead: float, is_baseline: bool
+) -> None:
+    """The first reading found it: it was done then, and its times are of a zone ahead."""
+    before = tracked(baseline_end=NOW - 10, is_first=True)
+    after = left(look_up(before, done(end=NOW + ahead), COMPLETE))
+    assert (after.outcome is Outcome.BASELINE) is is_baseline
+
+
+def test_a_record_that_a_page_shows_open_is_adopted() -> None:
+    """A page of whole records tells it, so it counts whenever it says that it ended."""
+    after = first_seen(doubtful=True, record=running())
+    assert (after.baseline_end, after.stage) == (None, Stage.DOING)
+
+
+def test_a_doubtful_record_without_an_end_is_new_where_growth_explains_it() -> None:
+    """Nothing else dates it."""
+    for is_new in (False, True):
+        before = first_seen(doubtful=True, new_without_end=is_new)
+        after = left(look_up(before, done(start=None, end=None), COMPLETE))
+        assert after.outcome is (Outcome.SETTLED if is_new else Outcome.BASELINE)
 
 
 def test_a_doubtful_record_that_is_open_is_adopted() -> None:
@@ -262,7 +276,8 @@ def test_those_that_wait_longest_are_looked_at_first() -> None:
 
 def test_a_record_that_could_not_be_asked_for_is_asked_for_at_the_next_poll() -> None:
     """Nothing else changes."""
-    assert look_up(tracked(stage=Stage.DOING)) == tracked(stage=Stage.DOING, due=NOW + 15)
+    after = look_up(tracked(stage=Stage.DOING))
+    assert after == tracked(stage=Stage.DOING, due=NOW + 15, last_lookup=NOW)
 
 
 def test_a_record_that_cannot_be_read_is_asked_for_ever_more_rarely() -> None:
@@ -300,7 +315,9 @@ def test_records_that_failed_come_last_and_few_in_a_round() -> None:
 def test_all_records_that_failed_are_due_when_one_can_be_read_again() -> None:
     """What made them unreadable is over, as far as that tells."""
     failed = tracked(unread=3, due=NOW + 500)
-    assert [item.due for item in retried([tracked(), failed], clock=at())] == [NOW]
+    assert [item.due for item in retried([tracked(), failed], clock=at(), rules=RULES)] == [NOW]
+    just = structs.replace(failed, last_lookup=NOW - 1)  # this poll did it
+    assert [item.due for item in retried([just], clock=at(), rules=RULES)] == [NOW + 14]
 
 
 def test_a_record_is_overdue_past_its_timeout_and_the_grace() -> None:
