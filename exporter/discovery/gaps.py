@@ -267,7 +267,9 @@ def _goes_deeper(gap: Gap, now: float) -> bool:
         return gap.lo > gap.floor and began
     if _held(gap, now) or gap.barren >= DEEPEST:
         return False
-    return gap.missing > gap.empty_positions or not gap.low_known
+    # A gap that is read again and shows no record at all is no reason to go deeper.
+    is_lowest_new = not gap.low_known and (gap.low is not None or not gap.passes)
+    return gap.missing > gap.empty_positions or is_lowest_new
 
 
 def _held(gap: Gap, now: float) -> bool:

@@ -38,7 +38,9 @@ def _merged(below: Gap, gap: Gap) -> Gap:
 
 def _are_one(a: Gap, b: Gap) -> bool:
     """Whether two gaps that are read again overlap, and end at about the same time if both miss records."""
-    if any(gap.since is None or not gap.passes or gap.at < gap.hi or gap.floor is not None for gap in (a, b)):
+    if any(gap.since is None or not gap.passes or gap.floor is not None for gap in (a, b)):
+        return False
+    if a.at != b.at and (a.at < a.hi or b.at < b.hi):  # one of them is half read
         return False
     overlap = min(a.hi, b.hi) - max(a.lo, b.lo)
     is_near = not (a.missing and b.missing) or abs((a.since or 0.0) - (b.since or 0.0)) <= HOLD / 3
@@ -54,7 +56,7 @@ def _merged_again(a: Gap, b: Gap) -> Gap:
         _merged(a, b),
         lo=min(a.lo, b.lo),
         hi=max(a.hi, b.hi),
-        at=max(a.hi, b.hi),
+        at=a.at if a.at == b.at else max(a.hi, b.hi),
         opened=min(gap.opened for gap in held),
         since=min(gap.since or 0.0 for gap in held),
         passes=min(a.passes, b.passes),

@@ -353,3 +353,17 @@ def test_a_gap_that_is_read_again_is_not_prolonged_by_what_others_miss() -> None
     assert not passed(again, view(0, 10, found), []).is_productive
     assert passed(again, view(0, 10, found), [found]).is_productive
     assert passed(gap(0, 10, missing=1), view(0, 10, found), []).is_productive
+
+
+def test_empty_pages_lead_no_further_down() -> None:
+    """A gap that is read again and shows no record tells nothing of what lies below it."""
+    again = ended(looked_at(900, 910, missing=0, empty_positions=10))
+    assert again is not None
+    assert again.due > NOW
+    assert again.lo > 890
+
+
+def test_gaps_that_are_half_read_alike_are_one() -> None:
+    """The page that comes next goes on with both."""
+    (both,) = joined([looked_at(0, 30, at=12), looked_at(0, 25, at=12)])
+    assert (both.lo, both.hi, both.at) == (0, 30, 12)
