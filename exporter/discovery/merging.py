@@ -37,7 +37,7 @@ def _merged(below: Gap, gap: Gap) -> Gap:
 
 
 def _are_one(a: Gap, b: Gap) -> bool:
-    """Whether two gaps that are read again overlap, and end at about the same time if both miss records."""
+    """Whether two gaps that are read again meet, and end at about the same time if both miss records."""
     if any(gap.since is None or not gap.passes or gap.floor is not None for gap in (a, b)):
         return False
     if a.at != b.at and (a.at < a.hi or b.at < b.hi):  # one of them is half read
@@ -45,7 +45,7 @@ def _are_one(a: Gap, b: Gap) -> bool:
     overlap = min(a.hi, b.hi) - max(a.lo, b.lo)
     is_near = not (a.missing and b.missing) or abs((a.since or 0.0) - (b.since or 0.0)) <= HOLD / 3
     width = max(a.hi, b.hi) - min(a.lo, b.lo)
-    return overlap > 0 and width <= MAX_STEP and is_near and a.is_early == b.is_early
+    return overlap >= 0 and width <= MAX_STEP and is_near and a.is_early == b.is_early
 
 
 def _merged_again(a: Gap, b: Gap) -> Gap:
@@ -57,6 +57,7 @@ def _merged_again(a: Gap, b: Gap) -> Gap:
         lo=min(a.lo, b.lo),
         hi=max(a.hi, b.hi),
         at=a.at if a.at == b.at else max(a.hi, b.hi),
+        due=(min if a.missing or b.missing else max)(gap.due for gap in held),
         opened=min(gap.opened for gap in held),
         since=min(gap.since or 0.0 for gap in held),
         passes=min(a.passes, b.passes),

@@ -28,6 +28,7 @@ QUICK = 2.5  # seconds: if pages are faster than this, one that takes four times
 CHEAP = 0.25  # seconds: a sweep reads several pages per poll if they are faster than this
 MOST_SWEPT = 20  # and at most so many
 MOST_FAILED = 30  # failed pages per poll: each unreadable position costs about ten
+MOST_EMPTY = 20  # pages per poll that show no record: if rows blink, all pages may be empty
 MOST_HUNG = 60.0  # seconds of failed pages per poll; then only look-ups go on until the next poll
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -56,16 +57,17 @@ class Pages:
         self._sweep_pages = 0  # in this poll
         self._failed = 0  # failed pages in this poll
         self._hung = 0.0  # seconds that they took
+        self._empty = 0  # pages without a record in this poll
 
     def begin(self) -> None:
         """Reset the counts at the start of a poll."""
         self._came, self._sweep_pages, self._swept = 0, 0, 0.0
-        self._failed, self._hung = 0, 0.0
+        self._failed, self._hung, self._empty = 0, 0.0, 0
 
     @property
     def is_over(self) -> bool:
-        """Whether too many pages have failed in this poll to request more."""
-        return self._failed >= MOST_FAILED or self._hung >= MOST_HUNG
+        """Whether too many pages have failed or were empty in this poll to request more."""
+        return self._failed >= MOST_FAILED or self._hung >= MOST_HUNG or self._empty >= MOST_EMPTY
 
     def wait(self) -> float:
         """Seconds until the duty allows the next page."""
@@ -89,6 +91,7 @@ class Pages:
             request.number, request.size, pacer=pacer, patient=patient, retry=not is_try
         )
         self._came += 1
+        self._empty += not page.items
         self._seconds = cost.seconds
         if is_sweep:
             self._swept = max(self._swept, cost.seconds)
