@@ -125,7 +125,7 @@ MUTANTS = (
     ),
     Mutant(
         name="the rest of a gap starves behind wider ones",
-        file="discovery/reading.py",
+        file="discovery/choosing.py",
         old="return now - gap.due if now - gap.due > PATIENCE else 0.0",
         new="return 0.0",
     ),
