@@ -41,7 +41,7 @@ MUTANTS = (
     Mutant(
         name="the cursor moves past a late row",
         file="discovery/gaps.py",
-        old="    return gap.missing > gap.empty_positions or not gap.low_known\n",
+        old="    return gap.missing > gap.empty_positions or is_lowest_new\n",
         new="    return False\n",
     ),
     Mutant(
