@@ -1,5 +1,5 @@
 """Which page to read next, and what no page has shown yet. PURE.
 
-`tail` finds new records, `gaps` keeps the positions that hold unseen ones, `pages` lays pages over positions,
-and `scan` walks down a stretch of the past.
+`tail` finds new records, `gaps` keeps positions of unseen ones, `choosing` and `reading` request and take in
+their pages, `pages` maps pages to positions, and `scan` walks down the past (the sweep, audit and backfill).
 """

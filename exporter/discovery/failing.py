@@ -1,18 +1,18 @@
-"""A page that failed in a way that may be one record's fault (rule 12). PURE."""
+"""A page that failed, perhaps because of one record (rule 12). PURE."""
 
 from dataclasses import replace
 
 from exporter.discovery import unreadable
-from exporter.discovery.gaps import Bounds, Gap, concluded
+from exporter.discovery.gaps import Bounds, past
 from exporter.discovery.pages import PageRequest, Purpose, covered, page_at, top_below
 from exporter.discovery.tail import Tail
 from exporter.discovery.unreadable import Narrowing
 
 
 def narrower_page(tail: Tail, span: Narrowing, total: int) -> PageRequest:
-    """The topmost half of the positions of which at least one can't be read."""
+    """The upper half of the positions of which at least one is unreadable."""
     at = top_below(min(span.hi, total), span.lo, tail.avoided)
-    if at == span.lo:  # each of them is known to be unreadable: one is tried once more
+    if at == span.lo:  # all are registered as unreadable: one is tried again
         return single_page(tail, span.lo, Purpose.NARROW)
     lo = max(span.lo, at - span.width)
     request = page_at(lo, at, total=total, limit=span.width, order=tail.order, avoid=tail.avoided)
@@ -26,13 +26,13 @@ def single_page(tail: Tail, position: int, purpose: Purpose) -> PageRequest:
 
 
 def failed(tail: Tail, request: PageRequest) -> Tail:
-    """A page failed in a way that may be one record's fault: it is narrowed down to a position."""
+    """A page failed, perhaps because of one record: its positions are narrowed down."""
     lo, hi = covered(request, tail.told or 0, tail.order)
     return replace(tail, narrowing=unreadable.narrowed(tail.narrowing, lo, hi)) if lo < hi else tail
 
 
 def controls(tail: Tail) -> tuple[PageRequest, ...]:
-    """Pages of single positions below; if none of them can be read, it is the platform's fault."""
+    """Pages of single positions below; if all of them fail, the platform has failed."""
     total, span = tail.told or 0, tail.narrowing
     if span is None or not total:
         return ()
@@ -47,7 +47,7 @@ def controls(tail: Tail) -> tuple[PageRequest, ...]:
 def registered(
     tail: Tail, request: PageRequest, *, now: float, platform_now: float, interval: float, reason: str
 ) -> Tail:
-    """A single position can't be read: pages avoid it; where growth is missing there, its record is new."""
+    """A single position is unreadable: pages avoid it. If growth is missing there, its record is new."""
     lo, hi = covered(request, tail.told or 0, tail.order)
     if lo >= hi:
         return replace(tail, narrowing=None)
@@ -62,12 +62,5 @@ def registered(
     )
     tail = replace(tail, unreadable=known, narrowing=None)
     bounds = Bounds(total=tail.total or 0, now=now, platform_now=platform_now)
-    after = (_past(gap, tail.avoided, bounds) for gap in gaps)
+    after = (past(gap, tail.avoided, bounds) for gap in gaps)
     return replace(tail, gaps=tuple(gap for gap in after if gap is not None))
-
-
-def _past(gap: Gap, avoid: frozenset[int], bounds: Bounds) -> Gap | None:
-    """Conclude a gap of which all that is left can't be read."""
-    if top_below(gap.at, gap.lo, avoid) > gap.lo:
-        return gap
-    return concluded(replace(gap, at=gap.lo), bounds)

@@ -1,15 +1,18 @@
-"""In which order the platform sorts its pages, and whether that has turned. PURE.
+"""The order in which the platform sorts its pages, and whether it has changed or was misjudged. PURE.
 
-The order is found by comparing both ends. While both began in the same second it is undecided. Where the
-platform tells no times, growth tells it: a first record that changes with it is the newest.
+Both ends are compared. If both started in the same second, the order stays undecided. If the platform gives
+no times, growth tells the order: if it changes the first record, the newest come first. Single times may be
+wrong, and deletions change the first record too. So each sweep compares the times of its first page with
+those of an older one. Deletions can't make these newer: if two sweeps find that, the order is reversed.
 """
 
-from collections.abc import Collection
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from exporter.discovery.pages import Order
 
 MOVED_BY_GROWTH = 2  # times that growth changed the first record: a deletion may do so once
+CONTRADICTED = 2  # sweeps, or growths, in a row that contradict the order
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,15 +32,22 @@ class Ends:
     newest: float | None = None  # the latest start on any page; never later than the platform's clock
     compared: int = -1  # the total when both ends were last compared
     moved: int = 0  # growths that changed a first record without a start
+    doubts: int = 0  # sweeps or growths in a row that contradict the order
+    agreed: float | None = None  # when a sweep last confirmed the order (platform's clock)
 
     @property
     def timeless(self) -> bool:
         """Whether only growth can tell the order."""
         return self.order is None and self.first is not None and self.first.start is None
 
+    @property
+    def is_contradicted(self) -> bool:
+        """Whether the order was misjudged."""
+        return self.order is not None and self.doubts >= CONTRADICTED
+
 
 def is_older(ends: Ends, first: First | None) -> bool:
-    """Whether the first record began before the one that was first: an older copy of the data, or a turn."""
+    """Whether the first record started before the previous one: another order, or an older copy."""
     had = ends.first
     if first is None or had is None or first.start is None or had.start is None:
         return False
@@ -54,36 +64,57 @@ def may_have_turned(ends: Ends, first: First | None, total: int) -> bool:
     return changed and total > 1 and first.start >= ends.newest
 
 
-def seen(ends: Ends, starts: Collection[float], platform_now: float) -> Ends:
+def seen(ends: Ends, starts: Sequence[float], platform_now: float) -> Ends:
     """Learn the newest start."""
     known = [start for start in (ends.newest, *starts) if start is not None]
     return replace(ends, newest=min(max(known), platform_now)) if known else ends
 
 
-def compared(ends: Ends, starts: Collection[float], *, total: int, is_first: bool) -> Ends:
+def swept(ends: Ends, top: float | None, bottom: float | None, platform_now: float) -> Ends:
+    """Compare the median starts of a sweep's first page and of an older one."""
+    if ends.order is None or top is None or bottom is None or top == bottom:
+        return ends
+    if top > bottom:
+        return replace(ends, doubts=0, agreed=platform_now)
+    return replace(ends, doubts=ends.doubts + 1)
+
+
+def compared(ends: Ends, starts: Sequence[float], *, total: int, is_first: bool) -> Ends:
     """Compare a page with the first record; `is_first`: the page is the first itself."""
-    if ends.order is not None:
+    first = ends.first
+    if ends.order is not None or first is None:
         return ends
     ends = replace(ends, compared=total)
     if not starts or is_first:
         return ends
     # A first record without a start sorts before all others where the oldest come first.
-    had = ends.first.start if ends.first is not None and ends.first.start is not None else float("-inf")
+    had = float("-inf") if first.start is None else first.start
     if had == max(starts):
         return ends
-    return replace(ends, order=Order.ASC if had < max(starts) else Order.DESC)
+    return replace(ends, order=Order.ASC if had < max(starts) else Order.DESC, doubts=0)
 
 
 def grown(ends: Ends, first: First | None) -> Ends:
-    """Learn from growth, where no times tell the order."""
-    if not ends.timeless or first is None or ends.first is None or first.start is not None:
+    """Learn from growth if there are no times."""
+    if first is None or ends.first is None or first.start is not None or ends.first.start is not None:
         return ends
-    if first.id == ends.first.id:
+    is_same = first.id == ends.first.id
+    if ends.order is Order.DESC:  # growth keeps the first record only where the oldest come first
+        return replace(ends, doubts=ends.doubts + 1 if is_same else 0)
+    if ends.order is not None:
+        return ends
+    if is_same:
         return replace(ends, order=Order.ASC)
     moved = ends.moved + 1
     return replace(ends, moved=moved, order=Order.DESC if moved >= MOVED_BY_GROWTH else None)
 
 
 def turned(ends: Ends, first: First | None) -> Ends:
-    """Forget the order: both ends are to be compared anew."""
-    return replace(ends, order=None, first=first, compared=-1, newest=None, moved=0)
+    """Forget the order: both ends are to be compared again."""
+    return replace(ends, order=None, first=first, compared=-1, newest=None, moved=0, doubts=0)
+
+
+def reversed_order(ends: Ends) -> Ends:
+    """The order was misjudged: it is the opposite."""
+    order = Order.ASC if ends.order is Order.DESC else Order.DESC
+    return replace(ends, order=order, newest=None, moved=0, doubts=0)

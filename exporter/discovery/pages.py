@@ -19,7 +19,7 @@ class Order(StrEnum):
 
 
 class Purpose(StrEnum):
-    """Why a page is asked for."""
+    """Why a page is requested."""
 
     GAP = "a gap"
     ENDS = "the order of pages"
@@ -30,7 +30,7 @@ class Purpose(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageRequest:
-    """A page to ask for."""
+    """A page to request."""
 
     number: int
     size: int
@@ -45,9 +45,9 @@ def page_at(
 ) -> PageRequest:
     """The page that covers most of positions lo to at, downwards from at, with the least beside them.
 
-    Records shown beside them are read, sent and decoded: they count double. A wide page may be expensive even
-    if it lies mostly beyond the end: the empty room counts, too. No page covers a position of `avoid`;
-    position at - 1 must be none of these.
+    Records outside of them cost double, as they are read, sent and decoded. The width costs too: a wide page
+    may be expensive even if most of it lies beyond the end. No page covers a position of `avoid`, so position
+    at - 1 must not be one.
     """
     descending = order is Order.DESC
     first, last = (total - at, total - lo) if descending else (lo, at)

@@ -1,13 +1,11 @@
-"""Which page to ask for next, and what a page or its failure means. PURE.
-
-The numbers of rules are those of `tail`.
-"""
+"""What a page of the tail or of the sweep means. PURE. Rule numbers are those of `tail`."""
 
 from collections.abc import Container, Iterable
 from dataclasses import dataclass, replace
 
 from exporter.discovery import order, sweep, unreadable
-from exporter.discovery.failing import narrower_page, single_page
+from exporter.discovery.choosing import next_gap
+from exporter.discovery.evidence import CONFIRM_AFTER
 from exporter.discovery.gaps import (
     Bounds,
     Gap,
@@ -15,21 +13,19 @@ from exporter.discovery.gaps import (
     concluded,
     explained,
     explained_elsewhere,
-    is_due,
-    joined,
     passed,
     split_empty,
     touches,
     widened,
 )
-from exporter.discovery.pages import PageRequest, Purpose, covered, extended, page_at, top_below
+from exporter.discovery.merging import joined
+from exporter.discovery.pages import Purpose, covered, extended
 from exporter.discovery.sweep import Sweep
-from exporter.discovery.tail import Tail, accounted, is_first_reading
+from exporter.discovery.tail import Tail, accounted, corrected, is_first_reading
 from exporter.discovery.weights import MAX_PAGE_SIZE, page_limit, refused
 from exporter.model import LONG_AGO, Page, PageItem
 
 ADD_UP = 1.0  # seconds that growth told by a page adds up; the next probe ends it
-PATIENCE = 30.0  # seconds that a gap may wait for larger ones: two polls
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +34,7 @@ class Fresh:
 
     item: PageItem
     is_grown: bool = False  # growth explains it
-    is_early: bool = False  # it lay where the first reading left an empty position
+    is_early: bool = False  # it lies where the first reading left an empty position
     is_within: bool = False  # it lies where all visible records of before are registered
     is_above: bool = False  # and where none of before was invisible
     is_late: bool = False  # only the sweep found it
@@ -46,63 +42,15 @@ class Fresh:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """What a page brought: the tail after it, the records never seen before, records given up."""
+    """The result of a page."""
 
     tail: Tail
     fresh: tuple[Fresh, ...] = ()
-    given_up: int = 0
-    first_low: float | None = None  # earliest start down to which a first reading has read all
-    first_at: int | None = None  # position down to which a first reading has read
-    first_unseen: int = 0  # positions that it has passed on this page without seeing their record
-    ended: Sweep | None = None  # a sweep that has come to its end
-
-
-def next_page(tail: Tail, *, now: float, limit: int = MAX_PAGE_SIZE) -> PageRequest | None:
-    """Which page to ask for now; None: nothing is to be read."""
-    total = min(tail.total or 0, tail.told or 0)
-    if not total or tail.turned is not None:
-        return None
-    size, avoid = page_limit(tail.weights, limit), tail.avoided
-    if tail.narrowing is not None and tail.narrowing.lo < total:
-        return narrower_page(tail, tail.narrowing, total)
-    gap = _next_gap(tail, size, now, total, avoid)
-    if gap is None:
-        retry = next((item for item in tail.unreadable if item.due <= now and item.position < total), None)
-        return None if retry is None else single_page(tail, retry.position, Purpose.RETRY)
-    if tail.order is None and total > 1:
-        if tail.ends.compared != total and total - 1 not in avoid:
-            return PageRequest(number=total, size=1, purpose=Purpose.ENDS)
-        if total <= size and not avoid:
-            return PageRequest(number=1, size=total)
-    # A page is one request however wide: where others are due within its reach, it shows these too.
-    at = min(gap.at, total)
-    reach = at - size
-    within = (
-        max(other.lo, reach) for other in tail.gaps if is_due(other, now) and reach < other.at <= gap.at
-    )
-    at = top_below(at, gap.lo, avoid)
-    lo = min((lo for lo in within if lo < at), default=gap.lo)
-    return page_at(lo, at, total=total, limit=size, order=tail.order, avoid=avoid)
-
-
-def _next_gap(tail: Tail, size: int, now: float, total: int, avoid: frozenset[int]) -> Gap | None:
-    """The gap of which a page of `size` shows most, and of these the newest.
-
-    While records arrive between two pages each page could find but those few: they wait and add up. What has
-    waited too long comes first, the longest before all, so that the rest of a gap never starves.
-    """
-
-    def waiting(gap: Gap) -> float:
-        return now - gap.due if now - gap.due > PATIENCE else 0.0
-
-    def is_readable(gap: Gap) -> bool:
-        return is_due(gap, now) and top_below(min(gap.at, total), gap.lo, avoid) > gap.lo
-
-    return max(
-        (gap for gap in tail.gaps if is_readable(gap)),
-        key=lambda gap: (waiting(gap), min(gap.at - gap.lo, size), gap.hi),
-        default=None,
-    )
+    given_up: int = 0  # records that no page showed
+    first_low: float | None = None  # start down to which the first reading has read everything
+    first_at: int | None = None  # position down to which the first reading has read
+    first_unseen: int = 0  # positions that it passed on this page without seeing their record
+    ended: Sweep | None = None  # a sweep that ended with this page
 
 
 def read(
@@ -120,46 +68,80 @@ def read(
     """Take in a page of the tail; `known` holds the ids of its records that the ledger has.
 
     `now` is ledger time, `platform_now` the platform's clock. Records that started by `unregistered` may
-    be unknown because they are old: nobody has registered them, or they were forgotten. From position
-    `bottom` upwards all were seen and registered, whatever their times.
+    be unknown because they are old: they were never registered, or were pruned. From position `bottom`
+    upwards all were seen and registered, whatever their times.
     """
     total = page.total if page.total is not None else tail.told or 0
-    wanted = _next_gap(tail, page_limit(tail.weights, limit), now, total, tail.avoided)
-    # Growth that the page itself tells lies above it, and stays a gap apart until the page has been taken in.
-    # It adds up for a while: where records arrive all the time, each page would else be followed by another.
+    wanted = next_gap(tail, page_limit(tail.weights, limit), now, total, tail.avoided)
+    # Growth that this page tells lies above it: it stays a gap of its own until the page has been taken in.
+    # It is due a little later: while records arrive all the time, each page would be followed by another.
     tail = accounted(tail, total, now=now, platform_now=platform_now, due=now + ADD_UP)
     tail = _compared(tail, page, platform_now)
     on_page = covered(page, total, tail.order)
     tail, was_missing = _readable(tail, *on_page, now=now)
     lo, hi = extended(*on_page, tail.avoided)
     new = [item for item in page.items if item.id not in known]
-    was_first = is_first_reading(tail)
-    first_gap = next((gap for gap in tail.gaps if gap.floor is not None), None)
-    if was_first and not any(touches(gap, lo, hi) for gap in tail.gaps):
-        new = []  # an end, read to find the order: a first reading counts positions, and comes by
-    empty_positions = max(0, on_page[1] - on_page[0] - len(page.items))
-    fresh_ids = frozenset(
-        item.id
-        for item in new
-        if unregistered <= LONG_AGO or lo >= bottom or (item.start or 0.0) > unregistered
+    if is_first_reading(tail) and not any(touches(gap, lo, hi) for gap in tail.gaps):
+        new = []  # a page of the ends: a first reading counts positions and comes to it later
+    is_above = lo >= bottom
+    old = [item.id for item in new if not is_above and LONG_AGO < unregistered >= (item.start or 0.0)]
+    view = View(
+        lo=lo,
+        hi=hi,
+        page=page,
+        fresh=frozenset(item.id for item in new).difference(old),
+        empty_positions=max(0, on_page[1] - on_page[0] - len(page.items)),
     )
-    view = View(lo=lo, hi=hi, page=page, fresh=fresh_ids, empty_positions=empty_positions)
     bounds = Bounds(
         total=tail.total or 0, now=now, platform_now=platform_now, record_bytes=tail.weights.record_bytes
     )
+    reading, unexplained = _taken(
+        tail,
+        new,
+        was_missing,
+        view,
+        bounds,
+        stalls=wanted if purpose is Purpose.GAP else None,
+        is_above=is_above,
+        is_sweep=purpose is Purpose.SWEEP,
+    )
+    had = tail.sweep
+    is_next = had is not None and not had.walk.done and lo < had.walk.at <= hi
+    if had is None or not (purpose is Purpose.SWEEP or (purpose is Purpose.NARROW and is_next)):
+        return reading
+    return _swept(reading, had, page, unexplained=unexplained, now=now, platform_now=platform_now)
+
+
+def _taken(
+    tail: Tail,
+    new: list[PageItem],
+    was_missing: int,
+    view: View,
+    bounds: Bounds,
+    *,
+    stalls: Gap | None,
+    is_above: bool,
+    is_sweep: bool,
+) -> tuple[Reading, frozenset[str]]:
+    """Let the new records of a page explain what gaps miss; the ids of those that no gap was missing.
+
+    `was_missing`: records of growth at positions that were unreadable. `stalls`: the gap that waits for the
+    next poll if the page does not change it.
+    """
     left = sorted(new, key=lambda item: item.start or 0.0, reverse=True)
-    grown = left[:was_missing]  # at a position that could not be read when it was counted
+    grown = left[:was_missing]
     del left[:was_missing]
-    gaps, empty, found, early = _explained(tail, left, view, bounds, is_sweep=purpose is Purpose.SWEEP)
+    gaps, empty, found, early = _explained(tail, left, view, bounds, is_sweep=is_sweep)
     after = [concluded(gap, bounds) if gap.at <= gap.lo else gap for gap in gaps]
     given_up = sum(gap.missing for gap, kept in zip(gaps, after, strict=True) if kept is None)
-    kept_gaps = [gap for gap in (*after, empty) if gap is not None]
-    if purpose is Purpose.GAP and wanted is not None and wanted in kept_gaps:
-        kept_gaps[kept_gaps.index(wanted)] = replace(wanted, is_stalled=True)
-    given_up = 0 if was_first else given_up
-    # What no gap was missing may be what was given up before.
-    hidden = max(0, tail.hidden - sum(item.id in fresh_ids for item in left)) + given_up
-    first_after = next((gap for gap in gaps if gap.floor is not None), None)
+    given_up = 0 if is_first_reading(tail) else given_up
+    kept_gaps = [
+        replace(gap, is_stalled=True) if gap == stalls else gap for gap in (*after, empty) if gap is not None
+    ]
+    # A record that no gap was missing may have been given up before.
+    hidden = max(0, tail.hidden - sum(item.id in view.fresh for item in left)) + given_up
+    was_first, is_first = ((gap for gap in each if gap.floor is not None) for each in (tail.gaps, gaps))
+    first_gap, first_after = next(was_first, None), next(is_first, None)
     first_at = first_after.at if first_after else None
     reading = Reading(
         tail=replace(tail, gaps=joined(kept_gaps), hidden=hidden),
@@ -167,18 +149,15 @@ def read(
             new,
             grown=[*grown, *found],
             early=early,
-            within=fresh_ids | {item.id for item in grown},
-            is_above=lo >= bottom,
+            within={item.id for item in new if item.id in view.fresh or item in grown},
+            is_above=is_above,
         ),
         given_up=given_up,
         first_low=first_after.low[0] if first_after and first_after.low else None,
         first_at=first_at,
         first_unseen=first_gap.at - first_at - len(early) if first_gap and first_at is not None else 0,
     )
-    is_next = tail.sweep is not None and lo < tail.sweep.walk.at <= hi
-    if tail.sweep is not None and (purpose is Purpose.SWEEP or (purpose is Purpose.NARROW and is_next)):
-        return _swept(reading, tail.sweep, page, unexplained={item.id for item in left})
-    return reading
+    return reading, frozenset(item.id for item in left)
 
 
 def _fresh(
@@ -202,8 +181,16 @@ def _fresh(
     )
 
 
-def _swept(reading: Reading, had: Sweep, page: Page, *, unexplained: Container[str]) -> Reading:
-    """Take a page of the sweep for it, too; what no gap was missing was found late."""
+def _swept(
+    reading: Reading,
+    had: Sweep,
+    page: Page,
+    *,
+    unexplained: Container[str],
+    now: float,
+    platform_now: float,
+) -> Reading:
+    """Let the sweep take in its page; records that no gap was missing were found late."""
     tail = reading.tail
     starts = [item.start for item in page.items]
     after = sweep.read(had, page, order=tail.order, starts=starts, avoid=tail.avoided)
@@ -212,19 +199,25 @@ def _swept(reading: Reading, had: Sweep, page: Page, *, unexplained: Container[s
         fresh = tuple(
             replace(one, is_late=one.item.id in unexplained)
             for one in fresh
-            # What began before the window may have been forgotten: its page was read for what lies above.
-            if one.item.id not in unexplained or one.item.start is None or one.item.start >= had.oldest
+            # Records that started before the window may have been pruned.
+            if one.item.id not in unexplained
+            or (one.item.start >= had.oldest if one.item.start is not None else not had.walk.done)
         )
     reading = replace(reading, tail=replace(tail, sweep=after), fresh=fresh)
-    if not after.walk.done:
+    if not sweep.is_over(had, after):
         return reading
-    # What the gaps that it has read whole still miss, no page shows.
+    ends = order.swept(tail.ends, after.top, after.bottom, platform_now)
+    tail = replace(tail, ends=ends, sweep=None)
+    if ends.doubts > reading.tail.ends.doubts:
+        again = replace(tail, sweep_due=min(tail.sweep_due, now + CONFIRM_AFTER))
+        return replace(reading, tail=corrected(again, now))
+    # Records that are missing from gaps within its reach are hidden.
     closed = [gap for gap in tail.gaps if gap.opened < after.began and gap.lo >= after.walk.at]
     kept = tuple(gap for gap in tail.gaps if gap not in closed)
     hidden = after.walk.hidden - sum(gap.missing for gap in kept)  # each record once
     return replace(
         reading,
-        tail=replace(tail, sweep=None, gaps=kept, hidden=max(0, hidden)),
+        tail=replace(tail, unswept=None, gaps=kept, hidden=max(0, hidden)),
         given_up=reading.given_up + sum(gap.missing for gap in closed),
         ended=after,
     )
@@ -237,10 +230,10 @@ def _compared(tail: Tail, page: Page, platform_now: float) -> Tail:
 
 
 def _readable(tail: Tail, lo: int, hi: int, *, now: float) -> tuple[Tail, int]:
-    """A page over these positions was read; how many of the unreadable ones on it hold a record of growth."""
+    """A page over these positions was read: forget unreadable ones; how many of these hold new records."""
     missing = sum(item.is_missing for item in tail.unreadable if lo <= item.position < hi)
     had, narrowing = tail.narrowing, unreadable.passed(tail.narrowing, lo, hi)
-    if had is not None and narrowing is None:  # none of its positions fails by itself
+    if had is not None and narrowing is None:  # the page failed because of its size
         tail = replace(tail, weights=refused(tail.weights, had.size))
     readable = unreadable.readable(tail.unreadable, lo, hi, now=now)
     return replace(tail, unreadable=readable, narrowing=narrowing), missing
@@ -249,18 +242,20 @@ def _readable(tail: Tail, lo: int, hi: int, *, now: float) -> tuple[Tail, int]:
 def _explained(
     tail: Tail, left: list[PageItem], view: View, bounds: Bounds, *, is_sweep: bool
 ) -> tuple[list[Gap], Gap | None, list[PageItem], list[PageItem]]:
-    """The gaps after a page, one for its empty positions; the records of growth; those that were early."""
+    """The gaps after a page, one for its empty positions, the records of growth, and early records."""
     gaps: list[Gap] = []
-    grown: list[PageItem] = []
-    early: list[PageItem] = []
+    found: list[list[PageItem]] = []
     empty: Gap | None = None
     for had in reversed(tail.gaps):
         gap = widened(had, view)
-        found = explained(gap, left, view)
-        gap = replace(gap, missing=gap.missing - len(found))
-        (early if gap.is_early else grown).extend(found)
+        found.append(explained(gap, left, view))
+        gap = replace(gap, missing=gap.missing - len(found[-1]))
         if empty is None and not is_sweep:
             gap, empty = split_empty(gap, view, bounds)
-        gaps.append(gap if is_sweep else passed(gap, view))
-    gaps, found = explained_elsewhere(gaps, left, view)
-    return gaps, empty, [*grown, *found], early
+        gaps.append(gap)
+    early = [item for gap, items in zip(gaps, found, strict=True) if gap.is_early for item in items]
+    grown = [item for gap, items in zip(gaps, found, strict=True) if not gap.is_early for item in items]
+    gaps, elsewhere = explained_elsewhere(gaps, left, view)
+    if not is_sweep:
+        gaps = [passed(gap, view, [*items, *left]) for gap, items in zip(gaps, found, strict=True)]
+    return gaps, empty, [*grown, *elsewhere], early

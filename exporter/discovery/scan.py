@@ -1,8 +1,8 @@
-"""Where the reading of the platform stands, and which page is next. PURE.
+"""A walk down the pages of the platform: how far it has come, and which page is next. PURE.
 
-Positions are counted from the oldest record, whatever the order of pages. The walk goes down from the end of
-the window: a deletion of old records moves unread ones only to lower positions, so that none is passed over.
-What lands late, before others of its second, does so near the newest: there pages overlap.
+Positions are counted from the oldest record, whatever the order of pages. The walk goes downwards: if old
+records are deleted, unread ones move to lower positions, so none is missed. A late record may land among
+others of its second near the newest: there pages overlap.
 """
 
 from collections.abc import Collection, Iterable
@@ -18,37 +18,37 @@ OVERLAP = 10  # positions read twice there
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Walk:
-    """How far the reading has come."""
+    """How far the walk has come."""
 
     total: int  # records on the platform
     order: Order | None  # None: both ends began in the same second
-    at: int  # from here on upwards all is read
-    top: int = 0  # where the reading began
-    reached: float | None = None  # earliest start that was met
+    at: int  # all positions from here up are read
+    top: int = 0  # where the walk began
+    reached: float | None = None  # earliest start so far
     weights: Weights = field(default_factory=Weights)  # how heavy pages are
     records: int = 0  # shown by pages so far
-    hidden: int = 0  # positions that showed none
-    unread: int = 0  # records that could not be read, or not their results
+    hidden: int = 0  # positions without a visible record
+    unread: int = 0  # records that were unreadable, or their results
     done: bool = False
 
 
 def next_page(walk: Walk, *, limit: int, avoid: Collection[int] = ()) -> PageRequest:
-    """The page that goes on from where the walk stands; no position of `avoid` may be on it."""
+    """The next page of the walk; it covers no position of `avoid`."""
     size = page_limit(walk.weights, limit)
     overlap = min(OVERLAP, size // 2) if walk.total - walk.at < NEAR else 0
     top = min(walk.at + overlap, walk.total)
     request = _below(top, walk, size, avoid)
     if covered(request, walk.total, walk.order)[0] < walk.at:
         return request
-    # Pages begin at multiples of their size: a small one may show nothing below what is read twice.
+    # Pages begin at multiples of their size: with the overlap, a small one may show nothing new.
     return _below(walk.at, walk, size, avoid)
 
 
 def _below(top: int, walk: Walk, size: int, avoid: Collection[int]) -> PageRequest:
     """The page downwards from `top`.
 
-    Where the newest come first a page shows younger records when the total has grown since it was aimed: it
-    is as wide near the oldest record as elsewhere, as if there were room below, or it might never show that.
+    If the newest come first and the total has grown meanwhile, a page shows newer records than intended. So
+    pages are not narrower near the oldest record, or they might never show it.
     """
     room = size if walk.order is Order.DESC else 0
     top = top_below(top, 0, avoid)
@@ -68,8 +68,8 @@ def read(
 ) -> Walk:
     """Take in a page, its bytes, and the starts of what it showed.
 
-    The walk is done where all began before `oldest`. A page that no longer reaches up to the walk counts for
-    nothing: the next one is asked where it stands now. Positions of `avoid` beside the page count as read.
+    The walk is done when a start lies before `oldest`. A page that no longer reaches up to the walk is
+    ignored. Positions of `avoid` next to the page count as read.
     """
     total = walk.total if page.total is None else page.total
     on_page = covered(page, total, walk.order)
@@ -91,19 +91,19 @@ def read(
 
 
 def skipped(walk: Walk, request: PageRequest) -> Walk:
-    """Go on below a single record that is too large to be shown."""
+    """Go on below a single record whose page is too large."""
     number = request.number if walk.order is not Order.DESC else walk.total - request.number + 1
     at = max(0, number - 1)
     return replace(walk, at=min(walk.at, at), hidden=walk.hidden + 1, done=at == 0)
 
 
 def heavy(walk: Walk, request: PageRequest) -> Walk:
-    """Ask for half of a page that was too large."""
+    """Request half of a page that was too large."""
     return replace(walk, weights=too_heavy(walk.weights, request.size))
 
 
 def share(walk: Walk, *, newest: float, oldest: float) -> float:
-    """How much of the way is done, 0 to 1: it ends at the oldest record, or at a time before that."""
+    """How much of the walk is done (0 to 1). It ends at the oldest record, or at the time `oldest`."""
     if walk.done:
         return 1.0
     by_position = 1 - walk.at / walk.top if walk.top else 0.0

@@ -1,4 +1,4 @@
-"""Where new records can be, and what the probe tells of it. PURE.
+"""Where new records can be, and what the probe tells about it. PURE.
 
 Rules:
 1.  Positions are counted from the oldest record (0) to the newest (total - 1), whatever the order of
@@ -6,50 +6,53 @@ Rules:
 2.  What is missing is known by counting. When the total grows by k, k records are *missing*: a `Gap`
     is opened over the new positions and the one below, and each record that a page shows for the
     first time makes one less: of the gap it lies in, else, if its start fits, of the nearest. So the sum
-    of what is missing is what no page has shown. Nothing is closed because it looks right.
-3.  A gap is read from its top downwards. When its bottom is reached it goes deeper (twice as far each
-    time) while more is missing than empty positions could hide (a tie or a late record landed before
-    it), or while the lowest record seen is new (a deletion hid growth: the total told too little). A
-    reading goes on while it finds what is new; without that, it ends `DEEPEST` positions deeper.
+    of what is missing is the number of records that no page has shown.
+3.  A gap is read from its top downwards. When its bottom is reached, it goes deeper (twice as far each
+    time) while more is missing than empty positions could hide (a tie or a late record landed below
+    it), or while the lowest record seen is new (a deletion hid growth). It goes on while it finds new
+    records; without any, it ends `DEEPEST` positions deeper.
 4.  New positions without a visible record (no host rows yet) are read again, at growing intervals.
-    What shows nothing for `HOLD` is given up: it counts as hidden, and the sweep looks again.
+    After `HOLD` they are given up: they count as hidden, and the sweep reads them again.
 5.  When the total shrinks, records were deleted somewhere: each gap reaches down by as much, and the
-    tail is checked again at once. So it is when the first record changes while the total does not grow.
+    tail is checked again at once, as it is when the first record changes while the total does not grow.
     A total that falls is confirmed over a minute first (`evidence`), unless the oldest record went with it.
 6.  The re-check reads the newest page again, just one, and goes deeper while the lowest record on it is
     new.
-7.  The order: see `order`. While it may have turned, no page is read.
-8.  Pages are as small as what is to be read, at most 500 records and about 4 MB. Few pages that show much
-    come before many that show little: what arrives adds up, and gaps within reach are read together.
-9.  What none of this finds, the sweep does (`sweep`).
+7.  The order: see `order`. While it may have changed, no page is read, for a minute or two at most.
+8.  Pages are as small as what is to be read, at most 500 records and about 4 MB. The page that shows most
+    comes first: records that arrive add up, and gaps within reach are read together.
+9.  The sweep finds what all this misses (`sweep`). After an outage, in which deletions may have hidden any
+    growth, it goes back to the last good poll.
 """
 
 from dataclasses import dataclass, field, replace
 
 from exporter.discovery import evidence, order, unreadable
 from exporter.discovery.evidence import Evidence
-from exporter.discovery.gaps import NEWEST, Gap, is_due, joined, open_gap
+from exporter.discovery.gaps import NEWEST, Bounds, Gap, is_due, open_gap, past, read_anew
+from exporter.discovery.merging import joined
 from exporter.discovery.order import Ends, First
 from exporter.discovery.pages import Order
 from exporter.discovery.probe import Probe
 from exporter.discovery.sweep import Sweep
 from exporter.discovery.unreadable import Narrowing, Unreadable
 from exporter.discovery.weights import Weights, page_limit
-from exporter.model import Page
+from exporter.model import LONG_AGO, Page
 
-FEW_DELETED = 0.9  # of the records stay: a larger drop is confirmed whatever else tells of it
+OUTAGE = 1800.0  # seconds without an accepted total; shorter ones lie within the window of a sweep
+FEW_DELETED = 0.9  # share of the records that stay: a larger drop is always confirmed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tail:
-    """What is known of the platform's pages; all of it is kept in the ledger. Times are ledger time."""
+    """What is known of the platform's pages, as kept in the ledger. Times are ledger time."""
 
     total: int | None = None  # records on the platform, as accepted; None: never asked
-    told: int | None = None  # the last answer's total: it tells how pages lie
-    told_at: float | None = None  # when the accepted total was told last (platform's clock)
-    fewer: Evidence | None = None  # answers of fewer records than were accepted, or of older ones
-    turned: Evidence | None = None  # answers in which the order looks turned
-    empty: Evidence | None = None  # answers since the first start that the platform is empty
+    told: int | None = None  # the last answer's total: positions of pages follow from it
+    told_at: float | None = None  # when an answer last had an accepted total (platform's clock)
+    fewer: Evidence | None = None  # answers with fewer records than accepted, or with older ones
+    turned: Evidence | None = None  # answers that suggest another order
+    empty: Evidence | None = None  # answers since the first start with no records
     probe: Probe = field(default_factory=Probe)
     ends: Ends = field(default_factory=Ends)
     gaps: tuple[Gap, ...] = ()
@@ -57,10 +60,11 @@ class Tail:
     narrowing: Narrowing | None = None
     weights: Weights = field(default_factory=Weights)
     recheck_due: float = 0.0
-    sweep: Sweep | None = None  # that is going on
+    sweep: Sweep | None = None  # the one in progress
     sweep_due: float = 0.0
     swept: float | None = None  # when the last whole sweep ended (our wall clock)
-    hidden: int = 0  # positions without a visible record that are not looked at any more
+    unswept: float | None = None  # the next sweep must go back to this (platform's clock): see `unsure`
+    hidden: int = 0  # positions without a visible record that were given up
 
     @property
     def order(self) -> Order | None:
@@ -79,28 +83,31 @@ class Tail:
 
     @property
     def missing(self) -> int:
-        """Records that are known to be there, and were not found yet."""
+        """Records that are on the platform and not found yet."""
         return sum(gap.missing for gap in self.gaps) + sum(item.is_missing for item in self.unreadable)
 
 
 def probed(tail: Tail, page: Page, *, now: float, platform_now: float, recheck_interval: float) -> Tail:
-    """Take in the answer to a probe: growth opens a gap, anything odd makes a check due.
+    """Take in the answer to a probe: growth opens a gap, anything unexpected makes a re-check due.
 
     `now` is ledger time, `platform_now` the platform's clock.
     """
     total, before = page.total or 0, tail
     item = page.items[0] if page.items else None
-    # Without one, its rows blink or it has none: that tells nothing.
+    # Without an item, the record has no rows now: that is no evidence.
     first = First(id=item.id, start=item.start) if item is not None else None
+    if tail.told_at is not None and platform_now - tail.told_at > OUTAGE:
+        tail = unsure(tail, tail.told_at, now)
     tail = _suspected(tail, first, total, now)
     is_suspect = tail.turned is not None
     changed = first is not None and tail.ends.first is not None and first.id != tail.ends.first.id
     if tail.total is not None and total > tail.total and not is_suspect:
-        tail = replace(tail, ends=order.grown(tail.ends, first))
+        tail = corrected(replace(tail, ends=order.grown(tail.ends, first)), now)
     tail = accounted(
         tail, total, first=None if is_suspect else first, now=now, platform_now=platform_now, due=now
     )
-    gaps = joined(replace(gap, is_stalled=False) for gap in tail.gaps)
+    tail = _freed(tail, now, platform_now)
+    gaps = tail.gaps
     is_doubted = tail.fewer is not None or is_suspect
     if first is not None and not is_doubted:
         tail = replace(tail, ends=replace(tail.ends, first=first))
@@ -116,25 +123,69 @@ def probed(tail: Tail, page: Page, *, now: float, platform_now: float, recheck_i
 
 
 def probe_moved(tail: Tail, probe: Probe) -> Tail:
-    """Ask for another record from now on: it says nothing about the one that was first."""
+    """Request another record from now on: the two can't be compared."""
     ends = tail.ends if probe.number == tail.probe.number else replace(tail.ends, first=None)
     return replace(tail, probe=probe, ends=ends)
 
 
+def unsure(tail: Tail, since: float, now: float) -> Tail:
+    """Start a sweep at once that goes back to `since`: records that came after it may have been missed.
+
+    During an outage deletions hide growth; pages read in a wrong order show other positions.
+    """
+    before = since if tail.unswept is None else min(since, tail.unswept)
+    return replace(tail, unswept=before, sweep=None, sweep_due=min(tail.sweep_due, now))
+
+
+def corrected(tail: Tail, now: float) -> Tail:
+    """Reverse an order that was misjudged, and read again what was read in that order."""
+    if not tail.ends.is_contradicted:
+        return tail
+    top = (tail.total or 0) - 1
+    tail = replace(
+        tail,
+        ends=order.reversed_order(tail.ends),
+        turned=None,
+        narrowing=None,
+        gaps=joined(read_anew(gap, now) for gap in tail.gaps),
+        unreadable=tuple(replace(item, position=top - item.position) for item in reversed(tail.unreadable)),
+        recheck_due=now,
+    )
+    return unsure(tail, LONG_AGO if tail.ends.agreed is None else tail.ends.agreed, now)
+
+
+def _freed(tail: Tail, now: float, platform_now: float) -> Tail:
+    """A new poll: no gap is stalled, and nothing waits for positions that are unreadable or gone."""
+    total = tail.total or 0
+    bounds = Bounds(total=total, now=now, platform_now=platform_now)
+    if tail.narrowing is not None and tail.narrowing.lo >= total:
+        tail = replace(tail, narrowing=None)
+    gaps, hidden = [], tail.hidden
+    for gap in tail.gaps:
+        left = past(gap, tail.avoided, bounds) if is_due(gap, now) else gap
+        hidden += gap.missing if left is None else 0
+        gaps += [] if left is None else [replace(left, is_stalled=False)]
+    known = tuple(item for item in tail.unreadable if item.position < total)
+    return replace(tail, gaps=joined(gaps), hidden=hidden, unreadable=known)
+
+
 def _suspected(tail: Tail, first: First | None, total: int, now: float) -> Tail:
-    """Rule 7: where the first record looks like the last one over a minute, both ends are compared anew."""
+    """Rule 7: if the first record looks like the last one for a minute, both ends are compared again."""
     if not order.may_have_turned(tail.ends, first, total):
-        return tail if first is None and total else replace(tail, turned=None)
+        is_open = first is None and total and tail.turned is not None and not tail.turned.is_expired(now)
+        return tail if is_open else replace(tail, turned=None)
     turned = evidence.gathered(tail.turned, total=total, now=now)
     if not turned.is_confirmed(now):
         return replace(tail, turned=turned)
-    return replace(tail, turned=None, ends=order.turned(tail.ends, first), recheck_due=now)
+    # The next sweep verifies what is found.
+    due = min(tail.sweep_due, now)
+    return replace(tail, turned=None, ends=order.turned(tail.ends, first), recheck_due=now, sweep_due=due)
 
 
 def accounted(
     tail: Tail, total: int, *, first: First | None = None, now: float, platform_now: float, due: float
 ) -> Tail:
-    """Rules 2 and 5: growth opens a gap, to be read when `due`; shrinking widens the open ones downwards.
+    """Rules 2 and 5: growth opens a gap, due at `due`; deletions widen open gaps downwards.
 
     `first`: the record of the probe.
     """
@@ -156,7 +207,7 @@ def accounted(
 
 
 def _is_deletion(tail: Tail, first: First | None, total: int) -> bool:
-    """Whether the first record tells, too, that few records were deleted: two kinds of evidence."""
+    """Whether the first record changed too, and few records are gone: then no more evidence is needed."""
     had = tail.ends.first
     changed = first is not None and had is not None and first.id != had.id
     return changed and total > 0 and total >= FEW_DELETED * (tail.total or 0)
@@ -190,17 +241,14 @@ def _shrunk(tail: Tail, total: int, now: float) -> Tail:
         recheck_due=min(tail.recheck_due, now),
         ends=tail.ends
         if total
-        else Ends(order=tail.order),  # what comes now is later than all that was there
+        else Ends(order=tail.order),  # later records start after all that were deleted
     )
 
 
 def first_reading(
     total: int, *, now: float, newest: int | None = None, since: float | None = None
 ) -> tuple[Gap, ...]:
-    """Open the gap of a first start.
-
-    It reads the newest `newest` records (None: all), and those that started after `since`.
-    """
+    """The gap of the first reading: the newest `newest` records (None: all) that started after `since`."""
     if not total:
         return ()
     floor = 0 if newest is None else max(0, total - newest)
@@ -210,15 +258,15 @@ def first_reading(
 
 
 def is_first_reading(tail: Tail) -> bool:
-    """Whether the first reading of the platform's history is still going on."""
+    """Whether the first reading is in progress."""
     return any(gap.floor is not None and gap.passes == 0 for gap in tail.gaps)
 
 
 def end_first_reading(tail: Tail) -> Tail:
-    """Go no further down than the first reading has come, as where pages are too heavy to go on."""
+    """End the first reading where it is, because its pages are too heavy to go on."""
     return replace(tail, gaps=tuple(gap for gap in tail.gaps if gap.floor is None))
 
 
 def backlog(tail: Tail, now: float) -> int:
-    """Records that are known to be missing and due to be read."""
+    """Missing records whose gaps are due."""
     return sum(gap.missing for gap in tail.gaps if is_due(gap, now))

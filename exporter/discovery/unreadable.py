@@ -1,8 +1,8 @@
-"""Positions whose page can't be read, and how they are found (rule 12). PURE.
+"""Positions whose page fails, and how they are found (rule 12). PURE.
 
-A page that fails is narrowed from its top downwards: half as many positions are asked for within those that
-failed, until a page of one position fails. That position is registered: pages avoid it from then on, and it
-is asked for by itself, at growing intervals.
+A page that fails is narrowed from its top downwards: half as many of its positions are requested, until a
+page of one position fails. That position is registered: other pages avoid it, and it is requested by itself
+at growing intervals.
 """
 
 from collections.abc import Iterable
@@ -20,6 +20,7 @@ class Unreadable:
 
     position: int
     due: float  # when it is tried again; ledger time
+    soonest: float = 0.0  # not before this, whatever else becomes readable: a poll tries it once
     tries: int = 1
     reason: str = ""  # of the last failure
     is_missing: bool = False  # a record of growth lies there: it is surely new
@@ -27,16 +28,16 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Narrowing:
-    """Positions `lo` to `hi` (exclusive) of which at least one can't be read."""
+    """Positions `lo` to `hi` (exclusive) of which at least one is unreadable."""
 
     lo: int
     hi: int
     bottom: int  # of the first page that failed
-    size: int  # and how many positions it had
+    size: int  # positions of that page
 
     @property
     def width(self) -> int:
-        """How many positions to ask for next."""
+        """How many positions to request next."""
         return max(1, (self.hi - self.lo) // 2)
 
 
@@ -48,7 +49,7 @@ def narrowed(had: Narrowing | None, lo: int, hi: int) -> Narrowing:
 
 
 def passed(had: Narrowing | None, lo: int, hi: int) -> Narrowing | None:
-    """A page over these positions was read: what can't be read lies below it, or above it."""
+    """A page over these positions was read: the unreadable position lies below or above it."""
     if had is None or hi <= had.lo or had.hi <= lo:
         return had
     rest = replace(had, hi=max(lo, had.lo)) if hi >= had.hi else replace(had, lo=hi)
@@ -56,7 +57,7 @@ def passed(had: Narrowing | None, lo: int, hi: int) -> Narrowing | None:
 
 
 def shifted(had: Iterable[Unreadable], gone: int, total: int) -> tuple[Unreadable, ...]:
-    """Positions after records were deleted; most likely the oldest ones."""
+    """The positions after records were deleted, most likely the oldest ones."""
     moved = (replace(item, position=item.position - gone) for item in had)
     return tuple(item for item in moved if 0 <= item.position < total)
 
@@ -64,12 +65,13 @@ def shifted(had: Iterable[Unreadable], gone: int, total: int) -> tuple[Unreadabl
 def registered(
     had: Iterable[Unreadable], position: int, *, now: float, interval: float, reason: str, is_missing: bool
 ) -> tuple[Unreadable, ...]:
-    """A position failed by itself: it is tried again later each time."""
+    """A position failed by itself: it is tried again with backoff."""
     others = tuple(item for item in had if item.position != position)
     before = next((item for item in had if item.position == position), None)
     tries = before.tries + 1 if before else 1
     item = Unreadable(
         position=position,
+        soonest=now + interval,
         due=now + backoff(tries, first=interval, longest=LONGEST_WAIT),
         tries=tries,
         reason=reason,
@@ -79,7 +81,11 @@ def registered(
 
 
 def readable(had: Iterable[Unreadable], lo: int, hi: int, *, now: float) -> tuple[Unreadable, ...]:
-    """A page over these positions was read: they are none, and all others are tried at once."""
+    """A page over these positions was read: they are readable, and all others are tried in the next poll."""
     items = tuple(had)
     left = tuple(item for item in items if not lo <= item.position < hi)
-    return left if len(left) == len(items) else tuple(replace(item, due=now) for item in left)
+    return (
+        left
+        if len(left) == len(items)
+        else tuple(replace(item, due=min(item.due, max(now, item.soonest))) for item in left)
+    )

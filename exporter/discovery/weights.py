@@ -1,18 +1,18 @@
-"""How heavy pages are, and so how many records one may hold. PURE."""
+"""How heavy records are, and how many of them a page may hold. PURE."""
 
 from dataclasses import dataclass, replace
 
 MAX_PAGE_SIZE = 500  # the offset of a page costs, not its width: 2.0 s for 1 record, 2.2 s for 50
 PAGE_BYTES = 4_000_000  # the platform's memory grows by about 7 times the body
-GROWTH = 4  # records nobody has seen may be heavy: a page is so many times wider than one that came well
+GROWTH = 4  # unknown records may be heavy: a page is at most so many times wider than a good one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weights:
-    """What was learned from pages."""
+    """What earlier pages showed."""
 
     record_bytes: float = 0.0  # of a heavy recent one
-    widest: int = 0  # records of the largest page that came well
+    widest: int = 0  # records of the largest good page
 
 
 def page_limit(weights: Weights, limit: int = MAX_PAGE_SIZE) -> int:

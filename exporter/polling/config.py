@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from exporter.discovery.weights import MAX_PAGE_SIZE
 from exporter.metrics.layout import buckets
 from exporter.settings import Settings
+from exporter.tracking.finding import Start
 from exporter.tracking.values import Rules
 
 
@@ -37,4 +38,14 @@ class PollConfig:
             page_size=settings.api.page_size,
             retention=settings.state.retention,
             **poll.model_dump(include={"recheck_interval", "sweep", "adopt", "history"}),
+        )
+
+    @property
+    def start(self) -> Start:
+        """The part that discovery uses."""
+        return Start(
+            adopt=self.adopt,
+            history=self.history,
+            recheck_interval=self.recheck_interval,
+            sweep=self.sweep,
         )

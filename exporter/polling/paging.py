@@ -26,6 +26,10 @@ from exporter.tracking.values import Clock
 SWEEP_DUTY = 0.01  # share of the time, in addition to the duty of all other pages
 QUICK = 2.5  # seconds: if pages are faster than this, one that takes four times as long has hung
 CHEAP = 0.25  # seconds: a sweep reads several pages per poll if they are faster than this
+MOST_SWEPT = 20  # and at most so many
+MOST_FAILED = 30  # failed pages per poll: each unreadable position costs about ten
+MOST_EMPTY = 20  # pages per poll that show no record: if rows blink, all pages may be empty
+MOST_HUNG = 60.0  # seconds of failed pages per poll; then only look-ups go on until the next poll
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -50,11 +54,20 @@ class Pages:
         self._lost = 0  # consecutive failed probes
         self._came = 0  # good pages in this poll
         self._swept = 0.0  # seconds: the slowest sweep page of this poll
-        self.swept = 0  # sweep pages in this poll
+        self._sweep_pages = 0  # in this poll
+        self._failed = 0  # failed pages in this poll
+        self._hung = 0.0  # seconds that they took
+        self._empty = 0  # pages without a record in this poll
 
     def begin(self) -> None:
         """Reset the counts at the start of a poll."""
-        self._came, self.swept, self._swept = 0, 0, 0.0
+        self._came, self._sweep_pages, self._swept = 0, 0, 0.0
+        self._failed, self._hung, self._empty = 0, 0.0, 0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether too many pages have failed or were empty in this poll to request more."""
+        return self._failed >= MOST_FAILED or self._hung >= MOST_HUNG or self._empty >= MOST_EMPTY
 
     def wait(self) -> float:
         """Seconds until the duty allows the next page."""
@@ -62,7 +75,8 @@ class Pages:
 
     def sweep_page(self, tail: Tail, *, limit: int) -> PageRequest | None:
         """The next page of the sweep if one is due: one per poll, more while pages are cheap."""
-        if self._sweep_pacer.wait() > 0 or (self.swept and self._swept > CHEAP):
+        is_enough = self._sweep_pages >= MOST_SWEPT or (self._sweep_pages and self._swept > CHEAP)
+        if self.is_over or is_enough or self._sweep_pacer.wait() > 0:
             return None
         return sweep_page(tail, limit=limit)
 
@@ -72,19 +86,32 @@ class Pages:
         pacer = self._sweep_pacer if is_sweep else self._pacer
         is_try = request.purpose in {Purpose.NARROW, Purpose.RETRY}
         patient = self._seconds is None or self._seconds > QUICK
-        self.swept += is_sweep
-        began = self._monotonic()
-        try:
-            page, cost = await self._api.page(request.number, request.size, patient=patient, retry=not is_try)
-        except ApiError:
-            took = self._monotonic() - began
-            # The platform does no work for a page that hangs: charge no more than for a normal page.
-            pacer.charge(took if self._seconds is None else min(took, self._seconds))
-            raise
+        self._sweep_pages += is_sweep
+        page, cost = await self._paid(
+            request.number, request.size, pacer=pacer, patient=patient, retry=not is_try
+        )
         self._came += 1
+        self._empty += not page.items
         self._seconds = cost.seconds
         if is_sweep:
             self._swept = max(self._swept, cost.seconds)
+        return page, cost
+
+    async def _paid(
+        self, number: int, size: int, *, pacer: Pacer, patient: bool, retry: bool
+    ) -> tuple[Page, PageCost]:
+        """Request a page, and charge it to the duty whether it fails or not. Raises ApiError."""
+        began = self._monotonic()
+        try:
+            page, cost = await self._api.page(number, size, patient=patient, retry=retry)
+        except ApiError as error:
+            took = self._monotonic() - began
+            self._failed += 1
+            self._hung += took
+            # The platform does no work for a page that hangs: charge no more than for a normal page.
+            is_hung = error.reason == "timeout" and self._seconds is not None
+            pacer.charge(min(took, self._seconds or took) if is_hung else took)
+            raise
         pacer.charge(cost.seconds)
         return page, cost
 
@@ -99,16 +126,17 @@ class Pages:
         self._lost += 1
         failure: ApiError | None = None
         for choice in choices:
-            is_first = choice == choices[0]
+            is_first, began = choice == choices[0], self._monotonic()
             try:
                 page, cost = await self._api.page(choice.number, 1, patient=is_first, retry=is_first)
             except ApiError as error:
+                self._hung += self._monotonic() - began
                 failure = failure or error
                 if not error.may_be_record:
                     raise
             else:
                 self._lost = 0
-                return probe_moved(tail, probe.weighed(choice, cost.size, tail.order)), page, cost
+                return probe_moved(tail, probe.weighed(choice, page, cost.size, tail.order)), page, cost
         raise failure or AssertionError
 
     async def failed(self, tail: Tail, request: PageRequest, error: ApiError) -> tuple[Tail, ApiError | None]:
@@ -144,7 +172,7 @@ class Pages:
         """Whether a position that was readable before is readable now."""
         for request in failing.controls(tail):
             try:
-                await self._api.page(request.number, request.size, patient=False, retry=False)
+                await self._paid(request.number, request.size, pacer=self._pacer, patient=False, retry=False)
             except ApiError as error:
                 if not error.may_be_record:
                     return False

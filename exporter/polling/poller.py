@@ -1,24 +1,21 @@
 """One poll: gather (I/O) → decide (pure) → commit (one transaction) → publish (a new snapshot).
 
 A poll requests the total (after a short wait if the duty requires one), then works in rounds until nothing
-is due. A round has at most one tail page and `ROUND` look-ups, and its own commit. An aborted poll
-therefore loses nothing: the answers received so far are still decided and committed. The tail in memory
-advances only after the commit.
+is due. A round has at most one tail page and `ROUND` look-ups, and its own commit, so an aborted poll loses
+no answer. The tail in memory advances only after the commit.
 """
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import replace
-from itertools import islice
+from collections.abc import Awaitable, Callable, Iterable
 
 import structlog
 
+from exporter.discovery.choosing import next_page
 from exporter.discovery.pages import PageRequest
-from exporter.discovery.reading import next_page
-from exporter.discovery.sweeping import begin_sweep, is_behind, is_late_reading
-from exporter.discovery.tail import Tail, backlog, probed
-from exporter.discovery.weights import MAX_PAGE_SIZE, weighed
+from exporter.discovery.sweeping import is_behind, is_late_reading
+from exporter.discovery.tail import Tail, backlog
+from exporter.discovery.weights import MAX_PAGE_SIZE
 from exporter.jobapi.errors import ApiError
 from exporter.jobapi.protocol import Platform
 from exporter.ledger.errors import LedgerError, LostLeadershipError
@@ -27,20 +24,20 @@ from exporter.metrics.process import ProcessMetrics
 from exporter.model import Snapshot
 from exporter.polling.config import PollConfig
 from exporter.polling.fetch import Gathered, Gatherer
+from exporter.polling.keeper import Keeper
 from exporter.polling.paging import Pages
+from exporter.polling.probing import probe_taken
 from exporter.polling.status import Status
-from exporter.settings.time_range import shown
-from exporter.tracking.counting_start import CountingStart
 from exporter.tracking.decision import Changes, decide
-from exporter.tracking.finding import PageRead, Start, begin, go_on
+from exporter.tracking.finding import PageRead
 from exporter.tracking.lookups import due
-from exporter.tracking.values import Clock, Outcome, Tracked
+from exporter.tracking.values import Clock, Tracked
 
 ROUND = 400  # look-ups per round: 1-2 s between commits, and few to repeat after a crash
-PRUNE_INTERVAL = 3600.0  # seconds between two prunings of the ledger
-ODD_TIMES = 3  # records with impossible times before a warning: one or two may be written by hand
 SWEPT_AGAIN = 7200.0  # seconds that a sweep may continue after its window was set
 MUCH = 2 * MAX_PAGE_SIZE  # more missing records than a normal poll finds: the exporter is catching up
+
+__all__ = ["PollConfig", "Poller"]
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -75,12 +72,17 @@ class Poller:
             publish=publish,
             monotonic=monotonic,
         )
-        self._writing = asyncio.Lock()  # commits, loads and releases replace the ledger's memory
+        self._keeper = Keeper(
+            ledger,
+            # The ledger must keep the ids of all records that a sweep reads.
+            retention=max(config.retention, config.sweep + SWEPT_AGAIN),
+            clock=self._clock,
+            wall=wall,
+            monotonic=monotonic,
+        )
         self._tail: Tail = ledger.state.tail
-        self._prune_due = 0.0  # monotonic
         self._loads = ledger.loads  # number of the load that `_tail` continues from
         self._term = ledger.term  # term of the last poll
-        self._hours_off: dict[str, float] = {}  # records with impossible times, until the warning
         self._stopping = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -143,8 +145,7 @@ class Poller:
     async def idle(self) -> None:
         """Wait until neither a poll nor a release is in flight."""
         await self._idle.wait()
-        async with self._writing:
-            pass
+        await self._keeper.idle()
 
     def stop(self) -> None:
         """Send no more requests; the poll in flight commits the answers it has and ends."""
@@ -170,7 +171,8 @@ class Poller:
                 break
         # Pages deferred to the next poll by the duty do not count as a downtime.
         self._status.caught_up |= not is_behind(self._tail, self._ledger.time())
-        await self._prune()
+        if self._status.caught_up and not is_late_reading(self._tail, self._ledger.time()):
+            await self._keeper.prune()
         return not self._stopping and bool(self._due(limit=1))
 
     async def _until_pages(self, began: float) -> None:
@@ -193,59 +195,30 @@ class Poller:
         tail, page, cost = await self._gatherer.waited(self._pages.probe(self._tail))
         self._status.reached = True
         self._gatherer.shown(page)
-        # The first record is always the same: its size does not predict the size of tail records.
-        if not tail.weights.widest:
-            tail = replace(tail, weights=weighed(tail.weights, len(page.items), cost.size))
-        clock, start = self._clock(), self._start()
-        counting_start = self._ledger.state.counting_start
-        if counting_start is None:
-            tail, counting_start = begin(tail, page, clock=clock, start=start)
+        before = self._ledger.state.counting_start
+        tail, after = probe_taken(
+            tail, before, page, size=cost.size, clock=self._clock(), start=self._config.start
+        )
+        if before is None:
             log.info("first start: reading the newest records", records=page.total)
-            await self._commit(Changes(tail=tail, counting_start=counting_start))
-        else:
-            tail = probed(
-                tail,
-                page,
-                now=clock.now,
-                platform_now=clock.platform,
-                recheck_interval=start.recheck_interval,
-            )
-            tail, after = go_on(tail, counting_start, clock=clock, start=start)
-            if after != counting_start:
-                await self._commit(Changes(tail=tail, counting_start=after))
-            self._tail = self._sweeping(tail, after, clock)
+        if after != before:
+            await self._commit(Changes(tail=tail, counting_start=after))
+        self._tail = tail
         if backlog(self._tail, self._ledger.time()) > MUCH:
             self._status.caught_up = False
 
-    def _start(self) -> Start:
-        config = self._config
-        return Start(
-            adopt=config.adopt,
-            history=config.history,
-            recheck_interval=config.recheck_interval,
-            sweep=config.sweep,
-        )
-
-    def _sweeping(self, tail: Tail, counting_start: CountingStart, clock: Clock) -> Tail:
-        """Begin a sweep if one is due."""
-        if not self._config.sweep or counting_start.floor is None:
-            return replace(tail, sweep=None)
-        is_first = counting_start.registered is None
-        newest = min(clock.platform, counting_start.baseline_end) if is_first else clock.platform
-        return begin_sweep(tail, now=clock.now, oldest=newest - self._config.sweep, is_first=is_first)
-
     async def _remember(self) -> None:
         """Reload from the ledger if memory may be stale: after a failed commit or another replica's lead."""
-        if self._ledger.doubtful:
-            async with self._writing:
-                await asyncio.to_thread(self._ledger.refresh)
+        await self._keeper.refresh()
         if self._loads != self._ledger.loads:
             self._loads, self._tail = self._ledger.loads, self._ledger.state.tail
 
     async def _round(self, began: float) -> bool:
         """Run one round; False: nothing is due until the next poll."""
         limit, end = self._config.page_size, began + self._config.rules.interval
-        request = next_page(self._tail, now=self._ledger.time(), limit=limit)
+        request = None
+        if not self._pages.is_over:
+            request = next_page(self._tail, now=self._ledger.time(), limit=limit)
         lookups = self._due(limit=ROUND)
         wait = self._pages.wait()
         if request is not None and wait > 0:
@@ -299,62 +272,8 @@ class Poller:
         )
 
     async def _commit(self, changes: Changes) -> None:
-        """Commit in a thread, then advance the tail. A commit in flight completes even during shutdown."""
-        async with self._writing:
-            await asyncio.shield(asyncio.to_thread(self._ledger.commit, changes, now=self._wall()))
+        await self._keeper.commit(changes)
         self._tail = changes.tail
-        if changes.order is not None:
-            log.info("order of pages found", order=str(changes.order))
-        if changes.adopted:
-            log.info(
-                "first reading ended",
-                records=changes.tail.total,
-                looked_back_to=None if (lowest := changes.counting_start.lowest) is None else shown(lowest),
-                bytes=changes.counting_start.read,
-            )
-        if changes.given_up:
-            log.warning(
-                "page positions without a record: counted as hidden, the sweep checks them again",
-                positions=changes.given_up,
-                records=changes.tail.total,
-            )
-        for id_, why in changes.unreadable.items():
-            log.warning("record is unreadable: it is retried with backoff", record=id_, error=why)
-        self._tell_times(changes.hours_off)
-        for item in changes.settlements:
-            if item.outcome is Outcome.VANISHED:
-                log.warning("record vanished from the platform before it was done", record=item.id)
-
-    def _tell_times(self, hours_off: Mapping[str, float]) -> None:
-        """Warn once when several records have impossible times; a single one may be a mistake."""
-        before = len(self._hours_off)
-        self._hours_off |= dict(islice(hours_off.items(), ODD_TIMES))
-        if before < ODD_TIMES <= len(self._hours_off):
-            record_id, hours = next(reversed(self._hours_off.items()))
-            log.warning(
-                "record times are wrong by hours: set api.timezone to the zone of times without an offset, "
-                "and set all masters of the platform to the same zone",
-                record=record_id,
-                hours=round(hours, 2),
-            )
-
-    async def _prune(self) -> None:
-        if self._monotonic() < self._prune_due:
-            return
-        counting_start = self._ledger.state.counting_start
-        if counting_start is None or counting_start.registered is None or not self._status.caught_up:
-            return
-        if is_late_reading(self._tail, self._ledger.time()):
-            return
-        self._prune_due = self._monotonic() + PRUNE_INTERVAL
-        clock = self._clock()  # use the earlier clock: keeping ids too long does no harm
-        # The ledger must keep the ids of all records that a sweep reads.
-        kept = max(self._config.retention, self._config.sweep + SWEPT_AGAIN)
-        before = min(clock.wall, clock.platform) - kept
-        async with self._writing:
-            gone = await asyncio.to_thread(self._ledger.prune, before=before)
-        if gone:
-            log.info("ledger pruned", records=gone)
 
     def _clock(self) -> Clock:
         wall, platform = self._wall(), self._api.platform_now()
@@ -373,12 +292,7 @@ class Poller:
         """Publish held samples that are due while no poll is in flight."""
         if self._stopping or not self._ledger.leads:
             return
-        try:
-            async with self._writing:
-                released = await asyncio.shield(asyncio.to_thread(self._ledger.release, now=self._wall()))
-        except LedgerError:
-            return  # the next poll reports it
-        if released:
+        if await self._keeper.release():
             self.publish()
 
     @property

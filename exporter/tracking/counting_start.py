@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, replace
 
+from exporter.discovery.pages import Order
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CountingStart:
@@ -34,6 +36,11 @@ class CountingStart:
         if self.floor is None:
             return float("inf")
         return self.floor if self.registered is None else min(self.floor, self.registered)
+
+    def after_order(self, before: Order | None, after: Order | None) -> "CountingStart":
+        """If a misjudged order was reversed, `bottom` is wrong: other positions were read."""
+        is_reversed = None not in {before, after} and before is not after
+        return replace(self, bottom=None) if is_reversed else self
 
     def bottom_at(self, total: int) -> float:
         """`bottom` at this total: an unknown record from there up is new."""

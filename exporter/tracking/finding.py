@@ -141,10 +141,11 @@ def page_read(
         unregistered=counting_start.unregistered,
         bottom=counting_start.bottom_at(max(tail.total or 0, read.page.total or 0)),
     )
-    tail = result.tail
     doubtful = doubtful_ids(result.fresh, counting_start)
     followed, settlements = _sorted_out(result.fresh, doubtful, counting_start, clock, rules)
     counting_start = _registered(counting_start, result, doubtful, was_first=was_first)
+    counting_start = counting_start.after_order(tail.order, result.tail.order)
+    tail = result.tail
     if was_first:
         read_bytes = counting_start.read + read.size
         counting_start = replace(counting_start, lowest=result.first_low, read=read_bytes)

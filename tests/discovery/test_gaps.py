@@ -19,12 +19,12 @@ from exporter.discovery.gaps import (
     explained,
     explained_elsewhere,
     is_due,
-    joined,
     open_gap,
     passed,
     split_empty,
     touches,
 )
+from exporter.discovery.merging import joined
 from exporter.model import PageItem
 from tests.harness.core import NOW, item, page
 
@@ -315,3 +315,55 @@ def test_a_first_reading_with_a_duration_goes_down_to_its_time() -> None:
     assert kept(ended(reading)).lo == 900
     assert kept(ended(replace(reading, low=(NOW - 3600, "a")))).lo == 900
     assert ended(replace(reading, low=(NOW - 3601, "a"))) is None
+
+
+def looked_at(lo: int, hi: int, **changes: Any) -> Gap:
+    """A gap of an empty position that is read again."""
+    return gap(lo, hi, **{"passes": 3, "since": NOW - 100, **changes})
+
+
+def test_gaps_that_are_read_again_together_are_one() -> None:
+    """One page shows both; the hold is that of what is missing."""
+    (both,) = joined([looked_at(0, 25), looked_at(0, 25, since=NOW - 300)])
+    assert (both.lo, both.hi, both.missing, both.since) == (0, 25, 0, NOW - 300)
+    (both,) = joined([looked_at(4, 30, missing=1), looked_at(0, 25, since=NOW - 800, due=NOW + 90)])
+    assert (both.lo, both.hi, both.missing, both.since, both.due) == (0, 30, 1, NOW - 100, NOW)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        looked_at(30, 40),
+        looked_at(0, 25, missing=1, since=NOW - 800),
+        looked_at(0, 25, is_early=True),
+        looked_at(0, 25, at=20),
+        looked_at(20, 20 + MAX_STEP),
+    ],
+    ids=["apart", "longer held", "early", "half read", "too wide"],
+)
+def test_other_gaps_that_are_read_again_stay_apart(other: Gap) -> None:
+    """They end at other times, or cost a page of their own."""
+    assert len(joined([looked_at(0, 25, missing=1), other])) == 2
+
+
+def test_a_gap_that_is_read_again_is_not_prolonged_by_what_others_miss() -> None:
+    """Where records come all the time, the hold of an empty position would never end."""
+    found = item("new", NOW)
+    again = looked_at(0, 10, missing=1)
+    assert not passed(again, view(0, 10, found), []).is_productive
+    assert passed(again, view(0, 10, found), [found]).is_productive
+    assert passed(gap(0, 10, missing=1), view(0, 10, found), []).is_productive
+
+
+def test_empty_pages_lead_no_further_down() -> None:
+    """A gap that is read again and shows no record tells nothing of what lies below it."""
+    again = ended(looked_at(900, 910, missing=0, empty_positions=10))
+    assert again is not None
+    assert again.due > NOW
+    assert again.lo > 890
+
+
+def test_gaps_that_are_half_read_alike_are_one() -> None:
+    """The page that comes next goes on with both."""
+    (both,) = joined([looked_at(0, 30, at=12), looked_at(0, 25, at=12)])
+    assert (both.lo, both.hi, both.at) == (0, 30, 12)

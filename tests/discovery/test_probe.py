@@ -2,6 +2,7 @@
 
 from exporter.discovery.pages import Order
 from exporter.discovery.probe import CANDIDATES, LIGHT, Probe, weighed
+from tests.harness.core import item, page
 
 
 def asked(sizes: dict[int, int], probes: int, order: Order = Order.ASC) -> list[int]:
@@ -9,7 +10,8 @@ def asked(sizes: dict[int, int], probes: int, order: Order = Order.ASC) -> list[
     probe, numbers = Probe(), []
     for _ in range(probes):
         numbers.append(probe.number)
-        probe = weighed(probe, sizes.get(probe.number, 400), order)
+        size = sizes.get(probe.number, 400)
+        probe = weighed(probe, page(probe.number, 1, 100, item("r")), size, order)
     return numbers
 
 
@@ -28,7 +30,7 @@ def test_where_all_are_heavy_the_lightest_is_asked_for() -> None:
     heavy = {number: 900_000 - 100_000 * number for number in range(1, CANDIDATES)} | {CANDIDATES: 800_000}
     assert asked(heavy, 8) == [1, 2, 3, 4, 3, 3, 3, 3]
     probe = Probe(number=3, sizes=(800_000, 700_000, 600_000, 800_000))
-    assert weighed(probe, 1_300_000, Order.ASC) == Probe()
+    assert weighed(probe, page(3, 1, 100, item("r")), 1_300_000, Order.ASC) == Probe()
 
 
 def test_newest_first_nothing_is_looked_for() -> None:

@@ -13,7 +13,7 @@ from exporter.jobapi.client import PageCost
 from exporter.jobapi.errors import ApiError, ConnectError, DeadlineError, HttpError
 from exporter.jobapi.pacing import AT_START
 from exporter.model import Page, Record, Results
-from exporter.polling.paging import QUICK, Pages
+from exporter.polling.paging import MOST_EMPTY, MOST_FAILED, QUICK, Pages
 from exporter.tracking.values import Clock
 from tests.harness.core import NOW, item, page
 
@@ -29,6 +29,7 @@ class Api:
 
     now: float = 0.0
     seconds: float = 1.0
+    shows: bool = True
     fails: Callable[[int, int], ApiError | None] = lambda _number, _size: None
     asked: list[tuple[int, int, bool, bool]] = field(default_factory=list)
 
@@ -42,7 +43,8 @@ class Api:
         self.now += self.seconds
         if (error := self.fails(number, size)) is not None:
             raise error
-        return page(number, size, 1000, item("r")), PageCost(seconds=self.seconds, size=100)
+        items = (item("r"),) if self.shows else ()
+        return page(number, size, 1000, *items), PageCost(seconds=self.seconds, size=100)
 
     async def record(self, record_id: str) -> Record:
         raise NotImplementedError
@@ -178,3 +180,34 @@ def test_a_probe_goes_past_a_record_that_fails() -> None:
     given = pages(api)
     assert [probed(given) for _ in range(4)] == [None] * 4
     assert [asked[0] for asked in api.asked] == [1, 2, 3, 2, 3, 1]
+
+
+def test_pages_that_fail_are_charged() -> None:
+    """A control that fails, too; the platform worked for them."""
+    api = Api(fails=lambda _number, _size: BROKEN, seconds=AT_START / 2)
+    given = pages(api)
+    failed(given, ONE, BROKEN)
+    ask(given, MANY)
+    assert given.wait() > 0.0
+
+
+@pytest.mark.parametrize(("seconds", "most"), [(0.1, MOST_FAILED), (10.0, 6), (60.0, 1)])
+def test_failed_pages_are_bounded_in_a_poll(seconds: float, most: int) -> None:
+    """In number and in time; the next poll goes on."""
+    api = Api(fails=lambda _number, _size: DeadlineError("late", endpoint="page"), seconds=seconds)
+    given = pages(api)
+    while not given.is_over:
+        ask(given, MANY)
+    assert len(api.asked) == most
+    assert given.sweep_page(TAIL, limit=50) is None
+    given.begin()
+    assert not given.is_over
+
+
+def test_empty_pages_are_bounded_in_a_poll() -> None:
+    """While rows blink, each page may be empty."""
+    api = Api(seconds=0.01, shows=False)
+    given = pages(api)
+    while not given.is_over:
+        ask(given, MANY)
+    assert len(api.asked) == MOST_EMPTY

@@ -274,3 +274,50 @@ def test_heavy_records_beside_an_empty_position_are_read_seldom(tmp_path: Path) 
         before = its.api.page_records
         its.poll(31 * 4)
         assert its.api.page_records - before < 31 * 4 + 120  # a probe a poll, and 120 MB
+
+
+# -- outages that are longer than the window of the sweep
+
+
+def outlast(its: Life, kind: str, days: float) -> list[str]:
+    """Nobody polls, or no poll succeeds; 97 records come, as many of the oldest go."""
+    came = []
+    if kind == "platform down":
+        its.api.fails = lambda _endpoint: True
+    for _ in range(97):
+        its.clock.now += days * 86400 / 97
+        came.append(its.ran())
+        if kind == "platform down":
+            its.poll()
+    its.world.delete_oldest(97)
+    its.api.fails = lambda _endpoint: False
+    if kind == "exporter down":
+        its.daemon.restart()
+    return came
+
+
+@pytest.mark.parametrize("kind", ["exporter down", "platform down"])
+@pytest.mark.parametrize("order", ["asc", "desc"])
+def test_what_came_in_a_long_outage_counts(order: Any, kind: str, tmp_path: Path) -> None:
+    """As many records went as came: totals tell nothing, so the sweep goes back to the last good poll."""
+    with life(tmp_path, order=order, prepare=old(3000)) as its:
+        its.poll(20)
+        came = outlast(its, kind, days=3)
+        its.poll(20)
+        assert its.daemon.settled() >= set(came)
+        assert its.daemon.ledger.state.tail.unswept is None
+        its.api.asked.clear()
+        its.poll(20)
+        assert its.api.asked["page"] < 25
+
+
+def test_a_sweep_after_an_outage_goes_on_after_a_restart(tmp_path: Path) -> None:
+    """How far back it must go is kept in the ledger."""
+    with life(tmp_path, prepare=old(3000), page_size=10) as its:
+        its.poll(200)
+        came = outlast(its, "exporter down", days=3)
+        for _ in range(5):
+            its.poll(2)
+            its.daemon.restart()
+        its.poll(20)
+        assert its.daemon.settled() >= set(came)

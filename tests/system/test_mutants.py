@@ -41,7 +41,7 @@ MUTANTS = (
     Mutant(
         name="the cursor moves past a late row",
         file="discovery/gaps.py",
-        old="    return gap.missing > gap.empty_positions or not gap.low_known\n",
+        old="    return gap.missing > gap.empty_positions or is_lowest_new\n",
         new="    return False\n",
     ),
     Mutant(
@@ -121,7 +121,7 @@ MUTANTS = (
     ),
     Mutant(
         name="the rest of a gap starves behind wider ones",
-        file="discovery/reading.py",
+        file="discovery/choosing.py",
         old="return now - gap.due if now - gap.due > PATIENCE else 0.0",
         new="return 0.0",
     ),

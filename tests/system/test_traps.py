@@ -82,6 +82,22 @@ def test_trap_2_a_record_that_never_gets_rows_is_given_up(tmp_path: Path) -> Non
         assert len(its.api.tail_pages) <= 2  # re-checks
 
 
+def test_trap_2_records_that_never_get_rows_leave_few_gaps(tmp_path: Path) -> None:
+    """Where others come all the time, too: what waits at the same place waits together, and not for long."""
+    with life(tmp_path, past=30) as its:
+        most = 0
+        for number in range(120):
+            if number % 10 == 0:
+                its.add(rows=False)
+            its.ran()
+            its.poll()
+            most = max(most, len(its.daemon.poller._tail.gaps))
+        assert most <= 8
+        its.poll(int(HOLD / 15) + 25)
+        assert not its.daemon.poller._tail.gaps
+        assert its.finished == 120
+
+
 def test_trap_3_a_record_ends_far_from_the_tail(tmp_path: Path) -> None:
     """Status changes in place: hundreds of records later an old one ends, and is found by its id."""
     with life(tmp_path, past=10) as its:

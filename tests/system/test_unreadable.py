@@ -163,3 +163,41 @@ def test_a_first_reading_passes_a_record_that_fails(tmp_path: Path) -> None:
         its.poll(8)
         assert its.daemon.settled() == set(opened)
         assert unreadable(its) == 1
+
+
+def test_records_that_hang_stop_no_poll_for_minutes(tmp_path: Path) -> None:
+    """Their positions are searched for in several polls; look-ups go on, and all others count."""
+    with life(tmp_path, past=300) as its:
+        poison = Poisoned(its, error=FAILURES["never"])
+        poison.apply()
+        its.api.page_seconds = 4.0  # so slow that each page is waited for
+        its.poll(8)
+        others, took = [], []
+        for _ in range(6):
+            others += arrive(its, 8)
+            poison.ids.update(arrive(its, 1))
+        for _ in range(120):
+            its.poll()
+            took.append(its.daemon.gauge("job_exporter_poll_duration_seconds") or 0.0)
+        assert max(took) < 130
+        assert its.daemon.settled() == set(others)
+        assert unreadable(its) == 6
+        assert its.daemon.value("job_exporter_poll_failures_total") == 0
+
+
+def test_an_unreadable_record_is_tried_once_a_poll(tmp_path: Path) -> None:
+    """Also if others become readable in it."""
+    with life(tmp_path, past=300) as its:
+        poison = Poisoned(its)
+        poison.apply()
+        its.poll(2)
+        bad = arrive(its, 8)
+        poison.ids.update(bad)
+        its.poll(4)
+        for record_id in bad[:6]:
+            poison.ids.discard(record_id)
+        for _ in range(20):
+            its.forget_requests()
+            before = poison.failed
+            its.poll()
+            assert poison.failed - before <= 2

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from exporter.discovery.choosing import next_page
 from exporter.discovery.order import Ends
 from exporter.discovery.pages import Order, Purpose
-from exporter.discovery.reading import Fresh, next_page
+from exporter.discovery.reading import Fresh
 from exporter.discovery.sweep import begun as sweep_begun
 from exporter.discovery.tail import Tail, first_reading, is_first_reading, probed
 from exporter.discovery.weights import Weights
@@ -286,3 +287,20 @@ def test_a_later_sweep_counts_what_it_finds() -> None:
     assert [one.id for one in changes.found] == ["late"]
     assert "job_exporter_records_late_total" in {one.series.family for one in changes.increments}
     assert changes.tail.hidden == 98
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "bottom"),
+    [
+        (Order.ASC, Order.DESC, None),
+        (Order.ASC, Order.ASC, 900),
+        (None, Order.ASC, 900),
+        (Order.DESC, None, 900),
+    ],
+)
+def test_a_reversed_order_forgets_what_the_first_reading_saw(
+    before: Order | None, after: Order | None, bottom: int | None
+) -> None:
+    """It had read other positions: unknown records there may be old."""
+    start = CountingStart(baseline_end=NOW, floor=NOW, bottom=900, accounted=1000)
+    assert start.after_order(before, after).bottom == bottom

@@ -1,0 +1,112 @@
+"""Writes the changes of a poll to the ledger, one transaction at a time, and logs what is worth a line."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from itertools import islice
+
+import structlog
+
+from exporter.ledger.errors import LedgerError
+from exporter.ledger.ledger import Ledger
+from exporter.settings.time_range import shown
+from exporter.tracking.decision import Changes
+from exporter.tracking.values import Clock, Outcome
+
+PRUNE_INTERVAL = 3600.0  # seconds between two prunings of the ledger
+ODD_TIMES = 3  # records with impossible times before a warning: one or two may be written by hand
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+class Keeper:
+    """Commits, loads and releases: each replaces the ledger's memory, so only one runs at a time."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        retention: float,
+        clock: Callable[[], Clock],
+        wall: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`retention`: seconds that the ids of settled records are kept."""
+        self._ledger, self._retention = ledger, retention
+        self._clock, self._wall, self._monotonic = clock, wall, monotonic
+        self._writing = asyncio.Lock()
+        self._prune_due = 0.0  # monotonic
+        self._hours_off: dict[str, float] = {}  # records with impossible times, until the warning
+
+    async def idle(self) -> None:
+        """Wait until nothing is being written."""
+        async with self._writing:
+            pass
+
+    async def refresh(self) -> None:
+        """Load the ledger again if its memory may be wrong after a failed commit."""
+        if self._ledger.doubtful:
+            async with self._writing:
+                await asyncio.to_thread(self._ledger.refresh)
+
+    async def commit(self, changes: Changes) -> None:
+        """Commit in a thread. A commit in flight completes even during shutdown. Raises LedgerError."""
+        async with self._writing:
+            await asyncio.shield(asyncio.to_thread(self._ledger.commit, changes, now=self._wall()))
+        if changes.order is not None:
+            log.info("order of pages found", order=str(changes.order))
+        if changes.adopted:
+            log.info(
+                "first reading ended",
+                records=changes.tail.total,
+                looked_back_to=None if (lowest := changes.counting_start.lowest) is None else shown(lowest),
+                bytes=changes.counting_start.read,
+            )
+        if changes.given_up:
+            log.warning(
+                "page positions without a record: counted as hidden, the sweep checks them again",
+                positions=changes.given_up,
+                records=changes.tail.total,
+            )
+        for id_, why in changes.unreadable.items():
+            log.warning("record is unreadable: it is retried with backoff", record=id_, error=why)
+        self._warn_of_times(changes.hours_off)
+        for item in changes.settlements:
+            if item.outcome is Outcome.VANISHED:
+                log.warning("record vanished from the platform before it was done", record=item.id)
+
+    def _warn_of_times(self, hours_off: Mapping[str, float]) -> None:
+        """Warn once when several records have impossible times; a single one may be a mistake."""
+        before = len(self._hours_off)
+        self._hours_off |= dict(islice(hours_off.items(), ODD_TIMES))
+        if before < ODD_TIMES <= len(self._hours_off):
+            record_id, hours = next(reversed(self._hours_off.items()))
+            log.warning(
+                "record times are wrong by hours: set api.timezone to the zone of times without an offset, "
+                "and set all masters of the platform to the same zone",
+                record=record_id,
+                hours=round(hours, 2),
+            )
+
+    async def prune(self) -> None:
+        """Forget records that were settled long ago, at most once per `PRUNE_INTERVAL`."""
+        counting_start = self._ledger.state.counting_start
+        is_due = self._monotonic() >= self._prune_due
+        if not is_due or counting_start is None or counting_start.registered is None:
+            return
+        self._prune_due = self._monotonic() + PRUNE_INTERVAL
+        clock = self._clock()  # use the earlier clock: keeping ids too long does no harm
+        before = min(clock.wall, clock.platform) - self._retention
+        async with self._writing:
+            gone = await asyncio.to_thread(self._ledger.prune, before=before)
+        if gone:
+            log.info("ledger pruned", records=gone)
+
+    async def release(self) -> bool:
+        """Publish held samples that are due; True if there were any. A failure is left to the next poll."""
+        try:
+            async with self._writing:
+                released = await asyncio.shield(asyncio.to_thread(self._ledger.release, now=self._wall()))
+        except LedgerError:
+            return False
+        return bool(released)
