@@ -75,11 +75,12 @@ class ProcessMetrics:
         catching_up: bool,
         ledger_records: int,
         leader: bool,
-        last_sweep: float = 0.0,
+        last_sweep: float | None,
     ) -> None:
-        """Set the gauges after a poll; `last_sweep`: end of the last sweep, POSIX seconds, or 0."""
+        """Set the gauges after a poll; `last_sweep`: its end, POSIX seconds, 0: none yet, None: sweeps are off."""
         self._set("job_exporter_unreadable_records", unreadable_records)
-        self._set("job_exporter_last_sweep_timestamp_seconds", last_sweep)
+        if last_sweep is not None:
+            self._set("job_exporter_last_sweep_timestamp_seconds", last_sweep)
         self._set("job_exporter_pending_results", pending_results)
         self._set("job_exporter_catching_up", catching_up)
         self._set("job_exporter_ledger_records", ledger_records)

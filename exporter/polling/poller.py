@@ -71,6 +71,7 @@ class Poller:
             skew=self._skew,
             publish=publish,
             monotonic=monotonic,
+            sweeps=config.sweep > 0,
         )
         self._keeper = Keeper(
             ledger,

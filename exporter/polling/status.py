@@ -34,11 +34,13 @@ class Status:
         clock: Callable[[], Clock],
         skew: Callable[[], float | None],
         publish: Callable[[Snapshot], None],
+        sweeps: bool,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """`skew`: the platform's clock minus our clock, in seconds; None: unknown."""
         self._ledger, self._process, self._rules = ledger, process, rules
         self._clock, self._skew, self._show, self._monotonic = clock, skew, publish, monotonic
+        self._sweeps = sweeps
         self._failures = 0  # consecutive failed polls
         self._not_before = 0.0  # backing off until then; monotonic
         self._publish_due = 0.0  # earliest next publication within a poll; monotonic
@@ -117,7 +119,7 @@ class Status:
         self._process.state(
             pending_results=pending_results(state),
             unreadable_records=unreadable_records(state) + len(tail.unreadable),
-            last_sweep=tail.swept or 0.0,
+            last_sweep=(tail.swept or 0.0) if self._sweeps else None,
             catching_up=not self.caught_up,
             ledger_records=state.records,
             leader=self._ledger.leads,
