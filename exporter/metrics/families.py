@@ -149,7 +149,8 @@ def _record_families() -> tuple[Family, ...]:
                origin=process),
         _counter("job_exporter_records_late_total", "Records that only the sweep found."),
         _gauge("job_exporter_last_sweep_timestamp_seconds",
-               "End of the last complete sweep, in seconds since the Unix epoch; 0 before the first, absent if sweeps are off.",
+               "End of the last complete sweep, in seconds since the Unix epoch; 0 before the first, "
+               "absent if sweeps are off.",
                origin=process),
         _histogram("job_exporter_count_lag_seconds",
                    "Seconds from the end of a record until it was counted.", buckets=LAG_BUCKETS),
