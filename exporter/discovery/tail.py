@@ -22,7 +22,7 @@ Rules:
 8.  Pages are as small as what is to be read, at most 500 records and about 4 MB. The page that shows most
     comes first: records that arrive add up, and gaps within reach are read together.
 9.  The sweep finds what all this misses (`sweep`). After an outage, in which deletions may have hidden any
-    growth, it goes back to the last good poll.
+    growth, it goes back to the last successful poll.
 """
 
 from dataclasses import dataclass, field, replace

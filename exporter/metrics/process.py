@@ -77,7 +77,7 @@ class ProcessMetrics:
         leader: bool,
         last_sweep: float | None,
     ) -> None:
-        """Set the gauges after a poll; `last_sweep`: POSIX seconds, 0 before the first, None: sweeps are off."""
+        """Set the gauges after a poll; `last_sweep`: POSIX seconds, 0: none yet, None: off."""
         self._set("job_exporter_unreadable_records", unreadable_records)
         if last_sweep is not None:
             self._set("job_exporter_last_sweep_timestamp_seconds", last_sweep)

@@ -159,7 +159,7 @@ def _lag() -> Row:
                 "dthms",
                 {
                     "last poll took": f"max({q.select('job_exporter_poll_duration_seconds')})",
-                    "since a good poll": since(LAST_POLL),
+                    "since a successful poll": since(LAST_POLL),
                 },
                 at_least=30,
             ),
