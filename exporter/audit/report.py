@@ -141,9 +141,9 @@ def _print_window(tally: Tally, console: Console) -> None:
         lines.append(f"and {unlisted:,} more; the first {LISTED:,} are shown")
     lines += [f"{number:>9,}  {kind}" for kind in Kind if (number := tally.judged[kind])]
     if tally.hidden:
-        lines.append(f"{tally.hidden:,} positions show no record: for example, those without host rows")
+        lines.append(f"positions that show no record, for example because it has no host rows: {tally.hidden:,}")
     if tally.behind:
-        lines.append(f"the daemon has still to read {tally.behind:,} records")
+        lines.append(f"records that the daemon has not read yet: {tally.behind:,}")
     if tally.reached is not None:
         lines.append(f"pages were read down to records that began {shown(tally.reached)} (--longest-run)")
     table = _table(ids=True)

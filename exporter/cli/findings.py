@@ -37,7 +37,7 @@ class Finding:
 _ADVICE = {
     "connect": "check api.base-url, the network and firewalls",
     "timeout": "check the platform's load; if it is normal, raise api.timeout",
-    "http": "check api.base-url: the job API must follow it directly",
+    "http": "check api.base-url, and the log of the platform or of a proxy before it",
     "auth": "check api.username with api.password-file, or api.token-file, and the user's role",
     "api": "the platform failed: check its log",
     "decode": "check that api.base-url is the job API, not a web page or a proxy",

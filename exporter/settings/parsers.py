@@ -235,7 +235,7 @@ StateUrl = Annotated[
     SecretStr,
     AfterValidator(_state_url),
     "url",
-    "is no address of a ledger; write sqlite:///FILE or postgresql+psycopg://HOST/NAME",
+    "is no address of a ledger; write sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME",
 ]
 ReadableFile = Annotated[Annotated[Path, AfterValidator(_readable)] | None, "file"]
 Headers = Annotated[tuple[tuple[str, SecretStr], ...], BeforeValidator(_headers), "Name: value"]
