@@ -141,7 +141,7 @@ def _print_window(tally: Tally, console: Console) -> None:
         lines.append(f"and {unlisted:,} more; the first {LISTED:,} are shown")
     lines += [f"{number:>9,}  {kind}" for kind in Kind if (number := tally.judged[kind])]
     if tally.hidden:
-        lines.append(f"positions that show no record, for example because it has no host rows: {tally.hidden:,}")
+        lines.append(f"positions without a record, for example because it has no host rows: {tally.hidden:,}")
     if tally.behind:
         lines.append(f"records that the daemon has not read yet: {tally.behind:,}")
     if tally.reached is not None:

@@ -191,7 +191,7 @@ class _Run:
         if walk is not None and walk.unread:
             tell(f"{walk.unread:,} records could not be read: left out, or counted without hosts")
         if walk is not None and walk.hidden:
-            tell(f"positions that showed no record, for example because it has no host rows: {walk.hidden:,}")
+            tell(f"positions without a record, for example because it has no host rows: {walk.hidden:,}")
 
     def _asked(self) -> dict[str, object]:
         """What must not change between two runs with the same work file."""

@@ -25,7 +25,7 @@ MAX_RETRY_AFTER = 60.0  # seconds; polls back off no longer than this
 
 _ADVICE = {
     304: "a cache between here and the platform answers; exclude the job API from it",
-    400: "the platform rejects our parameters",
+    400: "the platform rejects our parameters; if its port wants https, correct api.base-url",
     401: "the credentials are refused, or their role may not read jobs",
     403: "the credentials are refused, or their role may not read jobs",
     404: "check api.base-url: it must be the address of the job API without a path of its endpoints",

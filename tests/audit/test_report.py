@@ -168,7 +168,7 @@ def test_a_window_is_told_with_its_findings_and_what_it_cannot_tell() -> None:
         f"{GONE} unknown to the platform: it was counted, and the platform no longer knows it",
         "1 same",
         "1 unknown to the platform",
-        "positions that show no record, for example because it has no host rows: 3",
+        "positions without a record, for example because it has no host rows: 3",
         "records that the daemon has not read yet: 2",
         "pages were read down to records that began 2027-01-15 06:00:00 UTC (--longest-run)",
     ]
