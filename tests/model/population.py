@@ -119,29 +119,42 @@ class Population:
         }
 
 
+LONGEST_BREAK = 330.0  # seconds: a failing request for results is retried every five minutes
+GIVEN_UP = 3500.0  # seconds of these: then a record counts without hosts (rule 5)
+
 Windows = Iterable[tuple[float, float]]
 
 
-def _is_near(job: Job, windows: Windows) -> bool:
+def is_near(job: Job, windows: Windows) -> bool:
+    """Whether it ended in one of these windows, or shortly before."""
     return any(since < job.ends + 120 and until > job.ends - 60 for since, until in windows)
+
+
+def joined_hours(windows: Windows) -> list[tuple[float, float]]:
+    """Windows of an hour or more; a break between two in which no retry may come does not divide them."""
+    joined: list[tuple[float, float]] = []
+    for since, until in windows:
+        is_next = joined and since < joined[-1][1] + LONGEST_BREAK
+        joined.append((joined.pop()[0] if is_next else since, until))
+    return [(since, until) for since, until in joined if until > since + GIVEN_UP]
 
 
 def is_vague(job: Job, windows: Windows, at: float) -> bool:
     """Whether the result that is counted of it depends on when it was asked for."""
     if job.deleted < FOREVER or job.edited < FOREVER or not job.is_done(at):
         return True
-    return job.result_after > 0 and (_is_near(job, windows) or job.poison != {})
+    return job.result_after > 0 and (is_near(job, windows) or job.poison != {})
 
 
 def has_vague_hosts(job: Job, windows: Windows, lags: Windows, at: float) -> bool:
     """Whether the hosts that are counted of it depend on when they were asked for."""
-    if is_vague(job, windows, at) or job.poison or job.rows_from > job.ends + 5 or _is_near(job, lags):
+    if is_vague(job, windows, at) or job.poison or job.rows_from > job.ends + 5 or is_near(job, lags):
         return True
     statuses_missing = any(host.status in {None, ""} for host in job.hosts)
     doubles = any(host.double for host in job.hosts)
     is_slow = job.reports_after > 0 or statuses_missing or doubles or job.hosts_as in {"null", "absent"}
     blinks = [(since, until) for since, until, _ in job.blinks]
-    return is_slow and _is_near(job, [*windows, *blinks])
+    return is_slow and is_near(job, [*windows, *blinks])
 
 
 def truth(jobs: Iterable[Job]) -> dict[str, Counter[tuple[str, ...]]]:
