@@ -73,6 +73,8 @@ def decode_page(body: bytes, *, number: int, size: int, zone: tzinfo) -> Page:
     page, rows, bad = _usual_page(body) or _odd_page(_content(body))
     total = _total(page, size)
     folded, nameless = items.page_items(rows, zone)
+    if folded and not total:
+        raise DecodeError("a page of records whose totalCount is 0")
     return Page(number=number, size=size, total=total, items=folded, bad_items=bad + nameless)
 
 

@@ -374,6 +374,13 @@ def test_an_empty_list_may_be_null(spelling: str) -> None:
     assert page({spelling: None, "totalCount": 0}) == Page(number=1, size=20, total=0, items=())
 
 
+@pytest.mark.parametrize("body", [{"list": [host_row()]}, {"List": [DOCUMENTED]}, {"list": [DOCUMENTED]}])
+def test_a_page_that_shows_records_of_none_is_refused(body: dict[str, Any]) -> None:
+    """A totalCount of 0 beside records is false: all records would seem deleted, and then new."""
+    with pytest.raises(decoder.DecodeError, match="a page of records whose totalCount is 0"):
+        page({**body, "totalCount": 0})
+
+
 @pytest.mark.parametrize("page_of", [{}, {"pageCount": 7}, {"totalCount": None}])
 @pytest.mark.parametrize("size", [1, 20])
 def test_a_page_without_a_total_is_not_understood(page_of: dict[str, Any], size: int) -> None:
