@@ -25,7 +25,7 @@ def configure(*, level: str, form: str) -> None:
     if form == "json":
         render = structlog.processors.JSONRenderer(ensure_ascii=True)
     else:
-        render = structlog.processors.LogfmtRenderer(key_order=("time", "level", "event"))
+        render = structlog.processors.LogfmtRenderer(key_order=("time", "level", "event"), bool_as_flag=False)
     shared: list[Any] = [
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
         structlog.stdlib.add_log_level,

@@ -29,6 +29,9 @@ def assets(argv: Sequence[str], environ: Mapping[str, str]) -> int:
             )
         for name, source in sources().items():
             _copy(source, folder / name)
+    except shutil.Error as error:  # of several files: (source, target, why) of each
+        _, target, why = error.args[0][0]
+        raise SettingsError(f"cannot write {target}: {why}") from None
     except OSError as error:
         raise SettingsError(f"cannot write {error.filename or folder}: {error.strerror}") from None
     print(

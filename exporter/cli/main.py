@@ -6,6 +6,7 @@ Exit status: 0 success, 1 `check` or `audit` has findings, 2 the command could n
 
 import argparse
 import contextlib
+import errno
 import io
 import os
 import sys
@@ -15,6 +16,8 @@ from pkgutil import resolve_name
 from typing import Any
 
 from exporter import __version__
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}  # what writing to stdout may meet
 
 Act = Callable[[Sequence[str], Mapping[str, str]], int]
 Parser = Callable[[], argparse.ArgumentParser]
@@ -39,12 +42,22 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = 
         status = _dispatch(given, os.environ if environ is None else environ)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader has closed the pipe, such as `head`
-        with contextlib.suppress(OSError):  # otherwise closing stdout fails again
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         status = 0
     except KeyboardInterrupt:
         status = 0
+    except OSError as error:
+        if error.errno not in _FULL or error.filename is not None:
+            raise
+        _discard_output()
+        status = _refuse(f"cannot write the output: {error.strerror}")
     sys.exit(status)
+
+
+def _discard_output() -> None:
+    """Let the interpreter close stdout without another error."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _dispatch(argv: Sequence[str], environ: Mapping[str, str]) -> int:

@@ -7,6 +7,7 @@ from itertools import islice
 
 import structlog
 
+from exporter.discovery.tail import FEW_DELETED
 from exporter.ledger.errors import LedgerError
 from exporter.ledger.ledger import Ledger
 from exporter.settings.time_range import shown
@@ -51,8 +52,11 @@ class Keeper:
 
     async def commit(self, changes: Changes) -> None:
         """Commit in a thread. A commit in flight completes even during shutdown. Raises LedgerError."""
+        before, after = self._ledger.state.tail.total or 0, changes.tail.total or 0
         async with self._writing:
             await asyncio.shield(asyncio.to_thread(self._ledger.commit, changes, now=self._wall()))
+        if after < FEW_DELETED * before:
+            log.warning("the platform has far fewer records than before", before=before, now=after)
         if changes.order is not None:
             log.info("order of pages found", order=str(changes.order))
         if changes.adopted:

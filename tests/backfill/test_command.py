@@ -7,6 +7,7 @@ import sys
 from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from io import StringIO
 from pathlib import Path
 
@@ -83,7 +84,15 @@ async def ran(
         platform.faults = HangsAt(end_at, platform.stats)
     command = (sys.executable, "-m", "exporter", "backfill", f"--api.base-url={simulator.url}")
     flags = ("--from=1d", "--to=now", "--output=out.txt", "--api.duty=1", *argv)
-    process = await asyncio.create_subprocess_exec(*command, *flags, stdin=DEVNULL, stdout=PIPE, stderr=PIPE)
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        *flags,
+        stdin=DEVNULL,
+        stdout=PIPE,
+        stderr=PIPE,
+        # Tests that run in the background of a shell inherit that it is ignored.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+    )
     if end_at is not None:
         async for _ in attempts("so many requests"):
             if platform.stats.requests.total() > end_at:  # one more than is answered

@@ -281,6 +281,21 @@ def test_a_reader_that_went_away_is_no_error(
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
+@pytest.mark.parametrize("argv", [("metrics",), ("--help",), ("assets", "new")])
+def test_output_that_cannot_be_written_is_told_in_a_line(argv: tuple[str, ...], tmp_path: Path) -> None:
+    """A full disk under stdout ends with status 2 and one line, without a traceback."""
+    command = [sys.executable, "-m", "exporter", *argv]
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        result = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=tmp_path, check=False
+        )
+    assert (result.returncode, result.stderr) == (
+        2,
+        "job-exporter: cannot write the output: No space left on device\n",
+    )
+
+
 @pytest.mark.parametrize(
     "argv",
     [

@@ -140,6 +140,8 @@ def test_restarted_from_a_backup_with_fewer_records(order: Order, grown: int, tm
         assert its.incomplete("vanished") == len(vanishing)
         said = {line["record"] for line in lines if "vanished" in line["event"]}
         assert said == vanishing
+        fewer = [line for line in lines if "far fewer" in line["event"]]
+        assert [line["before"] for line in fewer] == ([196] if not grown else [])
         assert its.daemon.tally().results["fail"] == counted.results["fail"]
         assert its.daemon.tally().results["timeout"] == 5
         assert its.finished == len(its.daemon.settled())
