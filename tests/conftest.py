@@ -14,6 +14,7 @@ settings.load_profile("untimed")
 
 # What takes long, or needs a browser or a database server: `make test` leaves it to `.ci/run` (-m long).
 LONG = (
+    "backfill/test_command.py",
     "crash/",
     "fuzz/",
     "ledger/test_lease.py",

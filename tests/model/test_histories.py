@@ -12,7 +12,7 @@ from tests.model.troubles import begin
 
 STEPS = 12  # random things that happen in a history
 HISTORIES = 200
-GROUP = 10  # histories of one test: tests run beside each other
+GROUP = 5  # histories of one test: tests run beside each other
 SOAK = range(100_000, 102_000)
 TWO_DAYS = 2 * 86400.0
 
