@@ -58,7 +58,7 @@ async def test_a_disk_that_is_full_and_has_room_again(still: RunningSimulator, t
         await counted(program, len(first))
         program.limit(resource.RLIMIT_FSIZE, 60_000)  # its log may grow so far, the ledger's may not
         more = ran(still, 300)
-        await program.logged("event=.poll failed. reason=ledger .*(make room on|see to) its disk")
+        await program.logged("event=.poll failed. reason=ledger .*(make room on|check) its disk")
         assert await program.value("job_records_finished_total") <= len(first | more)
         assert (await program.get("/-/ready")).status_code == 503
         program.limit(resource.RLIMIT_FSIZE, resource.RLIM_INFINITY)

@@ -76,7 +76,7 @@ async def test_both_show_the_same_and_one_leads(
             leads = [await program.value("job_exporter_leader") for program in (one, other)]
             polls = [await program.value("job_exporter_polls_total") for program in (one, other)]
             assert (leads, polls[1]) == ([1, 0], 0)
-            assert "follows" in (await other.get("/")).text
+            assert "follower" in (await other.get("/")).text
 
 
 async def test_the_database_goes_away_and_comes_back(
