@@ -165,6 +165,7 @@ class Daemon:
             platform="http://platform.test",
             now=self.clock.now,
             layout=layout(MetricsSettings(zero_hold=0.0)),
+            monotonic=self.clock,
         )
         self.ledger.clock, self.ledger.counted = self.clock, {}
         self.polls = 0
