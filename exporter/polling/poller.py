@@ -37,8 +37,6 @@ ROUND = 400  # look-ups per round: 1-2 s between commits, and few to repeat afte
 SWEPT_AGAIN = 7200.0  # seconds that a sweep may continue after its window was set
 MUCH = 2 * MAX_PAGE_SIZE  # more missing records than a normal poll finds: the exporter is catching up
 
-__all__ = ["PollConfig", "Poller"]
-
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
