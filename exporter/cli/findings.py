@@ -34,21 +34,10 @@ class Finding:
     advice: str = ""
 
 
-_ADVICE = {
-    "connect": "check api.base-url, the network and firewalls",
-    "timeout": "check the platform's load; if it is normal, raise api.timeout",
-    "http": "check api.base-url, and the log of the platform or of a proxy before it",
-    "auth": "check api.username with api.password-file, or api.token-file, and the user's role",
-    "api": "the platform failed: check its log",
-    "decode": "check that api.base-url is the job API, not a web page or a proxy",
-    "too_large": "raise api.max-response-bytes",
-}
-
-
 def failure(what: str, error: ApiError) -> Finding:
-    """A failed request, with its own advice or that for its reason."""
-    advice = error.advice or _ADVICE[error.reason]
-    return Finding(what=what, verdict=Verdict.BAD, found=f"{error.reason}: {error.message}", advice=advice)
+    """A failed request."""
+    found = f"{error.reason}: {error.message}"
+    return Finding(what=what, verdict=Verdict.BAD, found=found, advice=error.advice)
 
 
 def clock(skew: float | None) -> Finding:

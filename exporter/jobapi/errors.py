@@ -23,15 +23,16 @@ class ApiError(Exception):
     """A request without a result; its text says what happened and what to do."""
 
     reason: ClassVar[Reason]
+    usual_advice: ClassVar[str]  # what to do where nothing more is known
     may_pass: bool = False  # the same request may succeed in a moment
     may_be_record: bool = False  # one record may cause this failure; other requests can still succeed
 
     def __init__(
         self, message: str, *, endpoint: Endpoint, advice: str = "", retry_after: float | None = None
     ) -> None:
-        super().__init__(f"{message}: {advice}" if advice else message)
         self.message = message
-        self.advice = advice  # "": none beyond the general advice for the reason
+        self.advice = advice or self.usual_advice
+        super().__init__(f"{message}: {self.advice}")
         self.endpoint = endpoint
         self.retry_after = retry_after  # seconds the platform asked us to wait, at most 60
 
@@ -40,6 +41,7 @@ class ConnectError(ApiError):
     """The platform is unreachable, or the connection broke."""
 
     reason = "connect"
+    usual_advice = "check api.base-url, the network and firewalls"
     may_pass = True
 
 
@@ -47,6 +49,7 @@ class DeadlineError(ApiError):
     """The response did not begin in time, or paused for too long. A retried page could slow the platform."""
 
     reason = "timeout"
+    usual_advice = "check the platform's load; if it is normal, raise api.timeout"
     may_be_record = True  # the platform may never finish the response about one record
 
     def __init__(self, message: str, *, endpoint: Endpoint, advice: str = "") -> None:
@@ -58,6 +61,7 @@ class HttpError(ApiError):
     """Another HTTP status than 200."""
 
     reason = "http"
+    usual_advice = "check api.base-url, and the log of the platform or of a proxy before it"
 
     def __init__(
         self,
@@ -80,12 +84,14 @@ class CredentialsError(ApiError):
     """The platform refused our credentials, or a file with them is unreadable."""
 
     reason = "auth"
+    usual_advice = "check api.username with api.password-file, or api.token-file, and the user's role"
 
 
 class PlatformFailure(ApiError):  # noqa: N818  (the platform's failure, told by it in an answer)
     """The platform answered that it failed."""
 
     reason = "api"
+    usual_advice = "the platform failed: check its log"
     may_be_record = True
 
 
@@ -97,6 +103,7 @@ class NotUnderstoodError(ApiError):
     """The response is not the expected JSON."""
 
     reason = "decode"
+    usual_advice = "check that api.base-url is the job API, not a web page or a proxy"
     may_be_record = True
 
 
@@ -104,4 +111,5 @@ class TooLargeError(ApiError):
     """The response would take more memory than allowed; reading it was stopped."""
 
     reason = "too_large"
+    usual_advice = "raise api.max-response-bytes"
     may_be_record = True

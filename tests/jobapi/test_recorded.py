@@ -206,7 +206,7 @@ async def test_recorded_response(name: str) -> None:
     except RecordNotFound:
         told = "not found"
     except ApiError as error:
-        told = f"{error.reason} {OUR_WORDS.sub('', str(error))}"
+        told = f"{error.reason} {OUR_WORDS.sub('', error.message)}"
     finally:
         await api.aclose()
     assert told == ROWS[name]

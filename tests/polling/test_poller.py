@@ -70,7 +70,7 @@ def test_what_is_known_of_the_platform_disappears_while_it_is_away(tmp_path: Pat
         assert its.daemon.gauge("job_records_overdue") is None
         assert its.finished == 1
         assert its.daemon.gauge("job_exporter_ledger_records") is not None
-        assert its.daemon.poller.last_error == "refused"
+        assert its.daemon.poller.last_error == "refused: check api.base-url, the network and firewalls"
         its.api.mood = lambda _asked: None
         its.poll(5)
         assert up(its) == 1
@@ -173,7 +173,8 @@ def test_many_look_ups_that_fail_in_a_row_are_the_platform(tmp_path: Path) -> No
         its.poll()
         asked = sum(asked.endpoint == "record" for asked in its.api.requests)
         assert LOST_AFTER < asked < LOST_AFTER + 5
-        assert (failures(its), its.daemon.poller.last_error) == (1, "database down")
+        told = "database down: the platform failed: check its log"
+        assert (failures(its), its.daemon.poller.last_error) == (1, told)
         its.api.mood = lambda _asked: None
         its.poll(4)
         assert its.finished == 100
