@@ -97,10 +97,14 @@ class Program:
 
     async def logged(self, pattern: str) -> re.Match[str]:
         """Wait for a line of the log that matches."""
-        async for _ in attempts(f"{pattern!r} in the log"):
-            if match := re.search(pattern, self.log):
-                return match
-            assert self.alive, f"it ended with status {self._process.returncode}: {self.log}"
+        try:
+            async for _ in attempts(f"{pattern!r} in the log"):
+                if match := re.search(pattern, self.log):
+                    return match
+                assert self.alive, f"it ended with status {self._process.returncode}"
+        except AssertionError as error:
+            error.add_note(f"its log:\n{self.log[-10_000:]}")
+            raise
         raise AssertionError  # pragma: no cover  (attempts never ends by itself)
 
     async def url(self) -> str:

@@ -17,7 +17,7 @@ from exporter.simulator.record import RecordSpec
 from exporter.simulator.server import serve
 from tests.crash.harness import Program, attempts, running, started, total
 
-HOSTS = make_fleet({"杭州": 3})["杭州"]
+HOSTS = make_fleet({"杭州": 20})["杭州"]  # so many that their rows exceed 2 KiB without any output
 FAILURES = "job_exporter_api_request_failures_total"
 POLLS = "job_exporter_polls_total"
 OBSERVED_RECORD = (
@@ -85,8 +85,11 @@ async def test_a_platform_that_fails_is_counted_said_and_lived_through(
     trouble: Trouble, tmp_path: Path
 ) -> None:
     """One warning a poll, 503 with the reason on /-/ready, up 0, no gauge of the platform; a clean end."""
-    config = SimulatorConfig(port=0, traffic=False, history=20, **trouble.platform)
+    config = SimulatorConfig(port=0, traffic=False, **trouble.platform)
     async with await serve(config) as platform:
+        world, clock = platform.platform.world, platform.platform.clock
+        for _ in range(20):
+            world.finish(world.add(RecordSpec(hosts=HOSTS), clock.now()), "success", clock.now())
         platform.platform.faults.change(trouble.faults)
         flags = ("--api.retries=0", *trouble.flags)
         async with started(tmp_path, *running(platform.url, *flags)) as program:
