@@ -13,8 +13,8 @@ from exporter.audit.report import put
 from exporter.jobapi.client import JobApi, NullObserver
 from exporter.ledger.reader import Inspection
 from exporter.polling.config import PollConfig
-from exporter.settings import SPELLINGS, Settings, SettingsError, catalog, load
-from exporter.settings.flags import duration_flag, names, parsed_some
+from exporter.settings import Settings, SettingsError, load_with
+from exporter.settings.flags import FlagParser, duration_flag
 from exporter.settings.time_range import window
 
 WRITE = "write job-exporter audit ID, or job-exporter audit --since 24h"
@@ -25,11 +25,8 @@ def audit(argv: Sequence[str], environ: Mapping[str, str]) -> int:
 
     Raises SettingsError, ConfigError, LedgerError, WindowError, AuditError.
     """
-    own, rest = _split(argv)
-    given, unknown = parsed_some(audit_parser(), own)
-    beside = [name for name in names(given) if name != "id"]
-    settings = load([*rest, *unknown], environ, beside=beside)
-    if (given.id is None) == (given.since is None):
+    given, settings = load_with(audit_parser(), argv, environ)
+    if (given.ID is None) == (given.since is None):
         raise SettingsError(f"give either a record or a window: {WRITE}")
     logs.configure(level="error", form=settings.log.format)
     try:
@@ -40,14 +37,8 @@ def audit(argv: Sequence[str], environ: Mapping[str, str]) -> int:
 
 def audit_parser() -> argparse.ArgumentParser:
     """Flags of `audit` that are not settings."""
-    parser = argparse.ArgumentParser(
-        add_help=False,
-        allow_abbrev=False,
-        exit_on_error=False,
-        usage="",
-        epilog="Exit status: 0 no findings, 1 findings, 2 the audit could not run.",
-    )
-    parser.add_argument("id", metavar="ID", nargs="?", help="id of the record to audit")
+    parser = FlagParser(epilog="Exit status: 0 no findings, 1 findings, 2 the audit could not run.")
+    parser.add_argument("ID", nargs="?", help="id of the record to audit")
     parser.add_argument(
         "--since", metavar="TIME", help="audit records that ended after TIME: 24h, a date, or a date and time"
     )
@@ -78,8 +69,8 @@ async def _audit(given: argparse.Namespace, settings: Settings) -> int:
                 status.update(f"{share:.0%} of the pages, {records:,} records")
 
             auditor = Auditor(api=api, ledger=ledger, config=PollConfig.of(settings), tell=tell)
-            if given.id is not None:
-                found: Audited | Tally = await auditor.record(given.id)
+            if given.ID is not None:
+                found: Audited | Tally = await auditor.record(given.ID)
             else:
                 now = await auditor.now()
                 wanted = window(("--since", given.since), ("--until", given.until), now=now)
@@ -88,19 +79,3 @@ async def _audit(given: argparse.Namespace, settings: Settings) -> int:
         await api.aclose()
     put(found, Console(), as_json=given.json)
     return int(found.is_wrong)
-
-
-def _split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Separate the flags of `audit` from settings, so that a setting's value is not read as a record id."""
-    settings = {*SPELLINGS, *(info.flag for info in catalog())}
-    own: list[str] = []
-    rest: list[str] = []
-    arguments = iter(argv)
-    for argument in arguments:
-        if argument == "--":
-            own += [argument, *arguments]
-        elif argument in settings:
-            rest += [argument, *([value] if (value := next(arguments, None)) is not None else [])]
-        else:
-            (rest if argument.partition("=")[0] in settings else own).append(argument)
-    return own, rest

@@ -22,8 +22,8 @@ from exporter.backfill.workfile import WorkFile
 from exporter.backfill.writer import Labels, Text, output, refuse_existing, summed
 from exporter.jobapi.client import JobApi, NullObserver
 from exporter.metrics.layout import buckets
-from exporter.settings import MetricsSettings, Settings, SettingsError, load
-from exporter.settings.flags import duration_flag, names, parsed_some
+from exporter.settings import MetricsSettings, Settings, SettingsError, load_with
+from exporter.settings.flags import FlagParser, duration_flag
 from exporter.settings.time_range import AHEAD, Window, shown, window
 
 MAX_PAGE_SIZE = 50  # small: if the command is killed, the look-ups of an unfinished page are lost
@@ -61,7 +61,7 @@ def backfill(argv: Sequence[str], environ: Mapping[str, str]) -> int:
 
 def backfill_parser() -> argparse.ArgumentParser:
     """Flags of `backfill` that are not settings."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False, usage="")
+    parser = FlagParser()
     parser.add_argument(
         "--from", metavar="TIME", help="count records that ended after TIME: 30d, a date, or a date and time"
     )
@@ -220,9 +220,8 @@ class _Run:
 
 def _parsed(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[Wanted, Settings]:
     """Read the flags that are not settings, then the settings. Raises SettingsError."""
-    namespace, rest = parsed_some(backfill_parser(), argv)
+    namespace, settings = load_with(backfill_parser(), argv, environ)
     given = vars(namespace)
-    settings = load(rest, environ, beside=names(namespace))
     for name in ("from", "output"):
         if not given[name]:
             raise SettingsError(f"--{name} is missing: job-exporter backfill --from 30d --output FILE")

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from exporter.settings import SettingsError
-from exporter.settings.flags import parsed
+from exporter.settings.flags import FlagParser, parse
 
 PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -18,10 +18,10 @@ PACKAGE = Path(__file__).resolve().parent.parent
 def assets(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """Write the files to a directory and print what each is for. Raises SettingsError."""
     del environ
-    given = parsed(assets_parser(), argv)
-    if given.dir is None:
+    given = parse(assets_parser(), argv)
+    if given.DIR is None:
         raise SettingsError("a directory is required; run: job-exporter assets DIR")
-    folder = Path(given.dir)
+    folder = Path(given.DIR)
     try:
         if folder.exists() and any(folder.iterdir()) and not given.force:
             raise SettingsError(
@@ -45,10 +45,8 @@ def assets(argv: Sequence[str], environ: Mapping[str, str]) -> int:
 
 def assets_parser() -> argparse.ArgumentParser:
     """Flags of `assets`."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False, usage="")
-    parser.add_argument(
-        "dir", nargs="?", metavar="DIR", help="directory to write to; created if it does not exist"
-    )
+    parser = FlagParser()
+    parser.add_argument("DIR", nargs="?", help="directory to write to; created if it does not exist")
     parser.add_argument("--force", action="store_true", help="write into a directory that is not empty")
     return parser
 

@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import NoReturn
 
 from exporter import logs
 from exporter.audit.auditor import AuditError
@@ -14,6 +13,7 @@ from exporter.ledger.copy import copy
 from exporter.ledger.errors import LedgerError
 from exporter.metrics.families import families
 from exporter.settings import SettingsError, load
+from exporter.settings.flags import FlagParser
 from exporter.settings.time_range import WindowError
 from exporter.web.config import WebError
 
@@ -41,26 +41,17 @@ def metrics(argv: Sequence[str], environ: Mapping[str, str]) -> int:
 def ledger(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """Copy a ledger. Raises the errors in REFUSALS."""
     del environ
-    given = ledger_parser().parse_args(argv)
-    for table, rows in copy(given.source, given.target).items():
+    if len(argv) != 3 or argv[0] != "copy":  # not by the parser, which repeats addresses and their passwords
+        raise SettingsError("an action and two addresses are required; run: job-exporter ledger copy FROM TO")
+    for table, rows in copy(argv[1], argv[2]).items():
         print(f"{table}: {rows} rows, all identical")
     return 0
 
 
-class _LedgerParser(argparse.ArgumentParser):
-    """Raises an error instead of exiting. Repeats no input, because an address may contain a password."""
-
-    def error(self, message: str) -> NoReturn:
-        del message
-        raise SettingsError("an action and two addresses are required; run: job-exporter ledger copy FROM TO")
-
-
 def ledger_parser() -> argparse.ArgumentParser:
     """Flags of `ledger`."""
-    parser = _LedgerParser(add_help=False, allow_abbrev=False, usage="")
-    parser.add_argument(
-        "action", choices=("copy",), help="action; stop all exporters that use either database first"
-    )
-    parser.add_argument("source", metavar="FROM", help="address of a ledger, as in state.url")
-    parser.add_argument("target", metavar="TO", help="address of an empty database, or of a new file")
+    parser = FlagParser()
+    parser.add_argument("copy", help="action; stop all exporters that use either database first")
+    parser.add_argument("FROM", help="address of a ledger, as in state.url")
+    parser.add_argument("TO", help="address of an empty database, or of a new file")
     return parser

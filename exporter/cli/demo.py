@@ -5,10 +5,12 @@ import asyncio
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from exporter import app, logs
-from exporter.settings import Settings, SettingsError, load
-from exporter.settings.flags import names, parsed, parsed_some
+from exporter.settings import Settings, SettingsError, load_with
+from exporter.settings.flags import FlagParser, parse
+from exporter.settings.parsers import listen_address
 from exporter.simulator.config import SimulatorConfig
 from exporter.simulator.scenarios import SCENARIOS
 from exporter.simulator.server import RunningSimulator, serve
@@ -28,14 +30,17 @@ DEMO_HISTORY = 300  # records that exist at the start, as on a real platform
 def simulate(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """Run a simulated platform until interrupted. Raises SettingsError."""
     del environ
-    given = parsed(simulate_parser(), argv)
-    host, _, port = given.listen_address.rpartition(":")
-    if not port.isdecimal() or int(port) > 65535:
-        raise SettingsError(f"--listen-address {given.listen_address!r} is not [host]:port, such as :6868")
-    config = _simulator_config(
+    given = parse(simulate_parser(), argv)
+    try:
+        address = listen_address(given.listen_address)
+    except ValueError:
+        raise SettingsError(
+            f"--listen-address {given.listen_address!r} is not [host]:port, such as :6868"
+        ) from None
+    config = _config(
         given,
-        host=host.strip("[]") or "0.0.0.0",  # noqa: S104  (asked for)
-        port=int(port),
+        host=address.host or "0.0.0.0",  # noqa: S104  (asked for)
+        port=address.port,
         history=given.history,
         username=given.username,
         password=_password(given),
@@ -63,20 +68,16 @@ def simulate(argv: Sequence[str], environ: Mapping[str, str]) -> int:
 
 def demo(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """Run a simulated platform and the exporter until interrupted. Raises the same errors as `run`."""
-    given, rest = parsed_some(demo_parser(), argv)
     with tempfile.TemporaryDirectory(prefix="job-exporter-demo-") as folder:
-        asyncio.run(_demo_in(Path(folder), given, rest, environ))
+        asyncio.run(_demo(argv, environ, state=f"sqlite:///{folder}/ledger.db"))
     return 0
 
 
-async def _demo_in(
-    folder: Path, given: argparse.Namespace, rest: Sequence[str], environ: Mapping[str, str]
-) -> None:
-    config = _simulator_config(given, host="127.0.0.1", port=0, history=DEMO_HISTORY)
-    async with await serve(config) as simulator:
-        state = f"--state.url=sqlite:///{folder / 'ledger.db'}"
-        flags = [*DEMO_SETTINGS, state, *rest, f"--api.base-url={simulator.url}"]
-        settings = load(flags, environ, beside=names(given))
+async def _demo(argv: Sequence[str], environ: Mapping[str, str], *, state: str) -> None:
+    given, _ = load_with(demo_parser(), argv, environ)
+    async with await serve(_config(given, port=0, history=DEMO_HISTORY)) as simulator:
+        flags = [*DEMO_SETTINGS, f"--state.url={state}", *argv, f"--api.base-url={simulator.url}"]
+        _, settings = load_with(demo_parser(), flags, environ)
         logs.configure(level=settings.log.level, form=settings.log.format)
 
         async def tell(exporter: app.Exporter) -> None:
@@ -115,49 +116,30 @@ def _password(given: argparse.Namespace) -> str | None:
     return password
 
 
-def _simulator_config(
-    given: argparse.Namespace,
-    *,
-    host: str,
-    port: int,
-    history: int,
-    username: str | None = None,
-    password: str | None = None,
-) -> SimulatorConfig:
+def _config(given: argparse.Namespace, **others: Any) -> SimulatorConfig:
+    """The platform of these flags, and of other values by field. Raises SettingsError."""
+    shared = ("dialect", "order", "scenario", "seed", "rate", "fault_rate")
     try:
-        return SimulatorConfig(
-            host=host,
-            port=port,
-            dialect=given.dialect,
-            order=given.order,
-            scenario=given.scenario,
-            seed=given.seed,
-            rate=given.rate,
-            fault_rate=given.fault_rate,
-            history=history,
-            username=username,
-            password=password,
-        )
+        return SimulatorConfig(**{name: getattr(given, name) for name in shared}, **others)
     except ValueError as error:
         raise SettingsError(str(error)) from None
 
 
 def demo_parser() -> argparse.ArgumentParser:
     """Flags of `demo` that are not settings."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False, usage="")
-    parser.add_argument(
+    parser = FlagParser()
+    add = parser.add_argument
+    add(
         "--dialect",
         choices=("observed", "documented"),
         default="observed",
         help="response format of the job API",
     )
-    parser.add_argument(
-        "--order", choices=("asc", "desc"), default="asc", help="order of the pages, by start time"
-    )
-    parser.add_argument("--scenario", choices=tuple(SCENARIOS), default="demo", help="workload to simulate")
-    parser.add_argument("--seed", type=int, default=1, help="random seed; the same seed gives the same jobs")
-    parser.add_argument("--rate", type=float, default=None, help="jobs per second; default: the scenario's")
-    parser.add_argument("--fault-rate", type=float, default=0.0, help="share of requests that fail, 0 to 1")
+    add("--order", choices=("asc", "desc"), default="asc", help="order of the pages, by start time")
+    add("--scenario", choices=tuple(SCENARIOS), default="demo", help="workload to simulate")
+    add("--seed", type=int, default=1, help="random seed; the same seed gives the same jobs")
+    add("--rate", type=float, help="jobs per second; default: the scenario's")
+    add("--fault-rate", type=float, default=0.0, help="share of requests that fail, 0 to 1")
     return parser
 
 

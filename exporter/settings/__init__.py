@@ -12,28 +12,23 @@ catalog  the settings as a table, for `--help`, the documentation and the tests
 reading  precedence (flag, environment, file); each error is one line that names its source
 """
 
-from exporter.settings.catalog import SettingInfo, catalog, help_text
+from exporter.settings.catalog import catalog, help_text
 from exporter.settings.groups import (
     ApiSettings,
-    LogSettings,
     MetricsSettings,
-    PollSettings,
     Settings,
     SettingsError,
     StateSettings,
     WebSettings,
 )
 from exporter.settings.parsers import ListenAddress
-from exporter.settings.reading import SPELLINGS, load
+from exporter.settings.reading import SPELLINGS, load, load_with
 
 __all__ = [
     "SPELLINGS",
     "ApiSettings",
     "ListenAddress",
-    "LogSettings",
     "MetricsSettings",
-    "PollSettings",
-    "SettingInfo",
     "Settings",
     "SettingsError",
     "StateSettings",
@@ -41,4 +36,5 @@ __all__ = [
     "catalog",
     "help_text",
     "load",
+    "load_with",
 ]

@@ -6,13 +6,9 @@ as user input, so the documentation shows the value in effect.
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
-from pydantic_settings import PydanticBaseSettingsSource as Source
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from exporter.settings import parsers as values
-
-PREFIX = "JOB_EXPORTER_"  # of environment variables
 
 
 class SettingsError(Exception):
@@ -33,13 +29,6 @@ class _Group(BaseModel):
         frozen=True, extra="forbid", hide_input_in_errors=True, regex_engine="python-re"
     )
 
-    @field_validator("*", mode="before")
-    @classmethod
-    def _blank_is_none(cls, value: object, info: ValidationInfo) -> object:
-        """Read an empty text as no value, where a setting may have none."""
-        has_default = info.field_name is None or cls.model_fields[info.field_name].default is not None
-        return value if has_default or value != "" else None
-
 
 class ApiSettings(_Group):
     """Access to the job API, and limits on the load that the exporter puts on it."""
@@ -48,7 +37,7 @@ class ApiSettings(_Group):
         "", "Address of the job platform, before /api/v1, such as http://jobs.example:6868; required."
     )
     username: values.UserName = _setting(None, "User for HTTP basic authentication.")
-    password: SecretStr | None = _setting(
+    password: values.Password = _setting(
         None, "Password of that user. Other processes can see it in a flag; prefer api.password-file."
     )
     password_file: values.ReadableFile = _setting(
@@ -217,18 +206,8 @@ class LogSettings(_Group):
     format: values.Form = _setting("logfmt", "Format of log lines.")
 
 
-class Settings(BaseSettings):
+class Settings(_Group):
     """All settings, frozen; read by `load`, or constructed from groups."""
-
-    # All sources give text; each type reads its own. An empty variable counts as not set.
-    model_config = SettingsConfigDict(
-        frozen=True,
-        extra="forbid",
-        hide_input_in_errors=True,
-        env_prefix=PREFIX,
-        env_nested_delimiter="__",
-        enable_decoding=False,
-    )
 
     config: Annotated[str, "file"] = _setting("", "YAML settings file; flags and variables override it.")
     api: ApiSettings = Field(default_factory=ApiSettings)
@@ -237,13 +216,6 @@ class Settings(BaseSettings):
     metrics: MetricsSettings = Field(default_factory=MetricsSettings)
     web: WebSettings = Field(default_factory=WebSettings)
     log: LogSettings = Field(default_factory=LogSettings)
-
-    @classmethod
-    def settings_customise_sources(  # type: ignore[override]  # it is called with keywords
-        cls, _settings_cls: type[BaseSettings], init_settings: Source, **_others: Source
-    ) -> tuple[Source, ...]:
-        """Read only the arguments, or only the sources that `load` gives as `sources`."""
-        return tuple(init_settings().get("sources", [init_settings]))
 
     def require_platform(self) -> str:
         """The address of the platform. Raises SettingsError if it is not set."""

@@ -12,7 +12,7 @@ import os
 import re
 import stat
 import zoneinfo
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, timedelta, timezone, tzinfo
 from pathlib import Path
@@ -23,18 +23,21 @@ from pydantic import (
     AnyHttpUrl,
     BeforeValidator,
     ByteSize,
+    Field,
     PlainSerializer,
     PlainValidator,
     SecretStr,
-    StringConstraints,
     ValidationError,
 )
 
 from exporter.settings.text import nearest, quote
 
-_NUMBER = r"\d+(?:\.\d+)?"
-_UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
-_DURATION = re.compile("".join(rf"(?:({_NUMBER}){unit}(?!s))?" for unit in _UNITS), re.ASCII)
+_NUMBER = r"(\d+(?:\.\d+)?)"
+_DURATION = re.compile(
+    rf"(?=\d)(?:{_NUMBER}d)?(?:{_NUMBER}h)?(?:{_NUMBER}m(?!s))?(?:{_NUMBER}s)?(?:{_NUMBER}ms)?|{_NUMBER}",
+    re.ASCII,
+)
+_SECONDS = (86400.0, 3600.0, 60.0, 1.0, 0.001, 1.0)  # of the unit of each number; the last has none
 _LISTEN = re.compile(r"(?:\[([^\[\]\s]+)\]|([A-Za-z0-9._-]*)):(\d{1,5})", re.ASCII)
 _OFFSET = re.compile(r"([+-])(\d\d):([0-5]\d)", re.ASCII)
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, token
@@ -58,27 +61,26 @@ class ListenAddress:
 def duration(value: object) -> float:
     """Read `15s`, `5m`, `24h`, `30d`, `1h30m`, `200ms` or plain seconds. Returns seconds, not negative."""
     seconds = math.nan
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if isinstance(value, int | float):
         seconds = float(value)
-    elif isinstance(value, str) and (text := value.strip()):
-        if re.fullmatch(_NUMBER, text, re.ASCII):
-            seconds = float(text)
-        elif match := _DURATION.fullmatch(text):
-            parts = zip(match.groups(), _UNITS.values(), strict=True)
-            seconds = math.fsum(float(number) * unit for number, unit in parts if number)
+    elif match := _DURATION.fullmatch(str(value).strip()):
+        parts = zip(match.groups(), _SECONDS, strict=True)
+        seconds = math.fsum(float(number) * unit for number, unit in parts if number)
     if not (math.isfinite(seconds) and seconds >= 0):
         raise ValueError(f"{quote(value)} is no duration; write 15s, 5m, 24h, 30d, 1h30m or plain seconds")
     return seconds
 
 
-def _history(value: object) -> object:
+def _history(value: object) -> float | None:
     """Read `none` as 0 and `all` as None; the rest is a duration."""
-    if isinstance(value, str) and value.strip() in ("none", "all"):
-        return 0.0 if value.strip() == "none" else None
-    return value
+    text = str(value).strip()
+    if value is None or text == "all":
+        return None
+    return 0.0 if text == "none" else duration(value)
 
 
-def _listen_address(value: object) -> ListenAddress:
+def listen_address(value: object) -> ListenAddress:
+    """Read `:16868`, `host:16868` or `[::1]:16868`. Raises ValueError without a text."""
     if isinstance(value, ListenAddress):
         return value
     match = _LISTEN.fullmatch(str(value))
@@ -93,7 +95,7 @@ def _time_zone(value: object) -> tzinfo:
     """Read the IANA name of a time zone, or a fixed offset such as `+08:00`."""
     if isinstance(value, tzinfo):
         return value
-    text = value.strip() if isinstance(value, str) else ""
+    text = str(value).strip()
     if text in ("UTC", "Z"):
         return UTC  # also on a machine without time zone data
     if match := _OFFSET.fullmatch(text):
@@ -159,33 +161,33 @@ def _readable(path: Path) -> Path:
     return path
 
 
-def _headers(value: object) -> tuple[tuple[str, SecretStr], ...]:
+def _headers(value: object) -> object:
     """Read a mapping, `Name: value` lines, or several of them. Returns pairs in their order."""
-    pairs: list[tuple[str, SecretStr]] = []
+    if isinstance(value, tuple):
+        return value
+    pairs: list[tuple[str, str]] = []
     for number, (name, content) in enumerate(_header_pairs(value), start=1):
-        text = content.get_secret_value() if isinstance(content, SecretStr) else content
-        if not _HEADER_NAME.fullmatch(name) or not isinstance(text, str) or not HEADER_VALUE.fullmatch(text):
+        if not (
+            _HEADER_NAME.fullmatch(name) and isinstance(content, str) and HEADER_VALUE.fullmatch(content)
+        ):
             raise ValueError(f"header {number} is not of the form 'Name: value' on one line")
         if name.lower() in _CLIENT_HEADERS:
             raise ValueError(f"header {name} is set by the exporter itself; leave it out")
         if name.lower() in {known.lower() for known, _ in pairs}:
             raise ValueError(f"header {name} is given twice; give it once")
-        pairs.append((name, SecretStr(text.strip())))
+        pairs.append((name, content.strip()))
     return tuple(pairs)
 
 
 def _header_pairs(value: object) -> Iterable[tuple[str, object]]:
-    if isinstance(value, Mapping):
-        yield from ((str(name).strip(), content) for name, content in value.items())
-    elif isinstance(value, str):
-        for line in filter(str.strip, value.split("\n")):
+    if isinstance(value, dict):
+        yield from ((name.strip(), content) for name, content in value.items())
+    elif isinstance(value, list):
+        yield from itertools.chain.from_iterable(map(_header_pairs, value))
+    else:
+        for line in filter(str.strip, str(value).split("\n")):
             name, colon, content = line.partition(":")
             yield name.strip(), content if colon else None
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from [item] if isinstance(item, tuple) else _header_pairs(item)
-    else:
-        yield "", None
 
 
 def _items(value: object) -> list[Any]:
@@ -193,20 +195,14 @@ def _items(value: object) -> list[Any]:
     items: list[Any] = []
     for item in value if isinstance(value, list | tuple) else [value]:
         if isinstance(item, str):
-            items += filter(None, (part.strip() for part in re.split(r"[,\n]", item)))
+            items += filter(None, map(str.strip, re.split(r"[,\n]", item)))
         else:
             items.append(item)
     return items
 
 
-def _not_empty(addresses: tuple[ListenAddress, ...]) -> tuple[ListenAddress, ...]:
-    if not addresses:
-        raise ValueError
-    return addresses
-
-
 def _ascending(bounds: tuple[float, ...]) -> tuple[float, ...]:
-    if not bounds or bounds[0] <= 0 or any(low >= high for low, high in itertools.pairwise(bounds)):
+    if bounds[0] <= 0 or list(bounds) != sorted(set(bounds)):
         raise ValueError
     return bounds
 
@@ -217,12 +213,11 @@ def _lower(value: object) -> object:
     return "warning" if text == "warn" else text
 
 
-_PATH = r"(?:/[A-Za-z0-9._~-]+)+"
-_LINK = r"https?://[^\s\\/?#@{}]+[/?#](?:[^\s\\{}]*\{id\})+[^\s\\{}]*"
+_EMPTY_IS_NONE = BeforeValidator(lambda value: None if value == "" else value)
 
 Duration = Annotated[float, BeforeValidator(duration), "duration"]
 History = Annotated[
-    Annotated[float, BeforeValidator(duration)] | None,
+    float | None,
     BeforeValidator(_history),
     "none|all|duration",
     "is none of: none, all, a duration such as 24h",
@@ -230,42 +225,45 @@ History = Annotated[
 Size = Annotated[ByteSize, "size", "is no size; write 64MiB, 64MB or plain bytes"]
 TimeZone = Annotated[tzinfo, PlainValidator(_time_zone), PlainSerializer(str), "zone"]
 PlatformUrl = Annotated[str, AfterValidator(_platform_url), "url"]
-ProxyUrl = Annotated[Annotated[SecretStr, AfterValidator(_proxy_url)] | None, "url"]
+ProxyUrl = Annotated[Annotated[SecretStr, AfterValidator(_proxy_url)] | None, _EMPTY_IS_NONE, "url"]
 StateUrl = Annotated[
     SecretStr,
     AfterValidator(_state_url),
     "url",
     "is no address of a ledger; write sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME",
 ]
-ReadableFile = Annotated[Annotated[Path, AfterValidator(_readable)] | None, "file"]
+ReadableFile = Annotated[Annotated[Path, AfterValidator(_readable)] | None, _EMPTY_IS_NONE, "file"]
 Headers = Annotated[tuple[tuple[str, SecretStr], ...], BeforeValidator(_headers), "Name: value"]
 UserName = Annotated[
-    Annotated[str, StringConstraints(pattern=r"\A[^:\x00-\x1f\x7f]+\Z")] | None,
+    Annotated[str, Field(pattern=r"\A[^:\x00-\x1f\x7f]+\Z")] | None,
+    _EMPTY_IS_NONE,
     "text",
     "is no user name; leave out colons and line ends",
 ]
+Password = Annotated[SecretStr | None, _EMPTY_IS_NONE]
 TelemetryPath = Annotated[
     str,
-    StringConstraints(pattern=rf"\A(?!/-/){_PATH}\Z"),
+    Field(pattern=r"\A(?!/-/)(?:/[A-Za-z0-9._~-]+)+\Z"),
     "path",
     "is no path for metrics; write one such as /metrics, not below /-/",
 ]
 RecordUrl = Annotated[
     str,
-    StringConstraints(pattern=rf"\A(?:{_LINK})?\Z"),
+    Field(pattern=r"\A(?:https?://[^\s\\/?#@{}]+[/?#](?:[^\s\\{}]*\{id\})+[^\s\\{}]*)?\Z"),
     "url",
     "is no link to a record; write one such as https://jobs.example/record/{id}",
 ]
 ListenAddresses = Annotated[
-    tuple[Annotated[ListenAddress, BeforeValidator(_listen_address)], ...],
+    tuple[Annotated[ListenAddress, BeforeValidator(listen_address)], ...],
     BeforeValidator(_items),
-    AfterValidator(_not_empty),
+    Field(min_length=1),
     "[host]:port",
     "is no address to listen on; write :16868, host:16868 or [::1]:16868",
 ]
 Buckets = Annotated[
     tuple[Annotated[float, BeforeValidator(duration)], ...],
     BeforeValidator(_items),
+    Field(min_length=1),
     AfterValidator(_ascending),
     "duration",
     "is no list of ascending positive bounds; write 1,5,30,1m,10m,1h",

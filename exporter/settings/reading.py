@@ -1,23 +1,21 @@
 """Reads flags, environment and settings file, in this precedence; each error is one line with its source.
 
-All three give text, so that one text means the same in all of them. pydantic-settings merges the sources, and
-pydantic checks the result.
+All three give text, so that one text means the same in all of them. pydantic checks the result.
 """
 
 import re
-from argparse import SUPPRESS, ArgumentParser
+from argparse import ArgumentParser, Namespace
+from collections import ChainMap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from pydantic_settings import EnvSettingsSource, InitSettingsSource
-from pydantic_settings import PydanticBaseSettingsSource as Source
 
-from exporter.settings.catalog import SettingInfo, catalog
-from exporter.settings.flags import parsed_some, refuse
-from exporter.settings.groups import PREFIX, Settings, SettingsError
+from exporter.settings.catalog import PREFIX, SettingInfo, catalog
+from exporter.settings.flags import FlagParser, parse
+from exporter.settings.groups import Settings, SettingsError
 from exporter.settings.text import YamlError, nearest, quote, read_yaml, word
 
 _BY_KEY = {info.key: info for info in catalog()}
@@ -33,73 +31,64 @@ _LIMITS = ("greater_than", "greater_than_equal", "less_than", "less_than_equal")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Layer:
-    """One source, and the name of a setting in it."""
+class _Source:
+    """The values of one source by key, such as `api.base_url`, and the name of a setting in it."""
 
-    source: Source
+    values: dict[str, Any]
     name: Callable[[SettingInfo], str]
 
-    def value(self, info: SettingInfo) -> Any:
-        """What the source gives for a setting; None: nothing."""
-        values = self.source()
-        return (values.get(info.group, {}) if info.group else values).get(info.key.rpartition(".")[2])
 
-
-def load(argv: Sequence[str], environ: Mapping[str, str], *, beside: Iterable[str] = ()) -> Settings:
+def load(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
     """Read flags (what follows the command's name), environment and settings file.
-
-    `beside` names flags of the command that are not settings: a mistyped flag may be meant as one of them.
 
     Raises SettingsError, whose text is one line without any secret; never exits. A missing address of the
     platform is no error here: commands that need it call `Settings.require_platform`.
     """
-    flags = _Layer(source=_flags(argv, beside), name=lambda info: info.flag)
-    variables = _Layer(source=_variables(environ), name=lambda info: info.env)
-    layers = [flags, variables]
-    if path := flags.source().get("config", variables.source().get("config")):
-        layers.append(_Layer(source=_file(path), name=lambda info: f"{quote(path)}, key {info.key}"))
-    sources: dict[str, Any] = {"sources": [layer.source for layer in layers]}
+    return load_with(FlagParser(), argv, environ)[1]
+
+
+def load_with(
+    parser: ArgumentParser, argv: Sequence[str], environ: Mapping[str, str]
+) -> tuple[Namespace, Settings]:
+    """Like `load`, for a command with flags of its own, which `parser` holds; returns these, too."""
+    given = _parse(parser, argv)
+    flags = {key: value for key, value in vars(given).items() if key in _BY_KEY and value is not None}
+    variables = _variables(environ)
+    sources = [
+        _Source(values=flags, name=lambda info: info.flag),
+        _Source(values=variables, name=lambda info: info.env),
+    ]
+    if path := ChainMap(flags, variables).get("config"):
+        sources.append(_Source(values=_file(path), name=lambda info: f"{quote(path)}, key {info.key}"))
+    nested: dict[str, Any] = {group: {} for group in _GROUPS}
+    for key, value in ChainMap(*(source.values for source in sources)).items():
+        group, _, field = key.rpartition(".")
+        (nested[group] if group else nested)[field] = value
     try:
-        return Settings(**sources)
+        return given, Settings(**nested)
     except ValidationError as error:
-        message = _explain(error, layers)
+        message = _explain(error, sources)
     raise SettingsError(message)  # outside of the handler: its traceback must not hold the input
 
 
-def _source(values: Mapping[str, Any]) -> Source:
-    """A source of values by key, such as `api.base_url`."""
-    nested: dict[str, Any] = {}
-    for key, value in values.items():
-        group, _, field = key.rpartition(".")
-        (nested.setdefault(group, {}) if group else nested)[field] = value
-    return InitSettingsSource(Settings, nested)
-
-
-def _flags(argv: Sequence[str], beside: Iterable[str]) -> Source:
-    parser = ArgumentParser(
-        add_help=False, allow_abbrev=False, exit_on_error=False, argument_default=SUPPRESS
-    )
+def _parse(parser: ArgumentParser, argv: Sequence[str]) -> Namespace:
     for info in catalog():
         others = [other for other, flag in SPELLINGS.items() if flag == info.flag]
         action = "append" if info.repeatable else "store"
         parser.add_argument(info.flag, *others, dest=info.key, action=action)
-    given, rest = parsed_some(parser, argv)
-    refuse(rest, (*(info.name for info in catalog()), *beside))
-    return _source(vars(given))
+    return parse(parser, argv)
 
 
-def _variables(environ: Mapping[str, str]) -> Source:
-    known = {info.env for info in catalog()}
+def _variables(environ: Mapping[str, str]) -> dict[str, Any]:
+    known = {info.env: info.key for info in catalog()}
     for name, value in sorted(environ.items()):
         if name.startswith(PREFIX) and name not in known and not _SERVICE_LINK.match(f"{name}={value}"):
             near = nearest(name, known)
             raise SettingsError(f"unknown variable {quote(name)}: the nearest known one is {near}")
-    source = EnvSettingsSource(Settings)
-    source.env_vars = {name.lower(): environ[name] for name in known if environ.get(name)}
-    return source
+    return {key: environ[name] for name, key in known.items() if environ.get(name)}
 
 
-def _file(path: str) -> Source:
+def _file(path: str) -> dict[str, Any]:
     place = quote(path)
     document = _document(path, place)
     if not isinstance(document, dict):
@@ -116,7 +105,7 @@ def _file(path: str) -> Source:
         values |= {f"{group}.{field}": value for field, value in (body or {}).items()}
     for key in values.keys() - _BY_KEY.keys():
         raise _unknown_key(place, key, (known for known in _BY_KEY if "." in known))
-    return _source({key: value for key, value in values.items() if value is not None})
+    return {key: value for key, value in values.items() if value is not None}
 
 
 def _document(path: str, place: str) -> Any:
@@ -137,7 +126,7 @@ def _unknown_key(place: str, key: str, known: Iterable[str]) -> SettingsError:
     return SettingsError(f"{place}: unknown key {key}: the nearest known one is {nearest(key, known)}")
 
 
-def _explain(error: ValidationError, layers: Sequence[_Layer]) -> str:
+def _explain(error: ValidationError, sources: Sequence[_Source]) -> str:
     """Describe the first error: the flag, variable or key, what is wrong, how to fix it."""
     first = error.errors(include_url=False, include_input=False)[0]
     raised = first.get("ctx", {}).get("error")
@@ -145,12 +134,12 @@ def _explain(error: ValidationError, layers: Sequence[_Layer]) -> str:
     info = _BY_KEY.get(".".join(str(part) for part in first["loc"][:2]))
     if info is None:  # a rule between several settings, which its text names
         return reason
-    layer = next(layer for layer in layers if layer.value(info) is not None)
-    given = layer.value(info)
+    source = next(source for source in sources if info.key in source.values)
+    given = source.values[info.key]
     given = given[0] if info.repeatable and isinstance(given, list) and len(given) == 1 else given
     value = "the value" if info.secret else quote(given)
     if info.wrong and first["type"] not in _LIMITS:
         reason = f"{value} {info.wrong}"
     elif raised is None and not info.secret:
         reason += f", not {value}"
-    return f"{layer.name(info)}: {reason}"
+    return f"{source.name(info)}: {reason}"
