@@ -15,9 +15,10 @@ import pytest
 import trustme
 from rich.console import Console
 
+from exporter.cli import check as command
 from exporter.cli import findings
 from exporter.cli.check import check
-from exporter.cli.findings import Finding, Verdict
+from exporter.cli.findings import Finding
 from exporter.jobapi.client import PageCost
 from exporter.model import ExecuteStatus, PageItem, Record
 from exporter.simulator.dialect import Answer, Dialect, Endpoint
@@ -138,6 +139,16 @@ async def test_invisible_records_are_noted() -> None:
     assert lines["visible"].startswith("note 2 of 5 of the last page are not")
 
 
+async def test_a_wait_is_explained(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line on standard error, while the platform has not answered yet."""
+    monkeypatch.setattr(command, "PATIENCE", 0.0)
+    status, _ = await checked(Platform(world()))
+    assert status == 0
+    assert capsys.readouterr().err == f"{command.WAITING}\n"
+
+
 @pytest.mark.parametrize("records", [1, 2])
 async def test_the_order_may_be_unknown_yet(records: int) -> None:
     """With one record, or all of one second."""
@@ -214,15 +225,15 @@ async def test_a_last_page_that_fails_is_bad() -> None:
 @pytest.mark.parametrize(
     ("cost", "verdict", "advice"),
     [
-        (PageCost(seconds=0.1, size=1000), Verdict.OK, ""),
-        (PageCost(seconds=2.0, size=1000), Verdict.NOTE, "one page each 10 s (api.duty 0.2)"),
-        (PageCost(seconds=0.1, size=4001), Verdict.NOTE, "records are large"),
+        (PageCost(seconds=0.1, size=1000), "ok", ""),
+        (PageCost(seconds=2.0, size=1000), "note", "one page each 10 s (api.duty 0.2)"),
+        (PageCost(seconds=0.1, size=4001), "note", "records are large"),
     ],
 )
-def test_a_dear_page_is_noted(cost: PageCost, verdict: Verdict, advice: str) -> None:
+def test_a_dear_page_is_noted(cost: PageCost, verdict: str, advice: str) -> None:
     """Slow ones are asked seldom, heavy ones smaller."""
     finding: Finding = findings.cost(page(1, 10, 10), cost, duty=0.2, page_bytes=4000)
-    assert finding.verdict is verdict
+    assert finding.verdict == verdict
     assert finding.advice.startswith(advice)
     assert bool(finding.advice) == bool(advice)
 
@@ -312,7 +323,7 @@ def test_times_are_those_of_the_platforms_clock(age: float, said: str, by: str) 
     read = Record(id="a", execute_status=ExecuteStatus.DONE, start=start, end=end)
     shown = [PageItem(id="a", start=NOW - age if by == "page" else None)]
     found = findings.times(read, shown, now=NOW)
-    assert (found.verdict is Verdict.BAD) == bool(said)
+    assert found.is_bad == bool(said)
     assert said in found.found
     assert ("api.timezone" in found.advice) == bool(said)
 
