@@ -5,26 +5,18 @@ Values can come from the platform: unprintable characters are escaped, long valu
 
 import logging
 import sys
-from collections.abc import Mapping, MutableMapping
+from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
 
 MAX_VALUE = 500  # characters: lines stay readable, and a message from the platform cannot fill the disk
-LEVELS: Mapping[str, int] = {
-    "debug": logging.DEBUG,
-    "info": logging.INFO,
-    "warning": logging.WARNING,
-    "error": logging.ERROR,
-}
 
 
 def configure(*, level: str, form: str) -> None:
     """Log events of structlog and of libraries to standard error; `form` is logfmt or json."""
-    render: Any
-    if form == "json":
-        render = structlog.processors.JSONRenderer(ensure_ascii=True)
-    else:
+    render: Any = structlog.processors.JSONRenderer(ensure_ascii=True)
+    if form == "logfmt":
         render = structlog.processors.LogfmtRenderer(key_order=("time", "level", "event"), bool_as_flag=False)
     shared: list[Any] = [
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
@@ -37,16 +29,18 @@ def configure(*, level: str, form: str) -> None:
         processors=[structlog.stdlib.filter_by_level, *shared, to_formatter],
         wrapper_class=structlog.stdlib.BoundLogger,
         logger_factory=structlog.stdlib.LoggerFactory(),
-        cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[_rendered(render)])
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, render],
+        )
     )
-    logging.basicConfig(handlers=[handler], level=LEVELS[level], force=True)
+    logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
     # At info level these log every successful request, some with its URL.
     for name in ("httpx", "httpcore", "asyncio", "aiohttp"):
-        logging.getLogger(name).setLevel(max(LEVELS[level], logging.WARNING))
+        logging.getLogger(name).setLevel(max(logging.root.level, logging.WARNING))
     # It warns about each poll skipped because the previous one still runs; that is intended.
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
     # It logs a traceback for each broken connection; the ledger's own error is one line.
@@ -59,20 +53,7 @@ def _one_line(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mu
         if isinstance(value, str):
             limit = MAX_VALUE if key != "exception" else 20 * MAX_VALUE
             text = value if len(value) <= limit else value[:limit] + "…"
-            event[key] = "".join(char if char.isprintable() else _escaped(char) for char in text)
+            event[key] = "".join(
+                char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+            )
     return event
-
-
-def _escaped(char: str) -> str:
-    return char.encode("unicode_escape").decode("ascii")
-
-
-def _rendered(render: Any) -> Any:
-    """Remove the formatter's internal keys, then render."""
-
-    def process(logger: Any, method: str, event: MutableMapping[str, Any]) -> Any:
-        event.pop("_record", None)
-        event.pop("_from_structlog", None)
-        return render(logger, method, event)
-
-    return process

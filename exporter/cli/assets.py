@@ -27,8 +27,12 @@ def assets(argv: Sequence[str], environ: Mapping[str, str]) -> int:
             raise SettingsError(
                 f"{folder} is not empty; give another folder, or --force to overwrite its files"
             )
+        folder.mkdir(parents=True, exist_ok=True)
         for name, source in sources().items():
-            _copy(source, folder / name)
+            if source.is_dir():  # copy contents and modes, not the times
+                shutil.copytree(source, folder / name, dirs_exist_ok=True, copy_function=shutil.copy)
+            else:
+                shutil.copy(source, folder / name)
     except shutil.Error as error:  # of several files: (source, target, why) of each
         _, target, why = error.args[0][0]
         raise SettingsError(f"cannot write {target}: {why}") from None
@@ -63,12 +67,3 @@ def sources(package: Path = PACKAGE) -> dict[str, Path]:
         for source, target in included.items()
         if Path(target).parent == Path("exporter/assets")
     }
-
-
-def _copy(source: Path, target: Path) -> None:
-    if source.is_dir():
-        # Copy contents and modes, not the times.
-        shutil.copytree(source, target, dirs_exist_ok=True, copy_function=shutil.copy)
-    else:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(source, target)

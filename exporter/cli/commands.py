@@ -1,10 +1,13 @@
-"""The commands `check`, `metrics` and `ledger`, and the errors that end a command in one line."""
+"""The commands `run`, `check`, `metrics` and `ledger`, and the errors that end a command in one line."""
 
 import argparse
 import asyncio
+import socket
 from collections.abc import Mapping, Sequence
 
-from exporter import logs
+import structlog
+
+from exporter import app, logs
 from exporter.audit.auditor import AuditError
 from exporter.backfill.samples import BackfillError
 from exporter.cli import check as platform
@@ -17,8 +20,39 @@ from exporter.settings.flags import FlagParser
 from exporter.settings.time_range import WindowError
 from exporter.web.config import WebError
 
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
 # Errors that the user can fix: a wrong setting, address, certificate or ledger.
 REFUSALS = (SettingsError, ConfigError, LedgerError, WebError, WindowError, AuditError, BackfillError)
+
+
+def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Run the daemon until a signal stops it. Raises the errors in REFUSALS."""
+    settings = load(argv, environ)
+    logs.configure(level=settings.log.level, form=settings.log.format)
+
+    async def started(_: app.Exporter) -> None:
+        notify_ready(environ)
+
+    asyncio.run(app.run(settings, started=started))
+    return 0
+
+
+def notify_ready(environ: Mapping[str, str]) -> None:
+    """Send READY=1 to the socket in NOTIFY_SOCKET, if set: sd_notify(3), for units with Type=notify.
+
+    A failure is only logged: a stale variable must not stop the daemon.
+    """
+    address = environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    # A leading @ stands for the NUL byte of the abstract namespace.
+    target = f"\0{address[1:]}" if address.startswith("@") else address
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.sendto(b"READY=1", target)
+    except OSError as error:
+        log.warning("service manager not notified", socket=address, error=error.strerror or str(error))
 
 
 def check(argv: Sequence[str], environ: Mapping[str, str]) -> int:

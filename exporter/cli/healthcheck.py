@@ -3,6 +3,7 @@
 import http.client
 import ssl
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from exporter.settings import ListenAddress, Settings, SettingsError, load
 from exporter.web.config import FileConfig, WebError, parse
@@ -20,8 +21,7 @@ def healthcheck(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     Invalid settings also return 1: Docker reserves all other statuses.
     """
     try:
-        settings = load(argv, environ)
-        healthy, line = _ask(settings)
+        healthy, line = _ask(load(argv, environ))
     except (SettingsError, WebError) as error:
         healthy, line = False, str(error)
     print(f"{'healthy' if healthy else 'unhealthy'}: {line}")
@@ -35,8 +35,9 @@ def _ask(settings: Settings) -> tuple[bool, str]:
         raise SettingsError(
             "web.listen-address has port 0: the system chose the port, so it is not known here"
         )
-    target = f"{'https' if config.tls else 'http'}://{_where(address)}{PATH}"
-    connection = _connection(_where(address), tls=bool(config.tls))
+    address = replace(address, host=_EVERY_INTERFACE.get(address.host, address.host))
+    target = f"{'https' if config.tls else 'http'}://{address}{PATH}"
+    connection = _connection(address, tls=config.tls is not None)
     try:
         connection.request("GET", PATH)
         status = connection.getresponse().status
@@ -51,11 +52,6 @@ def _ask(settings: Settings) -> tuple[bool, str]:
     finally:
         connection.close()
     return status in SERVING, f"{target} answers {status}"
-
-
-def _where(address: ListenAddress) -> ListenAddress:
-    """The address to connect to; loopback if the daemon listens on all interfaces."""
-    return ListenAddress(host=_EVERY_INTERFACE.get(address.host, address.host), port=address.port)
 
 
 def _connection(address: ListenAddress, *, tls: bool) -> http.client.HTTPConnection:

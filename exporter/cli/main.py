@@ -18,12 +18,13 @@ from typing import Any
 from exporter import __version__
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}  # what writing to stdout may meet
+HELP = {"-h", "--help"}
 
 Act = Callable[[Sequence[str], Mapping[str, str]], int]
 Parser = Callable[[], argparse.ArgumentParser]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Command:
     """A command: its summary, and the function that runs it with the arguments after its name."""
 
@@ -61,19 +62,27 @@ def _discard_output() -> None:
 
 
 def _dispatch(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    name = argv[0] if argv else "--help"
-    if name.startswith("-") and name not in {"-h", "--help", "--version"}:
-        name, argv = "run", ["run", *argv]
+    name, *rest = argv or ["--help"]
+    if name.startswith("-") and name not in {*HELP, "--version"}:
+        name, rest = "run", list(argv)
+    if name in {*HELP, "help"}:
+        print(_overview())
+        return 0 if argv else 2
     command = COMMANDS.get(name)
-    if command is None:
-        return _no_command(name, given=bool(argv))
-    if {"-h", "--help"} & set(argv[1:]):
+    if command and HELP & set(rest):
         print(_help(name, command), end="")
         return 0
-    if "--version" in argv[1:]:
-        return _no_command("--version", given=True)
+    if "--version" in (name, *rest):
+        print(f"job-exporter {__version__}")
+        return 0
+    if command is None:
+        return _refuse(f"unknown command {name!r}; commands: {', '.join(COMMANDS)} (see job-exporter --help)")
+    return _act(command, rest, environ)
+
+
+def _act(command: Command, argv: Sequence[str], environ: Mapping[str, str]) -> int:
     try:
-        return command.act(argv[1:], environ)
+        return command.act(argv, environ)
     except SystemExit:  # rich exits on a broken pipe
         return 0
     except Exception as error:
@@ -82,35 +91,17 @@ def _dispatch(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         return _refuse(str(error))
 
 
-def _no_command(name: str, *, given: bool) -> int:
-    if name in {"-h", "--help", "help"}:
-        print(_overview())
-        return 0 if given else 2
-    if name == "--version":
-        print(f"job-exporter {__version__}")
-        return 0
-    return _refuse(f"unknown command {name!r}; commands: {', '.join(COMMANDS)} (see job-exporter --help)")
-
-
 def _refuse(message: str) -> int:
     print(f"job-exporter: {message}", file=sys.stderr)
     return 2
 
 
 def _overview() -> str:
-    lines = [
-        "Prometheus exporter for a job-execution platform.",
-        "",
-        "Usage: job-exporter COMMAND [flags]",
-        "",
-    ]
-    lines += [f"  {name:<13}{command.summary}" for name, command in COMMANDS.items()]
-    return "\n".join(
-        [
-            *lines,
-            "",
-            "Run job-exporter COMMAND --help for its flags, --version for the version.",
-        ]
+    commands = "".join(f"  {name:<13}{command.summary}\n" for name, command in COMMANDS.items())
+    return (
+        "Prometheus exporter for a job-execution platform.\n\n"
+        f"Usage: job-exporter COMMAND [flags]\n\n{commands}\n"
+        "Run job-exporter COMMAND --help for its flags, --version for the version."
     )
 
 
@@ -133,49 +124,48 @@ def _lazy(where: str) -> Callable[..., Any]:
 
 
 COMMANDS: Mapping[str, Command] = {
-    "run": Command(summary="Run the daemon.", act=_lazy("exporter.cli.run:run")),
+    "run": Command("Run the daemon.", _lazy("exporter.cli.commands:run")),
     "check": Command(
-        summary="Request each endpoint of the job API once and report problems.",
-        act=_lazy("exporter.cli.commands:check"),
+        "Request each endpoint of the job API once and report problems.",
+        _lazy("exporter.cli.commands:check"),
     ),
     "healthcheck": Command(
-        summary="Check whether the running daemon answers; exit status 0 or 1.",
-        act=_lazy("exporter.cli.healthcheck:healthcheck"),
+        "Check whether the running daemon answers; exit status 0 or 1.",
+        _lazy("exporter.cli.healthcheck:healthcheck"),
     ),
     "simulate": Command(
-        summary="Run a simulated job platform.",
-        act=_lazy("exporter.cli.demo:simulate"),
+        "Run a simulated job platform.",
+        _lazy("exporter.cli.demo:simulate"),
         takes_settings=False,
         parser=_lazy("exporter.cli.demo:simulate_parser"),
     ),
     "demo": Command(
-        summary="Run a simulated platform and the exporter together; needs no configuration.",
-        act=_lazy("exporter.cli.demo:demo"),
+        "Run a simulated platform and the exporter together; needs no configuration.",
+        _lazy("exporter.cli.demo:demo"),
         parser=_lazy("exporter.cli.demo:demo_parser"),
     ),
     "audit": Command(
-        summary="Verify the count of one record, or of all records that ended in a time window.",
-        act=_lazy("exporter.audit.command:audit"),
+        "Verify the count of one record, or of all records that ended in a time window.",
+        _lazy("exporter.audit.command:audit"),
         parser=_lazy("exporter.audit.command:audit_parser"),
     ),
     "ledger": Command(
-        summary="Copy a ledger to another database and compare every row: ledger copy FROM TO.",
-        act=_lazy("exporter.cli.commands:ledger"),
+        "Copy a ledger to another database and compare every row: ledger copy FROM TO.",
+        _lazy("exporter.cli.commands:ledger"),
         takes_settings=False,
         parser=_lazy("exporter.cli.commands:ledger_parser"),
     ),
     "metrics": Command(
-        summary="List every metric with its labels, type and meaning.",
-        act=_lazy("exporter.cli.commands:metrics"),
+        "List every metric with its labels, type and meaning.", _lazy("exporter.cli.commands:metrics")
     ),
     "backfill": Command(
-        summary="Write past counts as an OpenMetrics file for Prometheus to import.",
-        act=_lazy("exporter.backfill.command:backfill"),
+        "Write past counts as an OpenMetrics file for Prometheus to import.",
+        _lazy("exporter.backfill.command:backfill"),
         parser=_lazy("exporter.backfill.command:backfill_parser"),
     ),
     "assets": Command(
-        summary="Write dashboards, rules and example configurations to a directory: assets DIR.",
-        act=_lazy("exporter.cli.assets:assets"),
+        "Write dashboards, rules and example configurations to a directory: assets DIR.",
+        _lazy("exporter.cli.assets:assets"),
         takes_settings=False,
         parser=_lazy("exporter.cli.assets:assets_parser"),
     ),

@@ -328,7 +328,7 @@ def test_a_terminal_may_know_ascii_only(monkeypatch: pytest.MonkeyPatch) -> None
 
     terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", terminal)
-    monkeypatch.setitem(COMMANDS, "metrics", Command(summary="", act=act))
+    monkeypatch.setitem(COMMANDS, "metrics", Command("", act))
     assert ran("metrics") == 0
     assert terminal.buffer.getvalue() == rb"\u5317\u4eac" + b"\n"
 

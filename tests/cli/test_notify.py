@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from exporter.cli import notify
+from exporter.cli.commands import notify_ready
 
 
 @contextmanager
@@ -25,7 +25,7 @@ def test_the_service_manager_is_told(address: str, tmp_path: Path) -> None:
     """One datagram, to a socket on the disk or in the abstract namespace."""
     address = address.format(tmp_path)
     with manager(address) as listening:
-        notify.ready({"NOTIFY_SOCKET": address})
+        notify_ready({"NOTIFY_SOCKET": address})
         assert listening.recv(100) == b"READY=1"
 
 
@@ -33,13 +33,13 @@ def test_the_service_manager_is_told(address: str, tmp_path: Path) -> None:
 def test_without_a_service_manager_nothing_happens(environ: dict[str, str]) -> None:
     """No variable, no word."""
     with capture_logs() as logged:
-        notify.ready(environ)
+        notify_ready(environ)
     assert logged == []
 
 
 def test_a_socket_that_is_gone_is_logged(tmp_path: Path) -> None:
     """The daemon goes on; the log names the socket."""
     with capture_logs() as logged:
-        notify.ready({"NOTIFY_SOCKET": str(tmp_path / "gone")})
+        notify_ready({"NOTIFY_SOCKET": str(tmp_path / "gone")})
     (line,) = logged
     assert (line["log_level"], line["socket"]) == ("warning", str(tmp_path / "gone"))
