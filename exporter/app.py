@@ -16,7 +16,7 @@ import structlog
 from exporter import __version__
 from exporter.jobapi.client import JobApi
 from exporter.ledger.ledger import Ledger
-from exporter.metrics.exposition import Exposition, Scrape
+from exporter.metrics.exposition import Exposition
 from exporter.metrics.families import families
 from exporter.metrics.layout import layout
 from exporter.metrics.process import ProcessMetrics
@@ -44,19 +44,19 @@ class Exporter:
         """Open everything that can fail. Raises SettingsError, ConfigError, LedgerError, WebError."""
         site = Site.of(settings)
         self._settings = settings
-        self._exposition = Exposition(config=settings.metrics)
-        self._publisher = Publisher(self._exposition)
+        exposition = Exposition(config=settings.metrics)
+        self._publisher = Publisher(exposition)
         self._awaited: int | None = None  # version of the first snapshot after a successful poll
-        self._process = ProcessMetrics(version=__version__, python=platform.python_version())
+        process = ProcessMetrics(version=__version__, python=platform.python_version())
         self._landing = Landing(site, kept=lambda: self._ledger.state, error=self._error, clock=time.time)
         self._web = Web(
             settings.web,
-            scrape=self._scrape,
+            scrape=lambda accept, encoding: exposition.scrape(accept=accept, accept_encoding=encoding),
             ready=self._not_ready,
             landing=self._landing.page,
             routes=routes(self._landing, render_reference(families(settings.metrics), site)),
         )
-        self._api = JobApi(settings.api, self._process)
+        self._api = JobApi(settings.api, process)
         self._ledger = Ledger(
             settings.state.url.get_secret_value(),
             platform=site.platform,
@@ -68,7 +68,7 @@ class Exporter:
             api=self._api,
             ledger=self._ledger,
             config=PollConfig.of(settings),
-            process=self._process,
+            process=process,
             publish=self._publish,
         )
         self._replica: Replica | None = None
@@ -91,7 +91,7 @@ class Exporter:
         self._releases.start()
         if self._replica is not None:
             self._following = asyncio.create_task(self._replica.run())
-            self._following.add_done_callback(_tell_fault)
+            self._following.add_done_callback(_log_fault)
         role = "polling" if self._ledger.leads else "following"
         log.info(role, platform=self._settings.api.base_url, version=__version__)
 
@@ -105,7 +105,8 @@ class Exporter:
         self._poller.stop()
         self._publisher.stop()
         # Concurrently: one after the other may take too long.
-        ended, self.comparing = await asyncio.gather(self._poll_ended(), self._web_busy())
+        ended, compared = await asyncio.gather(self._poll_ended(), self._web.stop())
+        self.comparing = not compared
         if self._replica is not None and self._following is not None:
             self._following.cancel()
         if ended:
@@ -115,9 +116,6 @@ class Exporter:
             ended = self._replica is None or await self._replica.ended()
         await self._api.aclose()
         return ended
-
-    async def _web_busy(self) -> bool:
-        return not await self._web.stop()
 
     async def _poll_ended(self) -> bool:
         with contextlib.suppress(TimeoutError):
@@ -134,19 +132,19 @@ class Exporter:
         """The ports of the web server."""
         return self._web.ports
 
-    def _scrape(self, accept: str, accept_encoding: str) -> Scrape:
-        return self._exposition.scrape(accept=accept, accept_encoding=accept_encoding)
-
     def _publish(self, snapshot: Snapshot) -> None:
         self._publisher.publish(snapshot)
         self._landing.publish(snapshot)
         if self._awaited is None and self._polling_error() is None:
             self._awaited = self._publisher.published
 
+    def _trouble(self) -> str | None:
+        """What keeps this replica from the ledger; None: nothing."""
+        return self._replica.trouble if self._replica else None
+
     def _error(self) -> str | None:
         """Why the shown data may be stale; None: it is current."""
-        trouble = self._replica.trouble if self._replica else None
-        return self._publisher.trouble or trouble or self._poller.last_error
+        return self._publisher.trouble or self._trouble() or self._poller.last_error
 
     def _not_ready(self) -> str | None:
         """Why the exporter is not ready; None: the first successful poll is shown and the data is current."""
@@ -157,19 +155,18 @@ class Exporter:
 
     def _polling_error(self) -> str | None:
         """The polling error. A follower is ready once it has data, even if the leader's polls fail."""
-        trouble = self._replica.trouble if self._replica else None
         if self._ledger.follows and self._ledger.leader_status is not None:
-            return trouble
-        return trouble or self._poller.last_error
+            return self._trouble()
+        return self._trouble() or self._poller.last_error
 
 
-def _tell_fault(task: asyncio.Task[None]) -> None:
+def _log_fault(task: asyncio.Task[None]) -> None:
     """Log the error that ended the replica loop; another replica leads or will lead."""
     if not task.cancelled() and (error := task.exception()) is not None:
         log.error("the replica loop stopped because of a bug in the exporter", exc_info=error)
 
 
-async def run(settings: Settings, *, started: Callable[[Exporter], Awaitable[None]] | None = None) -> None:
+async def run(settings: Settings, *, started: Callable[[Exporter], Awaitable[None]]) -> None:
     """Run until SIGTERM or Ctrl-C; `started` is called once the web server serves."""
     exporter = Exporter(settings)
     stopping = asyncio.Event()
@@ -179,14 +176,14 @@ async def run(settings: Settings, *, started: Callable[[Exporter], Awaitable[Non
     loop.add_signal_handler(signal.SIGHUP, exporter.reload)
     try:
         await exporter.start()
-        if started is not None:
-            await started(exporter)
+        await started(exporter)
         await stopping.wait()
     finally:
         ended = await exporter.stop()
     if not ended:
         log.warning("ledger busy at shutdown; uncommitted work is repeated at the next start")
-        os._exit(0)  # do not wait for the thread; the database rolls back an interrupted commit
-    log.info("stopped")  # not after a failed start: its only line is the error
-    if exporter.comparing:
-        os._exit(0)  # do not wait for the thread; comparing an expensive hash takes minutes
+    else:
+        log.info("stopped")  # not after a failed start: its only line is the error
+    if not ended or exporter.comparing:
+        # Wait for no thread: the database rolls back an interrupted commit; an expensive hash takes minutes.
+        os._exit(0)

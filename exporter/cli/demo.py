@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from exporter import app, logs
-from exporter.settings import Settings, SettingsError, load_with
+from exporter.settings import SettingsError, load_with
 from exporter.settings.flags import FlagParser, parse
 from exporter.settings.parsers import listen_address
 from exporter.simulator.config import SimulatorConfig
@@ -46,19 +46,17 @@ def simulate(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         password=_password(given),
     )
 
-    def tell(simulator: RunningSimulator) -> None:
+    def show_address(simulator: RunningSimulator) -> None:
+        kind = f"{config.dialect}, {config.order}, {config.scenario}"
+        login = "it requires the user and password of --username and --password\n" if config.username else ""
         print(
-            f"simulated job platform at {simulator.url} ({config.dialect}, {config.order}, {config.scenario})"
-        )
-        if config.username is not None:
-            print("it requires the user and password of --username and --password")
-        print(
+            f"simulated job platform at {simulator.url} ({kind})\n{login}"
             f"expected counts: {simulator.url}/sim/truth   faults: POST {simulator.url}/sim/faults",
             flush=True,
         )
 
     try:
-        asyncio.run(run_simulator(config, ready=tell))
+        asyncio.run(run_simulator(config, ready=show_address))
     except OSError as error:
         raise SettingsError(
             f"cannot listen on {given.listen_address} ({error.strerror}); give another --listen-address"
@@ -80,20 +78,17 @@ async def _demo(argv: Sequence[str], environ: Mapping[str, str], *, state: str) 
         _, settings = load_with(demo_parser(), flags, environ)
         logs.configure(level=settings.log.level, form=settings.log.format)
 
-        async def tell(exporter: app.Exporter) -> None:
-            print(_where_to_look(simulator.url, exporter.ports[0], settings), flush=True)
+        async def show_addresses(exporter: app.Exporter) -> None:
+            here = f"http://localhost:{exporter.ports[0]}"
+            print(
+                f"\n  the page       {here}/"
+                f"\n  the metrics    {here}{settings.web.telemetry_path}"
+                f"\n  the platform   {simulator.url}  (simulated; expected counts: /sim/truth)"
+                "\n\n  Press Ctrl-C to stop.\n",
+                flush=True,
+            )
 
-        await app.run(settings, started=tell)
-
-
-def _where_to_look(platform: str, port: int, settings: Settings) -> str:
-    here = f"http://localhost:{port}"
-    return (
-        f"\n  the page       {here}/"
-        f"\n  the metrics    {here}{settings.web.telemetry_path}"
-        f"\n  the platform   {platform}  (simulated; expected counts: /sim/truth)"
-        "\n\n  Press Ctrl-C to stop.\n"
-    )
+        await app.run(settings, started=show_addresses)
 
 
 def _password(given: argparse.Namespace) -> str | None:

@@ -2,6 +2,7 @@
 
 import itertools
 import textwrap
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal, get_args, get_origin
@@ -68,28 +69,24 @@ def help_text(width: int = 100) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _of_model(model: type[BaseModel], group: str) -> list[SettingInfo]:
-    infos: list[SettingInfo] = []
+def _of_model(model: type[BaseModel], group: str) -> Iterator[SettingInfo]:
     for field, info in model.model_fields.items():
-        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
-            infos += _of_model(info.annotation, f"{field}.")
-            continue
         key = f"{group}{field}"
+        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+            yield from _of_model(info.annotation, f"{key}.")
+            continue
         kind, wrong = _kind(info)
-        infos.append(
-            SettingInfo(
-                name=key.replace("_", "-"),
-                env=PREFIX + key.replace(".", "__").upper(),
-                key=key,
-                kind=kind,
-                wrong=wrong,
-                default=info.default or "",
-                description=info.description or "",
-                secret=_holds_secret(info.annotation),
-                repeatable=get_origin(info.annotation) is tuple,
-            )
+        yield SettingInfo(
+            name=key.replace("_", "-"),
+            env=PREFIX + key.replace(".", "__").upper(),
+            key=key,
+            kind=kind,
+            wrong=wrong,
+            default=info.default or "",
+            description=info.description or "",
+            secret=_holds_secret(info.annotation),
+            repeatable=get_origin(info.annotation) is tuple,
         )
-    return infos
 
 
 def _kind(info: FieldInfo) -> tuple[str, str]:

@@ -87,15 +87,15 @@ class ApiSettings(_Group):
     def _agree(self) -> "ApiSettings":
         """Refuse credentials that conflict or are incomplete."""
         ways = {
-            "api.password": self.password is not None,
-            "api.password-file": self.password_file is not None,
-            "api.token-file": self.token_file is not None,
+            "api.password": self.password,
+            "api.password-file": self.password_file,
+            "api.token-file": self.token_file,
             "the header Authorization": any(name.lower() == "authorization" for name, _ in self.headers),
         }
-        given = [name for name, is_given in ways.items() if is_given]
+        given = [name for name, value in ways.items() if value]
         if len(given) > 1:
             raise ValueError(f"{' and '.join(given)} exclude each other: give one of them")
-        if (self.username is None) == (given[:1] in (["api.password"], ["api.password-file"])):
+        if bool(self.username) != bool(self.password or self.password_file):
             raise ValueError(
                 "api.username and api.password-file (or api.password) belong together: give both"
             )

@@ -27,7 +27,6 @@ _SERVICE_LINK = re.compile(
     r"JOB_EXPORTER(_[A-Z0-9]+)*_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9]+)*|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)="
     r"|JOB_EXPORTER(_[A-Z0-9]+)*_PORT=(tcp|udp|sctp)://"
 )
-_LIMITS = ("greater_than", "greater_than_equal", "less_than", "less_than_equal")  # errors of pydantic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +137,7 @@ def _explain(error: ValidationError, sources: Sequence[_Source]) -> str:
     given = source.values[info.key]
     given = given[0] if info.repeatable and isinstance(given, list) and len(given) == 1 else given
     value = "the value" if info.secret else quote(given)
-    if info.wrong and first["type"] not in _LIMITS:
+    if info.wrong and "_than" not in first["type"]:  # pydantic tells of a limit, such as less_than_equal
         reason = f"{value} {info.wrong}"
     elif raised is None and not info.secret:
         reason += f", not {value}"
