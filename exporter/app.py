@@ -49,7 +49,7 @@ class Exporter:
         self._awaited: int | None = None  # version of the first snapshot after a successful poll
         process = ProcessMetrics(version=__version__, python=platform.python_version())
         self._landing = Landing(site, kept=lambda: self._ledger.state, error=self._error, clock=time.time)
-        self._web = Web(
+        self.web = Web(
             settings.web,
             scrape=lambda accept, encoding: exposition.scrape(accept=accept, accept_encoding=encoding),
             ready=self._not_ready,
@@ -85,7 +85,7 @@ class Exporter:
         """Start serving and polling. Raises WebError."""
         self._poller.publish()
         await self._publisher.show()  # show the ledger's counters before the first scrape
-        await self._web.start()
+        await self.web.start()
         self._publisher.start()
         self._timer.start()
         self._releases.start()
@@ -105,7 +105,7 @@ class Exporter:
         self._poller.stop()
         self._publisher.stop()
         # Concurrently: one after the other may take too long.
-        ended, compared = await asyncio.gather(self._poll_ended(), self._web.stop())
+        ended, compared = await asyncio.gather(self._poll_ended(), self.web.stop())
         self.comparing = not compared
         if self._replica is not None and self._following is not None:
             self._following.cancel()
@@ -122,15 +122,6 @@ class Exporter:
             await asyncio.wait_for(self._poller.idle(), STOP_GRACE)
             return True
         return False
-
-    def reload(self) -> None:
-        """Reload the users and certificates of the web server."""
-        self._web.reload()
-
-    @property
-    def ports(self) -> tuple[int, ...]:
-        """The ports of the web server."""
-        return self._web.ports
 
     def _publish(self, snapshot: Snapshot) -> None:
         self._publisher.publish(snapshot)
@@ -173,7 +164,7 @@ async def run(settings: Settings, *, started: Callable[[Exporter], Awaitable[Non
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    loop.add_signal_handler(signal.SIGHUP, exporter.reload)
+    loop.add_signal_handler(signal.SIGHUP, exporter.web.reload)
     try:
         await exporter.start()
         await started(exporter)

@@ -23,7 +23,7 @@ WRITE = "write job-exporter audit ID, or job-exporter audit --since 24h"
 def audit(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """Print the findings; return 0 if there are none, else 1.
 
-    Raises SettingsError, ConfigError, LedgerError, WindowError, AuditError.
+    Raises SettingsError, ConfigError, LedgerError, AuditError.
     """
     given, settings = load_with(audit_parser(), argv, environ)
     if (given.ID is None) == (given.since is None):

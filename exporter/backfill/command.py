@@ -46,7 +46,7 @@ class Wanted:
 
 
 def backfill(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Run the command. Raises SettingsError, ConfigError, WindowError, LedgerError, BackfillError."""
+    """Run the command. Raises SettingsError, ConfigError, LedgerError, BackfillError."""
     wanted, settings = _parsed(argv, environ)
     logs.configure(level="error", form=settings.log.format)
     run = _Run(wanted, settings, Console(stderr=True))

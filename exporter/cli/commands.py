@@ -17,13 +17,12 @@ from exporter.ledger.errors import LedgerError
 from exporter.metrics.families import families
 from exporter.settings import SettingsError, load
 from exporter.settings.flags import FlagParser
-from exporter.settings.time_range import WindowError
 from exporter.web.config import WebError
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 # Errors that the user can fix: a wrong setting, address, certificate or ledger.
-REFUSALS = (SettingsError, ConfigError, LedgerError, WebError, WindowError, AuditError, BackfillError)
+REFUSALS = (SettingsError, ConfigError, LedgerError, WebError, AuditError, BackfillError)
 
 
 def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:

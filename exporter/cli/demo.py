@@ -79,7 +79,7 @@ async def _demo(argv: Sequence[str], environ: Mapping[str, str], *, state: str) 
         logs.configure(level=settings.log.level, form=settings.log.format)
 
         async def show_addresses(exporter: app.Exporter) -> None:
-            here = f"http://localhost:{exporter.ports[0]}"
+            here = f"http://localhost:{exporter.web.ports[0]}"
             print(
                 f"\n  the page       {here}/"
                 f"\n  the metrics    {here}{settings.web.telemetry_path}"

@@ -4,34 +4,42 @@ Each command is imported when it runs: a health check must cost little.
 Exit status: 0 success, 1 `check` or `audit` has findings, 2 the command could not run.
 """
 
-import argparse
 import contextlib
 import errno
 import io
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pkgutil import resolve_name
-from typing import Any
 
 from exporter import __version__
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}  # what writing to stdout may meet
 HELP = {"-h", "--help"}
 
-Act = Callable[[Sequence[str], Mapping[str, str]], int]
-Parser = Callable[[], argparse.ArgumentParser]
-
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command: its summary, and the function that runs it with the arguments after its name."""
+    """A command; it is imported when it runs, and its parser when its help is shown."""
 
+    name: str  # also of its function
+    module: str
     summary: str
-    act: Act
     takes_settings: bool = True
-    parser: Parser | None = None  # parses flags that are not settings
+
+    def act(self, argv: Sequence[str], environ: Mapping[str, str]) -> int:
+        """Run it with the arguments after its name; the exit status."""
+        return int(resolve_name(f"exporter.{self.module}:{self.name}")(argv, environ))
+
+    def help(self) -> str:
+        """Its summary, its own flags if its module has the function `NAME_parser`, and the settings."""
+        text = f"Usage: job-exporter {self.name} [flags]\n\n{self.summary}\n"
+        if parser := getattr(resolve_name(f"exporter.{self.module}"), f"{self.name}_parser", None):
+            text += "\n" + "\n".join(parser().format_help().splitlines()[2:]) + "\n"
+        if self.takes_settings:
+            text += "\n" + resolve_name("exporter.settings:help_text")()
+        return text
 
 
 def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> None:
@@ -70,7 +78,7 @@ def _dispatch(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         return 0 if argv else 2
     command = COMMANDS.get(name)
     if command and HELP & set(rest):
-        print(_help(name, command), end="")
+        print(command.help(), end="")
         return 0
     if "--version" in (name, *rest):
         print(f"job-exporter {__version__}")
@@ -105,68 +113,36 @@ def _overview() -> str:
     )
 
 
-def _help(name: str, command: Command) -> str:
-    text = f"Usage: job-exporter {name} [flags]\n\n{command.summary}\n"
-    if command.parser is not None:
-        text += "\n" + "\n".join(command.parser().format_help().splitlines()[2:]) + "\n"
-    if command.takes_settings:
-        text += "\n" + str(resolve_name("exporter.settings:help_text")())
-    return text
-
-
-def _lazy(where: str) -> Callable[..., Any]:
-    """The function `package.module:function`, imported when it is called."""
-
-    def call(*given: Any) -> Any:
-        return resolve_name(where)(*given)
-
-    return call
-
-
-COMMANDS: Mapping[str, Command] = {
-    "run": Command("Run the daemon.", _lazy("exporter.cli.commands:run")),
-    "check": Command(
-        "Request each endpoint of the job API once and report problems.",
-        _lazy("exporter.cli.commands:check"),
+_ALL = (
+    Command("run", "cli.commands", "Run the daemon."),
+    Command("check", "cli.commands", "Request each endpoint of the job API once and report problems."),
+    Command(
+        "healthcheck", "cli.healthcheck", "Check whether the running daemon answers; exit status 0 or 1."
     ),
-    "healthcheck": Command(
-        "Check whether the running daemon answers; exit status 0 or 1.",
-        _lazy("exporter.cli.healthcheck:healthcheck"),
+    Command("simulate", "cli.demo", "Run a simulated job platform.", takes_settings=False),
+    Command(
+        "demo", "cli.demo", "Run a simulated platform and the exporter together; needs no configuration."
     ),
-    "simulate": Command(
-        "Run a simulated job platform.",
-        _lazy("exporter.cli.demo:simulate"),
-        takes_settings=False,
-        parser=_lazy("exporter.cli.demo:simulate_parser"),
-    ),
-    "demo": Command(
-        "Run a simulated platform and the exporter together; needs no configuration.",
-        _lazy("exporter.cli.demo:demo"),
-        parser=_lazy("exporter.cli.demo:demo_parser"),
-    ),
-    "audit": Command(
+    Command(
+        "audit",
+        "audit.command",
         "Verify the count of one record, or of all records that ended in a time window.",
-        _lazy("exporter.audit.command:audit"),
-        parser=_lazy("exporter.audit.command:audit_parser"),
     ),
-    "ledger": Command(
+    Command(
+        "ledger",
+        "cli.commands",
         "Copy a ledger to another database and compare every row: ledger copy FROM TO.",
-        _lazy("exporter.cli.commands:ledger"),
         takes_settings=False,
-        parser=_lazy("exporter.cli.commands:ledger_parser"),
     ),
-    "metrics": Command(
-        "List every metric with its labels, type and meaning.", _lazy("exporter.cli.commands:metrics")
+    Command("metrics", "cli.commands", "List every metric with its labels, type and meaning."),
+    Command(
+        "backfill", "backfill.command", "Write past counts as an OpenMetrics file for Prometheus to import."
     ),
-    "backfill": Command(
-        "Write past counts as an OpenMetrics file for Prometheus to import.",
-        _lazy("exporter.backfill.command:backfill"),
-        parser=_lazy("exporter.backfill.command:backfill_parser"),
-    ),
-    "assets": Command(
+    Command(
+        "assets",
+        "cli.assets",
         "Write dashboards, rules and example configurations to a directory: assets DIR.",
-        _lazy("exporter.cli.assets:assets"),
         takes_settings=False,
-        parser=_lazy("exporter.cli.assets:assets_parser"),
     ),
-}
+)
+COMMANDS: Mapping[str, Command] = {command.name: command for command in _ALL}

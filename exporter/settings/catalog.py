@@ -53,7 +53,7 @@ def catalog() -> tuple[SettingInfo, ...]:
     return tuple(_of_model(Settings, ""))
 
 
-def help_text(width: int = 100) -> str:
+def help_text() -> str:
     """Text for `--help`: all settings by group, with default and description; ends with a newline."""
     lines = [_HEAD]
     for group, infos in itertools.groupby(catalog(), key=lambda info: info.group):
@@ -63,7 +63,7 @@ def help_text(width: int = 100) -> str:
             default = f" Default: {info.default}" if info.default else ""
             lines.append(f"  {info.flag}={kind}{' +' if info.repeatable else ''}")
             text = textwrap.fill(
-                info.description + default, width - 8, break_long_words=False, break_on_hyphens=False
+                info.description + default, 92, break_long_words=False, break_on_hyphens=False
             )
             lines.append(textwrap.indent(text, " " * 8))
     return "\n".join(lines) + "\n"

@@ -24,8 +24,8 @@ _GROUPS = {info.group for info in catalog() if info.group}
 SPELLINGS = {"--config.file": "--config", "--web.config.file": "--web.config-file"}
 # Kubernetes gives each pod the addresses of the services beside it, ours too: JOB_EXPORTER_PORT=tcp://…
 _SERVICE_LINK = re.compile(
-    r"JOB_EXPORTER(_[A-Z0-9]+)*_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9]+)*|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)="
-    r"|JOB_EXPORTER(_[A-Z0-9]+)*_PORT=(tcp|udp|sctp)://"
+    r"JOB_EXPORTER_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)="
+    r"|JOB_EXPORTER_(\w+_)?PORT=(tcp|udp|sctp)://"
 )
 
 

@@ -3,14 +3,11 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from exporter.settings.groups import SettingsError
 from exporter.settings.parsers import duration
 from exporter.settings.text import quote
 
 AHEAD = 5.0  # seconds that a time may lie ahead of now: two clocks differ, and a second is not cut in two
-
-
-class WindowError(Exception):
-    """The window is invalid or not in the past; the message says what to write."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,14 +25,14 @@ class Window:
 def window(begin: tuple[str, str], end: tuple[str, str], *, now: float) -> Window:
     """Read two flags, each a (name, value).
 
-    Raises WindowError: not a time, in the future, the wrong way round.
+    Raises SettingsError: not a time, in the future, the wrong way round.
     """
     first, last = (instant(*given, now=now) for given in (begin, end))
     for (flag, text), moment in ((begin, first), (end, last)):
         if moment > now + AHEAD:
-            raise WindowError(f"{flag} {text} lies in the future: nothing has ended there yet")
+            raise SettingsError(f"{flag} {text} lies in the future: nothing has ended there yet")
     if first >= last:
-        raise WindowError(
+        raise SettingsError(
             f"the window is the wrong way round: {' '.join(begin)} is not before {' '.join(end)}"
         )
     return Window(begin=max(0.0, first), end=last)
@@ -53,7 +50,7 @@ def instant(flag: str, text: str, *, now: float) -> float:
         moment = datetime.fromisoformat(text)
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
-        raise WindowError(
+        raise SettingsError(
             f"{flag}: {quote(text)} is no time; write now, a duration before now such as 24h or 24h ago, "
             "a date such as 2026-01-31, or a time such as 2026-01-31T08:00:00+08:00"
         ) from None

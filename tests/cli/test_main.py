@@ -13,7 +13,8 @@ import httpx
 import pytest
 
 from exporter import __version__
-from exporter.cli.main import COMMANDS, Command, main
+from exporter.cli import commands
+from exporter.cli.main import COMMANDS, main
 from exporter.ledger.layout import Layout
 from exporter.ledger.ledger import Ledger
 from exporter.metrics.families import families
@@ -328,7 +329,7 @@ def test_a_terminal_may_know_ascii_only(monkeypatch: pytest.MonkeyPatch) -> None
 
     terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", terminal)
-    monkeypatch.setitem(COMMANDS, "metrics", Command("", act))
+    monkeypatch.setattr(commands, "metrics", act)
     assert ran("metrics") == 0
     assert terminal.buffer.getvalue() == rb"\u5317\u4eac" + b"\n"
 

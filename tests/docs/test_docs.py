@@ -79,7 +79,7 @@ def test_every_setting_and_variable_exists(name: str) -> None:
 @everywhere
 def test_every_flag_exists(name: str) -> None:
     """Each flag is a setting's, a command's, or of a foreign program that is named here."""
-    helps = [command.parser().format_help() for command in COMMANDS.values() if command.parser]
+    helps = [command.help() for command in COMMANDS.values()]
     commands = set(re.findall(r"--[a-z-]+", "\n".join(helps)))
     lines = [line for line in shell_lines(document(name)) if not line.startswith("docker ")]
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z.-]*", "\n".join([*lines, *document(name).codes])))

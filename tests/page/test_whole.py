@@ -35,7 +35,7 @@ async def test_the_exporter_serves_its_page(tmp_path: Path) -> None:
         exporter = Exporter(settings)
         await exporter.start()
         try:
-            page, failures = await _told(f"http://127.0.0.1:{exporter.ports[0]}")
+            page, failures = await _told(f"http://127.0.0.1:{exporter.web.ports[0]}")
         finally:
             await exporter.stop()
     told = Reader(page)

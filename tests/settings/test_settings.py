@@ -701,7 +701,7 @@ def test_defaults_in_the_catalog_read_as_the_defaults() -> None:
 
 def test_help_tells_every_setting() -> None:
     """The help names each flag with what to write, its default and meaning, and the other two ways once."""
-    text = help_text(80)
+    text = help_text()
     words = " ".join(text.split())
     for info in catalog():
         assert f"  --{info.name}=" in text

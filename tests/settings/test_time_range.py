@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from exporter.settings.time_range import Window, WindowError, instant, shown, window
+from exporter.settings import SettingsError
+from exporter.settings.time_range import Window, instant, shown, window
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC).timestamp()
 
@@ -33,7 +34,7 @@ def test_a_time_is_read_in_the_ways_people_write_it(text: str, moment: float) ->
 )
 def test_what_is_no_time_is_refused(text: str) -> None:
     """The line names the flag, and what to write."""
-    with pytest.raises(WindowError, match=r"--since: .* is no time; write now, a duration"):
+    with pytest.raises(SettingsError, match=r"--since: .* is no time; write now, a duration"):
         instant("--since", text, now=NOW)
 
 
@@ -57,7 +58,7 @@ def test_a_window_is_after_its_begin_and_by_its_end() -> None:
 )
 def test_a_window_that_is_none_is_refused(since: str, until: str, says: str) -> None:
     """In the future, or the wrong way round."""
-    with pytest.raises(WindowError, match=says):
+    with pytest.raises(SettingsError, match=says):
         window(("--since", since), ("--until", until), now=NOW)
 
 

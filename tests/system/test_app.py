@@ -27,7 +27,7 @@ def settings(*flags: str, folder: Path | None = None, base_url: str = "http://12
 
 async def fetched(exporter: app.Exporter, path: str) -> httpx.Response:
     async with httpx.AsyncClient(trust_env=False) as client:
-        return await client.get(f"http://127.0.0.1:{exporter.ports[0]}{path}")
+        return await client.get(f"http://127.0.0.1:{exporter.web.ports[0]}{path}")
 
 
 async def ready(exporter: app.Exporter, wanted: Callable[[httpx.Response], bool]) -> httpx.Response:
