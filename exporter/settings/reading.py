@@ -5,15 +5,13 @@ All three give text, so that one text means the same in all of them. pydantic ch
 
 import re
 from argparse import ArgumentParser, Namespace
-from collections import ChainMap
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from exporter.settings.catalog import PREFIX, SettingInfo, catalog
+from exporter.settings.catalog import PREFIX, catalog
 from exporter.settings.flags import FlagParser, parse
 from exporter.settings.groups import Settings, SettingsError
 from exporter.settings.text import YamlError, nearest, quote, read_yaml, word
@@ -29,12 +27,8 @@ _SERVICE_LINK = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Source:
-    """The values of one source by key, such as `api.base_url`, and the name of a setting in it."""
-
-    values: dict[str, Any]
-    name: Callable[[SettingInfo], str]
+# By key, such as `api.base_url`: where the value is given, and the value.
+_Values = dict[str, tuple[str, Any]]
 
 
 def load(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
@@ -51,22 +45,20 @@ def load_with(
 ) -> tuple[Namespace, Settings]:
     """Like `load`, for a command with flags of its own, which `parser` holds; returns these, too."""
     given = _parse(parser, argv)
-    flags = {key: value for key, value in vars(given).items() if key in _BY_KEY and value is not None}
-    variables = _variables(environ)
-    sources = [
-        _Source(values=flags, name=lambda info: info.flag),
-        _Source(values=variables, name=lambda info: info.env),
-    ]
-    if path := ChainMap(flags, variables).get("config"):
-        sources.append(_Source(values=_file(path), name=lambda info: f"{quote(path)}, key {info.key}"))
+    values = _variables(environ) | {
+        info.key: (info.flag, value) for info in catalog() if (value := getattr(given, info.key)) is not None
+    }
+    _, path = values.get("config", ("", ""))
+    if path:
+        values = _file(path) | values
     nested: dict[str, Any] = {group: {} for group in _GROUPS}
-    for key, value in ChainMap(*(source.values for source in sources)).items():
+    for key, (_, value) in values.items():
         group, _, field = key.rpartition(".")
         (nested[group] if group else nested)[field] = value
     try:
         return given, Settings(**nested)
     except ValidationError as error:
-        message = _explain(error, sources)
+        message = _explain(error, values)
     raise SettingsError(message)  # outside of the handler: its traceback must not hold the input
 
 
@@ -78,16 +70,16 @@ def _parse(parser: ArgumentParser, argv: Sequence[str]) -> Namespace:
     return parse(parser, argv)
 
 
-def _variables(environ: Mapping[str, str]) -> dict[str, Any]:
+def _variables(environ: Mapping[str, str]) -> _Values:
     known = {info.env: info.key for info in catalog()}
     for name, value in sorted(environ.items()):
         if name.startswith(PREFIX) and name not in known and not _SERVICE_LINK.match(f"{name}={value}"):
             near = nearest(name, known)
             raise SettingsError(f"unknown variable {quote(name)}: the nearest known one is {near}")
-    return {key: environ[name] for name, key in known.items() if environ.get(name)}
+    return {key: (name, environ[name]) for name, key in known.items() if environ.get(name)}
 
 
-def _file(path: str) -> dict[str, Any]:
+def _file(path: str) -> _Values:
     place = quote(path)
     document = _document(path, place)
     if not isinstance(document, dict):
@@ -104,7 +96,7 @@ def _file(path: str) -> dict[str, Any]:
         values |= {f"{group}.{field}": value for field, value in (body or {}).items()}
     for key in values.keys() - _BY_KEY.keys():
         raise _unknown_key(place, key, (known for known in _BY_KEY if "." in known))
-    return {key: value for key, value in values.items() if value is not None}
+    return {key: (f"{place}, key {key}", value) for key, value in values.items() if value is not None}
 
 
 def _document(path: str, place: str) -> Any:
@@ -125,7 +117,7 @@ def _unknown_key(place: str, key: str, known: Iterable[str]) -> SettingsError:
     return SettingsError(f"{place}: unknown key {key}: the nearest known one is {nearest(key, known)}")
 
 
-def _explain(error: ValidationError, sources: Sequence[_Source]) -> str:
+def _explain(error: ValidationError, values: _Values) -> str:
     """Describe the first error: the flag, variable or key, what is wrong, how to fix it."""
     first = error.errors(include_url=False, include_input=False)[0]
     raised = first.get("ctx", {}).get("error")
@@ -133,12 +125,11 @@ def _explain(error: ValidationError, sources: Sequence[_Source]) -> str:
     info = _BY_KEY.get(".".join(str(part) for part in first["loc"][:2]))
     if info is None:  # a rule between several settings, which its text names
         return reason
-    source = next(source for source in sources if info.key in source.values)
-    given = source.values[info.key]
+    place, given = values[info.key]
     given = given[0] if info.repeatable and isinstance(given, list) and len(given) == 1 else given
     value = "the value" if info.secret else quote(given)
     if info.wrong and "_than" not in first["type"]:  # pydantic tells of a limit, such as less_than_equal
         reason = f"{value} {info.wrong}"
     elif raised is None and not info.secret:
         reason += f", not {value}"
-    return f"{source.name(info)}: {reason}"
+    return f"{place}: {reason}"
