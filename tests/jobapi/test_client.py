@@ -448,7 +448,7 @@ async def test_nothing_of_a_cookie_is_kept() -> None:
 
 async def test_a_header_of_the_settings_takes_the_place_of_ours() -> None:
     """A header of the settings replaces ours in each request; upper and lower case do not matter."""
-    b = bench(answer(), headers={"user-agent": SecretStr("mine")})
+    b = bench(answer(), headers={"user-agent": "mine"})
     await b.api.results("r1")
     await b.api.results("r1")
     assert [asked.headers.get_list("User-Agent") for asked in b.platform.asked] == [["mine"], ["mine"]]
@@ -463,7 +463,7 @@ async def test_basic_authentication() -> None:
 
 async def test_headers_of_ones_own() -> None:
     """Custom headers are sent with every request, beside other credentials."""
-    headers = {"X-Token": SecretStr("t"), "Accept": SecretStr("a/b")}
+    headers = {"X-Token": "t", "Accept": "a/b"}
     b = bench(answer(), username="u", password=SecretStr("p"), headers=headers)
     await b.api.results("r1")
     sent = b.platform.asked[0].headers
@@ -524,7 +524,7 @@ def test_certificates_that_cannot_be_used_are_refused(tmp_path: Path, settings: 
 async def test_secrets_reach_no_log_and_no_repr() -> None:
     """At debug level, in failures too, neither credentials nor bodies nor headers are shown."""
     canaries: dict[str, Any] = {
-        "headers": {"X-Token": SecretStr("canary-1")},
+        "headers": {"X-Token": "canary-1"},
         "username": "u",
         "password": SecretStr("canary-2"),
     }
