@@ -107,7 +107,7 @@ class Exporter:
         # Concurrently: one after the other may take too long.
         ended, compared = await asyncio.gather(self._poll_ended(), self.web.stop())
         self.comparing = not compared
-        if self._replica is not None and self._following is not None:
+        if self._following is not None:
             self._following.cancel()
         if ended:
             if self._replica is not None:
@@ -146,9 +146,8 @@ class Exporter:
 
     def _polling_error(self) -> str | None:
         """The polling error. A follower is ready once it has data, even if the leader's polls fail."""
-        if self._ledger.follows and self._ledger.leader_status is not None:
-            return self._trouble()
-        return self._trouble() or self._poller.last_error
+        follows = self._ledger.follows and self._ledger.leader_status is not None
+        return self._trouble() or (None if follows else self._poller.last_error)
 
 
 def _log_fault(task: asyncio.Task[None]) -> None:
@@ -171,10 +170,10 @@ async def run(settings: Settings, *, started: Callable[[Exporter], Awaitable[Non
         await stopping.wait()
     finally:
         ended = await exporter.stop()
-    if not ended:
-        log.warning("ledger busy at shutdown; uncommitted work is repeated at the next start")
-    else:
+    if ended:
         log.info("stopped")  # not after a failed start: its only line is the error
+    else:
+        log.warning("ledger busy at shutdown; uncommitted work is repeated at the next start")
     if not ended or exporter.comparing:
         # Wait for no thread: the database rolls back an interrupted commit; an expensive hash takes minutes.
         os._exit(0)

@@ -43,7 +43,7 @@ def load(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
 def load_with(
     parser: ArgumentParser, argv: Sequence[str], environ: Mapping[str, str]
 ) -> tuple[Namespace, Settings]:
-    """Like `load`, for a command with flags of its own, which `parser` holds; returns these, too."""
+    """Like `load`, for a command with flags of its own: `parser` has them, and gets those of the settings."""
     given = _parse(parser, argv)
     values = _variables(environ) | {
         info.key: (info.flag, value) for info in catalog() if (value := getattr(given, info.key)) is not None
