@@ -83,7 +83,7 @@ def _of_model(model: type[BaseModel], group: str) -> Iterator[SettingInfo]:
             kind=kind,
             wrong=wrong,
             default=info.default or "",
-            description=info.description or "",
+            description=" ".join((info.description or "").split()),
             secret=_holds_secret(info.annotation),
             repeatable=get_origin(info.annotation) is tuple,
         )
