@@ -10,9 +10,8 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from exporter.settings.groups import Settings
+from exporter.settings.groups import PREFIX, Settings
 
-PREFIX = "JOB_EXPORTER_"  # of environment variables
 _HEAD = """\
 Set each setting with a flag, an environment variable or a key of the YAML file named by --config (or
 JOB_EXPORTER_CONFIG). A flag overrides a variable; a variable overrides the file. The same setting:

@@ -7,8 +7,12 @@ as user input, so the documentation shows the value in effect. The text below it
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import PydanticBaseSettingsSource as Source
 
 from exporter.settings import parsers as values
+
+PREFIX = "JOB_EXPORTER_"  # of environment variables
 
 
 class SettingsError(Exception):
@@ -182,8 +186,19 @@ class LogSettings(_Group):
     """Format of log lines."""
 
 
-class Settings(_Group):
+class Settings(BaseSettings):
     """All settings, frozen; read by `load`, or constructed from groups."""
+
+    # All sources give text; each type reads its own.
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        enable_decoding=False,
+    )
 
     config: Annotated[str, "file"] = _setting("")
     """YAML settings file; flags and variables override it."""
@@ -193,6 +208,13 @@ class Settings(_Group):
     metrics: MetricsSettings = Field(default_factory=MetricsSettings)
     web: WebSettings = Field(default_factory=WebSettings)
     log: LogSettings = Field(default_factory=LogSettings)
+
+    @classmethod
+    def settings_customise_sources(  # type: ignore[override]  # it is called with keywords
+        cls, _settings_cls: type[BaseSettings], init_settings: Source, **_others: Source
+    ) -> tuple[Source, ...]:
+        """Read only the arguments, or only the sources that `load` gives as `sources`."""
+        return tuple(init_settings().get("sources", [init_settings]))
 
     def require_platform(self) -> str:
         """The address of the platform. Raises SettingsError if it is not set."""

@@ -1,6 +1,7 @@
 """Reads flags, environment and settings file, in this precedence; each error is one line with its source.
 
-All three give text, so that one text means the same in all of them. pydantic checks the result.
+All three give text, so that one text means the same in all of them. pydantic-settings merges the sources, and
+pydantic checks the result.
 """
 
 import re
@@ -10,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_settings import EnvSettingsSource, InitSettingsSource
+from pydantic_settings import PydanticBaseSettingsSource as Source
 
-from exporter.settings.catalog import PREFIX, catalog
+from exporter.settings.catalog import catalog
 from exporter.settings.flags import FlagParser, parse
-from exporter.settings.groups import Settings, SettingsError
+from exporter.settings.groups import PREFIX, Settings, SettingsError
 from exporter.settings.text import YamlError, nearest, quote, read_yaml, word
 
 _BY_KEY = {info.key: info for info in catalog()}
@@ -45,21 +48,32 @@ def load_with(
 ) -> tuple[Namespace, Settings]:
     """Like `load`, for a command with flags of its own: `parser` has them, and gets those of the settings."""
     given = _parse(parser, argv)
-    values = _variables(environ) | {
+    flags = {
         info.key: (info.flag, value) for info in catalog() if (value := getattr(given, info.key)) is not None
     }
-    _, path = values.get("config", ("", ""))
-    if path:
-        values = _file(path) | values
-    nested: dict[str, Any] = {group: {} for group in _GROUPS}
+    variables = _variables(environ)
+    _, path = (variables | flags).get("config", ("", ""))
+    file = _file(path) if path else {}
+    sources: dict[str, Any] = {"sources": (_nested(flags), _environment(variables), _nested(file))}
+    try:
+        return given, Settings(**sources)
+    except ValidationError as error:
+        message = _explain(error, file | variables | flags)
+    raise SettingsError(message)  # outside of the handler: its traceback must not hold the input
+
+
+def _nested(values: _Values) -> Source:
+    nested: dict[str, Any] = {}
     for key, (_, value) in values.items():
         group, _, field = key.rpartition(".")
-        (nested[group] if group else nested)[field] = value
-    try:
-        return given, Settings(**nested)
-    except ValidationError as error:
-        message = _explain(error, values)
-    raise SettingsError(message)  # outside of the handler: its traceback must not hold the input
+        (nested.setdefault(group, {}) if group else nested)[field] = value
+    return InitSettingsSource(Settings, nested)
+
+
+def _environment(values: _Values) -> Source:
+    source = EnvSettingsSource(Settings)
+    source.env_vars = {name.lower(): value for name, value in values.values()}
+    return source
 
 
 def _parse(parser: ArgumentParser, argv: Sequence[str]) -> Namespace:
