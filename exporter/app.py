@@ -22,7 +22,6 @@ from exporter.metrics.layout import layout
 from exporter.metrics.process import ProcessMetrics
 from exporter.metrics.publisher import Publisher
 from exporter.model import Snapshot
-from exporter.page.data import Site
 from exporter.page.handlers import Landing, routes
 from exporter.page.render import render_reference
 from exporter.polling.config import PollConfig
@@ -42,24 +41,25 @@ class Exporter:
 
     def __init__(self, settings: Settings) -> None:
         """Open everything that can fail. Raises SettingsError, ConfigError, LedgerError, WebError."""
-        site = Site.of(settings)
+        platform_url = settings.require_platform()
         self._settings = settings
         exposition = Exposition(config=settings.metrics)
         self._publisher = Publisher(exposition)
         self._awaited: int | None = None  # version of the first snapshot after a successful poll
         process = ProcessMetrics(version=__version__, python=platform.python_version())
-        self._landing = Landing(site, kept=lambda: self._ledger.state, error=self._error, clock=time.time)
+        self._landing = Landing(
+            settings, state=lambda: self._ledger.state, error=self._error, clock=time.time
+        )
         self.web = Web(
             settings.web,
             scrape=lambda accept, encoding: exposition.scrape(accept=accept, accept_encoding=encoding),
             ready=self._not_ready,
-            landing=self._landing.page,
-            routes=routes(self._landing, render_reference(families(settings.metrics), site)),
+            routes=routes(self._landing, render_reference(families(settings.metrics), settings)),
         )
         self._api = JobApi(settings.api, process)
         self._ledger = Ledger(
             settings.state.url.get_secret_value(),
-            platform=site.platform,
+            platform=platform_url,
             now=time.time(),
             layout=layout(settings.metrics),
             lease=lease_of(settings.poll.interval),

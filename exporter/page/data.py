@@ -1,13 +1,17 @@
-"""The values of the page, read from the last snapshot and the ledger's state. PURE."""
+"""The values of the page, computed from the last snapshot and the ledger's state. PURE.
 
-from collections.abc import Mapping, Sequence
+Templates read single gauges and counters by the names of their metrics.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
+from typing import NamedTuple
 
-from exporter import __version__
-from exporter.model import UNKNOWN, FailedRecord, HostStatus, IdcFailure, Series, Snapshot
+from exporter.model import UNKNOWN, FailedRecord, HostStatus, Series, Snapshot
 from exporter.page.progress import Backlog
-from exporter.settings import Settings
 from exporter.tracking.lookups import is_unreadable
 from exporter.tracking.state import State
 from exporter.tracking.tallies import KEPT, WIDTH, Tally, first_kept, total
@@ -15,8 +19,6 @@ from exporter.tracking.tallies import KEPT, WIDTH, Tally, first_kept, total
 STALE_POLLS = 5  # intervals without a successful poll until the page says so; a slow platform takes fewer
 STALE_LEAST = 60.0  # seconds, and at least; a demo polls each second
 LAG_TALLIES = 3  # the lag is the mean of the last ten minutes or more
-POLLED = "job_exporter_last_successful_poll_timestamp_seconds"  # of the leader
-SWEPT = "job_exporter_last_sweep_timestamp_seconds"
 
 
 class Health(StrEnum):
@@ -30,149 +32,134 @@ class Health(StrEnum):
     DOWN = "down"  # the platform cannot be read
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
-    """The constant values of the pages."""
-
-    version: str
-    platform: str  # base URL of the job API
-    telemetry_path: str = "/metrics"
-    record_url: str = ""  # link to a record, with {id}; "": none
-    interval: float = 15.0  # seconds between polls
-    sweeps: bool = True  # `poll.sweep` is not 0
-
-    @classmethod
-    def of(cls, settings: Settings) -> "Site":
-        """Take the values from the settings. Raises SettingsError: there is no platform."""
-        return cls(
-            version=__version__,
-            platform=settings.require_platform(),
-            telemetry_path=settings.web.telemetry_path,
-            record_url=settings.web.record_url,
-            interval=settings.poll.interval,
-            sweeps=settings.poll.sweep > 0,
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Platform:
-    """The platform's records now."""
-
-    init: int
-    doing: int
-    done: int
-    overdue: int
-    hidden: int  # in the platform's total, but on no page
-    oldest: float | None  # start of the oldest open record
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unreadable:
+class Unreadable(NamedTuple):
     """A record or page position that cannot be read now."""
 
-    record: str | None = None  # its id, if known
-    position: int | None = None  # from the oldest record (0)
+    record: str | None  # its id, if known
+    position: int | None  # from the oldest record (0)
     tries: int
     reason: str
     next_try: float  # POSIX; may have passed
 
 
-@dataclass(frozen=True, slots=True)
-class Hosts:
-    """Numbers of hosts by status."""
-
-    by_status: Mapping[str, int]
-
-    @property
-    def all(self) -> int:
-        """All hosts."""
-        return sum(self.by_status.values())
-
-    @property
-    def bad(self) -> int:
-        """Hosts that did not succeed."""
-        return self.all - self.by_status.get(HostStatus.SUCCESS, 0)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Idc:
-    """The results of the hosts of one IDC."""
+class Idc(NamedTuple):
+    """The results of the hosts of one IDC: numbers of hosts by status."""
 
     name: str
-    recent: Hosts  # in the window
-    total: Hosts  # since counting began
+    recent: Counter[str]  # in the window
+    ever: Counter[str]  # since counting began
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class PageData:
     """All values of the page; times are POSIX seconds, durations seconds."""
 
-    now: float
-    health: Health
+    snapshot: Snapshot
+    state: State
     error: str | None  # why the last poll failed
-    polled: float | None  # end of the last successful poll
-    follows: bool  # another replica is the leader, or none
-    polls: int
-    poll_failures: int
-    poll_seconds: float
-    lag: float | None  # mean of the last minutes, from a record's end until it was counted, without history
-    skew: float | None  # the platform's clock minus ours
-    pending: int  # finished records that are not settled
-    swept: float | None  # end of the last whole sweep
-    backlog: Backlog | None  # while catching up
-    unreadable_count: int
-    unreadable: Sequence[Unreadable]  # those that this replica knows
-    platform: Platform | None  # None: the platform cannot be read
-    window: Sequence[tuple[float, Tally]]  # start of each stretch and its tally, oldest first
-    idcs: Sequence[Idc]  # worst first
-    failures: Sequence[FailedRecord]  # newest first
-    since: float | None  # when counting began
+    interval: float  # between polls
+    now: float
+    backlog: Backlog | None = None  # while catching up
 
+    def gauge(self, name: str, **labels: str) -> float | None:
+        """Return the value of a gauge."""
+        return self.snapshot.gauges.get(Series(name, tuple(labels.items())))
 
-def gathered(
-    snapshot: Snapshot,
-    kept: State,
-    *,
-    error: str | None,
-    interval: float,
-    now: float,
-    backlog: Backlog | None = None,
-) -> PageData:
-    """Read the values at `now`; `error`: why the last poll failed, `interval`: seconds between polls."""
-    polled = _gauge(snapshot, POLLED) or None
-    longest = max(STALE_LEAST, STALE_POLLS * interval)
-    recent, first = kept.recent, first_kept(now)
-    window = [(float(number * WIDTH), recent.get(number, Tally())) for number in range(first, first + KEPT)]
-    discovered = snapshot.counters.get(Series("job_records_discovered_total"))
-    since = discovered.born if discovered else None
-    follows = _follows(snapshot)
-    return PageData(
-        now=now,
-        health=_health(snapshot, error=error, late=polled is not None and now - polled > longest),
-        error=error,
-        polled=polled,
-        follows=follows,
-        polls=_counter(snapshot, "job_exporter_polls_total"),
-        poll_failures=_counter(snapshot, "job_exporter_poll_failures_total"),
-        poll_seconds=_gauge(snapshot, "job_exporter_poll_duration_seconds") or 0.0,
-        lag=_lag(window, since),
-        skew=_gauge(snapshot, "job_exporter_clock_skew_seconds"),
-        pending=int(_gauge(snapshot, "job_exporter_pending_results") or 0),
-        swept=_gauge(snapshot, SWEPT) or None,
-        backlog=backlog,
-        unreadable_count=int(_gauge(snapshot, "job_exporter_unreadable_records") or 0),
-        unreadable=[] if follows else _unreadable(kept, now=now),
-        platform=_platform(snapshot),
-        window=window,
-        idcs=_idcs(snapshot, total(tally for _, tally in window)),
-        failures=newest_first(kept.failures, now=now),
-        since=since,
-    )
+    def counter(self, name: str) -> int:
+        """Return the value of a counter without labels."""
+        sample = self.snapshot.counters.get(Series(name))
+        return int(sample.value) if sample else 0
 
+    @property
+    def follows(self) -> bool:
+        """Whether another replica is the leader, or none."""
+        return self.gauge("job_exporter_leader") == 0
 
-def catches_up(snapshot: Snapshot) -> bool:
-    """Whether this replica is counting records that finished during a downtime."""
-    return bool(_gauge(snapshot, "job_exporter_catching_up")) and not _follows(snapshot)
+    @property
+    def catches_up(self) -> bool:
+        """Whether this replica is counting records that finished during a downtime."""
+        return bool(self.gauge("job_exporter_catching_up")) and not self.follows
+
+    @property
+    def polled(self) -> float | None:
+        """The end of the leader's last successful poll."""
+        return self.gauge("job_exporter_last_successful_poll_timestamp_seconds") or None
+
+    @cached_property
+    def health(self) -> Health:
+        """The state of the exporter."""
+        if not self.counter("job_exporter_polls_total") and not (self.follows and self.polled):
+            return Health.STARTING
+        if self.error is not None:
+            return Health.FAILING if self.gauge("job_exporter_platform_up") else Health.DOWN
+        if self.gauge("job_exporter_catching_up"):
+            return Health.CATCHING_UP
+        longest = max(STALE_LEAST, STALE_POLLS * self.interval)
+        return Health.STALE if self.polled and self.now - self.polled > longest else Health.WORKING
+
+    @cached_property
+    def since(self) -> float | None:
+        """When counting began."""
+        discovered = self.snapshot.counters.get(Series("job_records_discovered_total"))
+        return discovered.born if discovered else None
+
+    @cached_property
+    def window(self) -> Sequence[tuple[float, Tally]]:
+        """The start of each stretch of the last hours and its tally, oldest first."""
+        first = first_kept(self.now)
+        recent = self.state.recent
+        return [(float(number * WIDTH), recent.get(number, Tally())) for number in range(first, first + KEPT)]
+
+    @cached_property
+    def lag(self) -> float | None:
+        """The mean time from a record's end until it was counted, without records that ended before."""
+        tallies = [
+            tally
+            for start, tally in self.window[-LAG_TALLIES:]
+            if tally.lagged and start >= (self.since or start)
+        ]
+        return sum(one.lag for one in tallies) / sum(one.lagged for one in tallies) if tallies else None
+
+    @property
+    def oldest(self) -> float | None:
+        """The start of the oldest open record."""
+        family = "job_record_oldest_open_start_timestamp_seconds"
+        starts = (value for series, value in self.snapshot.gauges.items() if series.family == family)
+        return min(starts, default=None)
+
+    @cached_property
+    def unreadable(self) -> Sequence[Unreadable]:
+        """The unreadable records and positions that this replica knows, the next retry first."""
+        if self.follows:
+            return []
+        to_posix = self.now - self.state.time
+        records = (
+            Unreadable(item.id, None, item.unread, "", item.due + to_posix)
+            for item in self.state.followed.values()
+            if is_unreadable(item)
+        )
+        positions = (
+            Unreadable(None, item.position, item.tries, item.reason, item.due + to_posix)
+            for item in self.state.tail.unreadable
+        )
+        return sorted((*records, *positions), key=lambda item: item.next_try)
+
+    @cached_property
+    def idcs(self) -> Sequence[Idc]:
+        """All IDCs ever seen, the worst first; IDCs without hosts in the window come last."""
+        recent = total(tally for _, tally in self.window).hosts
+        ever: dict[str, Counter[str]] = {idc: Counter() for idc in recent}
+        for series, sample in self.snapshot.counters.items():
+            if series.family == "job_host_results_total":
+                labels = dict(series.labels)
+                ever.setdefault(labels["idc"], Counter())[labels["status"]] = int(sample.value)
+        idcs = (Idc(name, Counter(recent.get(name)), hosts) for name, hosts in ever.items())
+        return sorted(idcs, key=_worst)
+
+    @cached_property
+    def failures(self) -> Sequence[FailedRecord]:
+        """The records that did not succeed, the newest first."""
+        return newest_first(self.state.failures, now=self.now)
 
 
 def newest_first(failures: Sequence[FailedRecord], *, now: float) -> list[FailedRecord]:
@@ -180,97 +167,12 @@ def newest_first(failures: Sequence[FailedRecord], *, now: float) -> list[Failed
     return sorted(failures, key=lambda item: -min(item.finished if item.finished is not None else now, now))
 
 
-def failed_places(item: FailedRecord) -> list[IdcFailure]:
-    """Sort the IDCs by the number of their failed hosts, and leave out those without any."""
-    bad = (place for place in item.idcs if place.failed)
-    return sorted(bad, key=lambda place: (-place.failed, place.idc))
-
-
-def _lag(window: Sequence[tuple[float, Tally]], since: float | None) -> float | None:
-    """Return the mean lag, without records that ended before counting began."""
-    lately = [tally for start, tally in window[-LAG_TALLIES:] if tally.lagged and start >= (since or start)]
-    return sum(one.lag for one in lately) / sum(one.lagged for one in lately) if lately else None
-
-
-def _unreadable(kept: State, *, now: float) -> list[Unreadable]:
-    """List unreadable records and positions, the next retry first."""
-
-    def posix(due: float) -> float:
-        return now + due - kept.time
-
-    records = (
-        Unreadable(record=item.id, tries=item.unread, reason="", next_try=posix(item.due))
-        for item in kept.followed.values()
-        if is_unreadable(item)
-    )
-    positions = (
-        Unreadable(position=item.position, tries=item.tries, reason=item.reason, next_try=posix(item.due))
-        for item in kept.tail.unreadable
-    )
-    return sorted((*records, *positions), key=lambda item: item.next_try)
-
-
-def _gauge(snapshot: Snapshot, name: str, *labels: tuple[str, str]) -> float | None:
-    return snapshot.gauges.get(Series(name, labels))
-
-
-def _counter(snapshot: Snapshot, name: str) -> int:
-    sample = snapshot.counters.get(Series(name))
-    return int(sample.value) if sample else 0
-
-
-def _follows(snapshot: Snapshot) -> bool:
-    return _gauge(snapshot, "job_exporter_leader") == 0
-
-
-def _health(snapshot: Snapshot, *, error: str | None, late: bool) -> Health:
-    has_polled = _gauge(snapshot, POLLED) if _follows(snapshot) else None
-    if not has_polled and not _counter(snapshot, "job_exporter_polls_total"):
-        return Health.STARTING
-    if error is not None:
-        return Health.FAILING if _gauge(snapshot, "job_exporter_platform_up") else Health.DOWN
-    if _gauge(snapshot, "job_exporter_catching_up"):
-        return Health.CATCHING_UP
-    return Health.STALE if late else Health.WORKING
-
-
-def _platform(snapshot: Snapshot) -> Platform | None:
-    def records(status: str) -> int:
-        return int(_gauge(snapshot, "job_records", ("execute_status", status)) or 0)
-
-    overdue = _gauge(snapshot, "job_records_overdue")
-    if overdue is None:
-        return None
-    starts = (
-        value
-        for series, value in snapshot.gauges.items()
-        if series.family == "job_record_oldest_open_start_timestamp_seconds"
-    )
-    return Platform(
-        init=records("init"),
-        doing=records("doing"),
-        done=records("done"),
-        overdue=int(overdue),
-        hidden=int(_gauge(snapshot, "job_records_hidden") or 0),
-        oldest=min(starts, default=None),
-    )
-
-
-def _idcs(snapshot: Snapshot, window: Tally) -> list[Idc]:
-    """Sort all IDCs ever seen, the worst first; IDCs without hosts in the window come last."""
-    totals: dict[str, dict[str, int]] = {idc: {} for idc in window.hosts}
-    for series, sample in snapshot.counters.items():
-        if series.family == "job_host_results_total":
-            labels = dict(series.labels)
-            totals.setdefault(labels["idc"], {})[labels["status"]] = int(sample.value)
-    found = (
-        Idc(name=name, recent=Hosts(window.hosts.get(name, {})), total=Hosts(statuses))
-        for name, statuses in totals.items()
-    )
-    return sorted(found, key=_worst)
+def bad(hosts: Counter[str]) -> int:
+    """Count the hosts that did not succeed."""
+    return hosts.total() - hosts[HostStatus.SUCCESS]
 
 
 def _worst(idc: Idc) -> tuple[object, ...]:
     """Sort key. Hosts of the IDC `unknown` never reported, so it would always be the worst."""
-    hosts = idc.recent.all
-    return not hosts, idc.name == UNKNOWN, -idc.recent.bad / max(1, hosts), -hosts, idc.name
+    hosts = idc.recent.total()
+    return not hosts, idc.name == UNKNOWN, -bad(idc.recent) / max(1, hosts), -hosts, idc.name

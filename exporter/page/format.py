@@ -65,8 +65,8 @@ def iso(moment: float | None) -> str | None:
 
 def plain_clock(moment: float | None, *, now: float, precise: bool = True) -> str:
     """Write a POSIX time in UTC: the time of day, with the date if it is not today."""
-    at, today = _datetime(moment), _datetime(now)
-    if at is None or today is None:
+    at, today = _datetime(moment), datetime.fromtimestamp(now, UTC)
+    if at is None:
         return NONE
     form = "%H:%M:%S" if precise else "%H:%M"
     if at.year != today.year:
@@ -79,8 +79,8 @@ def plain_clock(moment: float | None, *, now: float, precise: bool = True) -> st
 def clock(moment: float | None, *, now: float, precise: bool = True) -> Markup:
     """Write a POSIX time as a `<time>` element."""
     at, words = _datetime(moment), plain_clock(moment, now=now, precise=precise)
-    if at is None or words == NONE:
-        return Markup('<span class="none">{}</span>').format(NONE)
+    if at is None:
+        return Markup('<span class="none">{}</span>').format(words)
     title = f"{at:%Y-%m-%d %H:%M:%S} UTC"
     return Markup('<time datetime="{}" title="{}">{}</time>').format(iso(moment), title, words)
 

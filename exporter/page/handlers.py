@@ -8,12 +8,13 @@ from typing import Any
 from aiohttp import web
 
 from exporter.model import FailedRecord, Snapshot
-from exporter.page.data import Site, catches_up, gathered, newest_first
+from exporter.page.data import PageData, newest_first
 from exporter.page.format import iso, record_link
 from exporter.page.progress import Backlog, Pace, backlog
-from exporter.page.render import render_page
+from exporter.page.render import Page, render_page
+from exporter.settings import Settings
 from exporter.tracking.state import State
-from exporter.web.server import Page, Route
+from exporter.web.server import Route
 
 
 class Landing:
@@ -21,66 +22,69 @@ class Landing:
 
     def __init__(
         self,
-        site: Site,
+        settings: Settings,
         *,
-        kept: Callable[[], State],
+        state: Callable[[], State],
         error: Callable[[], str | None],
         clock: Callable[[], float],
     ) -> None:
-        """`kept` returns the ledger's state, `error` why the last poll failed; both answer from memory."""
-        self._site, self._kept, self._error, self._clock = site, kept, error, clock
+        """`state` returns the ledger's state, `error` why the last poll failed; both answer from memory."""
+        self._settings, self._state, self._error, self._clock = settings, state, error, clock
         self._snapshot = Snapshot()
         self._pace = Pace()
-        self._made: tuple[object, Page] | None = None
+        self._rendered: tuple[object, Page] | None = None
 
     def publish(self, snapshot: Snapshot) -> None:
         """Show `snapshot` from now on."""
         self._snapshot = snapshot
-        left = self._backlog()
-        self._pace.saw(left.records if left else 0, now=self._clock())
+        data = self._data()
+        self._pace.add(data.backlog.records if data.backlog else 0, now=data.now)
 
     def page(self) -> Page:
         """Return the page."""
-        now, error = self._clock(), self._error()
-        key = (int(now), error, self._snapshot.version)
-        if self._made is None or self._made[0] != key:
-            left = self._backlog()
-            if left and not left.at_most:
-                left = replace(left, seconds=self._pace.seconds(left.records))
-            data = gathered(
-                self._snapshot,
-                self._kept(),
-                error=error,
-                interval=self._site.interval,
-                now=now,
-                backlog=left,
-            )
-            self._made = key, render_page(data, self._site)
-        return self._made[1]
+        key = (int(self._clock()), self._error(), self._snapshot.version)
+        if self._rendered is None or self._rendered[0] != key:
+            self._rendered = key, render_page(self._data(), self._settings)
+        return self._rendered[1]
 
     def failures(self) -> str:
         """Return the recent failures as JSON."""
-        failures = newest_first(self._kept().failures, now=self._clock())
-        return failures_json(failures, self._site.record_url)
+        failures = newest_first(self._state().failures, now=self._clock())
+        return failures_json(failures, self._settings.web.record_url)
 
-    def _backlog(self) -> Backlog | None:
-        if not catches_up(self._snapshot):
-            return None
-        kept = self._kept()
-        return backlog(kept.tail, kept.followed, now=kept.time)
+    def _data(self) -> PageData:
+        data = PageData(
+            snapshot=self._snapshot,
+            state=self._state(),
+            error=self._error(),
+            interval=self._settings.poll.interval,
+            now=self._clock(),
+        )
+        return replace(data, backlog=self._backlog(data.state)) if data.catches_up else data
+
+    def _backlog(self, state: State) -> Backlog:
+        left = backlog(state.tail, state.followed, now=state.time)
+        return left if left.at_most else replace(left, seconds=self._pace.seconds(left.records))
 
 
 def routes(landing: Landing, reference: Page) -> Mapping[str, Route]:
-    """Return the handlers of `/api/failures` and `/reference`."""
+    """Return the handlers of `/`, `/api/failures` and `/reference`."""
 
-    async def failures(_request: web.BaseRequest) -> web.Response:
+    async def serve_page(_request: web.BaseRequest) -> web.Response:
+        return _html(landing.page())
+
+    async def serve_failures(_request: web.BaseRequest) -> web.Response:
         return web.Response(text=landing.failures(), content_type="application/json")
 
     async def serve_reference(_request: web.BaseRequest) -> web.Response:
-        policy = {"Content-Security-Policy": reference.policy}
-        return web.Response(text=reference.html, content_type="text/html", headers=policy)
+        return _html(reference)
 
-    return {"/api/failures": failures, "/reference": serve_reference}
+    return {"/": serve_page, "/api/failures": serve_failures, "/reference": serve_reference}
+
+
+def _html(page: Page) -> web.Response:
+    headers = {"Content-Security-Policy": page.policy}
+    return web.Response(text=page.html, content_type="text/html", headers=headers)
 
 
 def failures_json(failures: Sequence[FailedRecord], record_url: str) -> str:

@@ -5,6 +5,7 @@ tells them apart even without colours.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate, count
 from typing import NamedTuple
 
 from exporter.model import HostStatus, ResultStatus
@@ -47,12 +48,8 @@ def top_of(window: Window) -> int:
 
 def nice(greatest: int) -> int:
     """Return the smallest end of an axis, at least `greatest`, whose half is a round number too."""
-    power = 1
-    while True:
-        for step in (2, 4, 10):
-            if greatest <= step * power:
-                return step * power
-        power *= 10
+    ends: Iterator[int] = (step * 10**power for power in count() for step in (2, 4, 10))
+    return next(end for end in ends if end >= greatest)
 
 
 def segments(counts: Mapping[str, int], order: Sequence[str], *, whole: int, length: float) -> list[Segment]:
@@ -66,17 +63,8 @@ def segments(counts: Mapping[str, int], order: Sequence[str], *, whole: int, len
     if (over := sum(sizes.values()) - length) > 0:
         longest = max(sizes, key=lambda status: sizes[status])
         sizes[longest] -= over
-    parts, at = [], 0.0
-    for status, size in sizes.items():
-        parts.append(Segment(status, at, size))
-        at += size
-    return parts
-
-
-def share(counts: Mapping[str, int]) -> list[Segment]:
-    """Cut a bar of length 100 by host status."""
-    whole = sum(counts.values())
-    return segments(counts, HOST_STACK, whole=whole, length=100.0) if whole else []
+    begins = accumulate(sizes.values(), initial=0.0)
+    return [Segment(status, at, size) for (status, size), at in zip(sizes.items(), begins, strict=False)]
 
 
 def hourly(window: Window) -> Iterator[tuple[float, Mapping[str, int]]]:

@@ -46,8 +46,8 @@ class Pace:
     def __init__(self) -> None:
         self._seen: deque[tuple[float, int]] = deque()  # time and records
 
-    def saw(self, records: int, *, now: float) -> None:
-        """Take the number of records left at `now` (POSIX); 0 starts anew."""
+    def add(self, records: int, *, now: float) -> None:
+        """Add the number of records left at `now` (POSIX); 0 starts anew."""
         if not records or (self._seen and now < self._seen[-1][0]):  # done, or the clock was set back
             self._seen.clear()
         self._seen.append((now, records))

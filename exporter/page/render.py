@@ -9,17 +9,19 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
+from typing import NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from exporter import __version__
 from exporter.metrics.families import Family
 from exporter.model import HostStatus, ResultStatus
 from exporter.page import format as form
 from exporter.page import plot
-from exporter.page.data import Health, PageData, Site, failed_places
+from exporter.page.data import Health, PageData, bad
+from exporter.settings import Settings
 from exporter.tracking.tallies import KEPT, WIDTH, results_of
-from exporter.web.server import Page
 
 # The templates see these constants, and those of `plot`.
 LONGEST_NAME = 48  # characters of a name; an id of the platform has 36
@@ -33,6 +35,7 @@ RESULTS = tuple(reversed(plot.STACK))
 HOST_COLUMNS = tuple(status for status in plot.HOST_STACK if status is not HostStatus.SUCCESS)
 HOURS = KEPT * WIDTH // 3600
 NONE = form.NONE
+VERSION = __version__
 # Only a page that is about to change reloads itself: a page under the eyes of a reader must not jump.
 REFRESH: Mapping[Health, int] = {Health.STARTING: 5, Health.CATCHING_UP: 15}  # seconds
 
@@ -59,7 +62,14 @@ STATES: Mapping[Health, tuple[str, str]] = {
 }
 
 
-def render_page(data: PageData, site: Site) -> Page:
+class Page(NamedTuple):
+    """An HTML document and its Content-Security-Policy."""
+
+    html: str
+    policy: str
+
+
+def render_page(data: PageData, settings: Settings) -> Page:
     """Render the status page."""
     title, meaning = STATES[data.health]
     return _render(
@@ -69,14 +79,14 @@ def render_page(data: PageData, site: Site) -> Page:
         refresh=REFRESH.get(data.health),
         data=data,
         now=data.now,
-        site=site,
+        settings=settings,
         results=results_of(tally for _, tally in data.window),
     )
 
 
-def render_reference(families: Sequence[Family], site: Site) -> Page:
+def render_reference(families: Sequence[Family], settings: Settings) -> Page:
     """Render the page `/reference`: the paths and the catalog of metrics."""
-    return _render("reference.html", title="Reference", refresh=None, families=families, site=site)
+    return _render("reference.html", title="Reference", refresh=None, families=families, settings=settings)
 
 
 def policy(style: str) -> str:
@@ -106,10 +116,10 @@ def environment() -> Environment:
         finalize=_finalize,
         auto_reload=False,
     )
-    filters = (form.number, form.percent, form.seconds, form.sentence, form.short, form.quoted)
+    filters = (form.number, form.percent, form.seconds, form.sentence, form.short, form.quoted, bad)
     made.filters.update({filter_.__name__: filter_ for filter_ in filters})
-    functions = (form.clock, form.plain_clock, form.count, form.record_link, failed_places)
-    drawing = (plot.top_of, plot.segments, plot.hourly, plot.share)
+    functions = (form.clock, form.plain_clock, form.count, form.record_link)
+    drawing = (plot.top_of, plot.segments, plot.hourly)
     made.globals.update({function.__name__: function for function in (*functions, *drawing)})
     made.globals.update(
         {name: value for name, value in {**vars(plot), **globals()}.items() if name.isupper()}

@@ -7,7 +7,6 @@ one spelling. Request bodies are dropped. Handlers return what is in memory; non
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import cast
 from urllib.parse import urlsplit
@@ -40,21 +39,12 @@ HEADERS: Mapping[str, str] = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Page:
-    """An HTML document and its Content-Security-Policy."""
-
-    html: str
-    policy: str
-
-
 class Web:
     """The server. All callables run on the event loop and must return at once, without I/O.
 
     `scrape(accept, accept_encoding)` gets the two request headers; "" if missing. `ready()` returns None, or
-    why the exporter is not ready; the text is shown to clients. `landing()` returns the page at `/`; without
-    it, `/` is one line of text. `routes` maps further exact paths to handlers; the headers of a handler's
-    response override ours.
+    why the exporter is not ready; the text is shown to clients. `routes` maps further exact paths to
+    handlers; the headers of a handler's response override ours. Without one for `/`, it is a line of text.
     """
 
     def __init__(
@@ -63,7 +53,6 @@ class Web:
         *,
         scrape: Callable[[str, str], Scrape],
         ready: Callable[[], str | None],
-        landing: Callable[[], Page] | None = None,
         routes: Mapping[str, Route] | None = None,
         limits: Limits | None = None,
         logins: Logins | None = None,
@@ -71,7 +60,6 @@ class Web:
         self._settings = settings
         self._scrape = scrape
         self._ready = ready
-        self._landing = landing
         self._limits = limits or Limits()
         self._logins = logins or Logins()
         self._routes: dict[str, Route] = {
@@ -167,12 +155,7 @@ class Web:
         return web.Response(body=scrape.body, status=scrape.status, headers=headers)
 
     async def _serve_landing(self, _request: web.BaseRequest) -> web.Response:
-        if self._landing is None:
-            return text(f"job-exporter {__version__}: metrics at {self._settings.telemetry_path}")
-        page = self._landing()
-        return web.Response(
-            text=page.html, content_type="text/html", headers={"Content-Security-Policy": page.policy}
-        )
+        return text(f"job-exporter {__version__}: metrics at {self._settings.telemetry_path}")
 
     async def _serve_healthy(self, _request: web.BaseRequest) -> web.Response:
         return text("healthy")

@@ -12,8 +12,8 @@ from exporter.cli.main import COMMANDS
 from exporter.jobapi.client import PATHS
 from exporter.metrics.families import FAMILIES
 from exporter.page.handlers import Landing, routes
+from exporter.page.render import Page
 from exporter.settings import SPELLINGS, Settings, catalog
-from exporter.web.server import Page
 from tests.docs import tables
 from tests.harness.documents import DOCUMENTS, GUIDES, READMES, ROOT, definitions, document, shell_lines
 

@@ -6,19 +6,23 @@ from html.parser import HTMLParser
 from typing import Any
 
 from exporter.model import FailedRecord, IdcFailure, ResultStatus, Sample, Series, Snapshot
-from exporter.page.data import PageData, Site, gathered
+from exporter.page.data import PageData
 from exporter.page.progress import Backlog
 from exporter.page.render import render_page
+from exporter.settings import Settings, load
 from exporter.tracking.state import State
 from exporter.tracking.tallies import WIDTH, Recent, Tally
 
 NOW = 1_800_000_000.0  # 2027-01-15 08:00:00 UTC, the beginning of a stretch
-SITE = Site(
-    version="1.2.3",
-    platform="http://jobs.example:6868",
-    record_url="http://jobs.example/r/{id}",
-    interval=15.0,
-)
+
+
+def settings(*flags: str) -> Settings:
+    """Make the settings of an exporter with links to records."""
+    url = "--api.base-url=http://jobs.example:6868"
+    return load([url, "--web.record-url=http://jobs.example/r/{id}", *flags], {})
+
+
+SETTINGS = settings()
 
 
 def keeping(**given: Any) -> State:
@@ -103,11 +107,11 @@ def page_data(
     backlog: Backlog | None = None,
 ) -> PageData:
     """Read the data of a snapshot; without one, of an exporter that works."""
-    return gathered(
-        shown or snapshot(),
-        kept or keeping(),
+    return PageData(
+        snapshot=shown or snapshot(),
+        state=kept or keeping(),
         error=error,
-        interval=SITE.interval,
+        interval=SETTINGS.poll.interval,
         now=NOW,
         backlog=backlog,
     )
@@ -120,7 +124,7 @@ def html(
     backlog: Backlog | None = None,
 ) -> str:
     """Make the page of a snapshot."""
-    return render_page(page_data(shown, kept, error, backlog), SITE).html
+    return render_page(page_data(shown, kept, error, backlog), SETTINGS).html
 
 
 @dataclass

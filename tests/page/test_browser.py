@@ -23,7 +23,7 @@ from exporter.tracking.tallies import Recent, Tally
 from exporter.tracking.values import Tracked
 from tests.harness.chromium import Tab, browser
 from tests.harness.inprocess import Clock, Daemon, WorldApi
-from tests.harness.page import NOW, SITE, ended, failed, keeping, snapshot
+from tests.harness.page import NOW, SETTINGS, ended, failed, keeping, snapshot
 from tests.harness.web import serving
 
 pytestmark = pytest.mark.xdist_group("browser")
@@ -103,10 +103,10 @@ async def shown(
     kept: State, snapshot_: Snapshot, error: str | None, folder: Path
 ) -> AsyncIterator[tuple[Tab, str]]:
     """Serve the page of these facts, and open a browser; gives its tab and the server's URL."""
-    landing = Landing(SITE, kept=lambda: kept, error=lambda: error, clock=lambda: NOW)
+    landing = Landing(SETTINGS, state=lambda: kept, error=lambda: error, clock=lambda: NOW)
     landing.publish(snapshot_)
-    others = routes(landing, render_reference(FAMILIES, SITE))
-    async with serving(landing=landing.page, routes=others) as web, browser(folder) as tab:
+    others = routes(landing, render_reference(FAMILIES, SETTINGS))
+    async with serving(routes=others) as web, browser(folder) as tab:
         yield tab, f"http://127.0.0.1:{web.ports[0]}"
 
 
@@ -238,18 +238,19 @@ TALLEST = (
 )
 
 
-async def test_the_policy_would_stop_what_got_through(tmp_path: Path) -> None:
+async def test_the_policy_would_stop_what_got_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The Content-Security-Policy blocks a script that is put into the page."""
     kept, snapshot_ = FULL, STATES["working"][0]
-    landing = Landing(SITE, kept=lambda: kept, error=lambda: None, clock=lambda: NOW)
+    landing = Landing(SETTINGS, state=lambda: kept, error=lambda: None, clock=lambda: NOW)
     landing.publish(snapshot_)
 
-    def forced() -> object:
-        page = landing.page()
-        attack = f"<script>{MARK}</script><img src=x onerror='{MARK}'><style>body {{ display: none }}</style>"
-        return replace(page, html=page.html.replace("<main>", attack + "<main>"))
-
-    async with serving(landing=forced) as web, browser(tmp_path) as tab:
+    page = landing.page()
+    attack = f"<script>{MARK}</script><img src=x onerror='{MARK}'><style>body {{ display: none }}</style>"
+    forced = page._replace(html=page.html.replace("<main>", attack + "<main>"))
+    monkeypatch.setattr(landing, "page", lambda: forced)
+    async with serving(routes=routes(landing, forced)) as web, browser(tmp_path) as tab:
         await tab.show(f"http://127.0.0.1:{web.ports[0]}/")
         assert await tab.value("window.__attacked") is None
         assert await tab.value("getComputedStyle(document.body).display") == "block"

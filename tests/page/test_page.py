@@ -7,7 +7,7 @@ import pytest
 
 from exporter.metrics.families import FAMILIES
 from exporter.model import IdcFailure, ResultStatus, Series, Snapshot
-from exporter.page.data import Health
+from exporter.page.data import Health, bad
 from exporter.page.format import clock, count, iso, number, percent, record_link, seconds
 from exporter.page.handlers import Landing, failures_json, routes
 from exporter.page.render import (
@@ -21,7 +21,18 @@ from exporter.page.render import (
 )
 from exporter.tracking.tallies import Tally
 from grafana.src.style import COLOURS
-from tests.harness.page import NOW, SITE, Reader, ended, failed, html, keeping, page_data, snapshot
+from tests.harness.page import (
+    NOW,
+    SETTINGS,
+    Reader,
+    ended,
+    failed,
+    html,
+    keeping,
+    page_data,
+    settings,
+    snapshot,
+)
 from tests.harness.web import get, serving
 
 DOWN = snapshot(up=False, polled=NOW - 600, polls=140, poll_failures=40)
@@ -148,7 +159,7 @@ def test_idcs_are_told_worst_first() -> None:
     )
     hosts = {name: {"success": 90, "fail": 10} for name in ("quiet", "bad", "good")}
     seen = page_data(snapshot(hosts=hosts), keeping(recent=recent))
-    assert [(idc.name, idc.recent.bad, idc.recent.all) for idc in seen.idcs] == [
+    assert [(idc.name, bad(idc.recent), idc.recent.total()) for idc in seen.idcs] == [
         ("bad", 7, 8),
         ("good", 0, 10),
         ("unknown", 5, 5),
@@ -209,15 +220,14 @@ def test_more_failures_are_in_the_json() -> None:
 
 def test_links_hold_behind_a_prefix() -> None:
     """Links are relative, so that a proxy may add a prefix to the path."""
-    site = replace(SITE, telemetry_path="/x:y/metrics")
-    told = Reader(render_reference(FAMILIES, site).html)
+    told = Reader(render_reference(FAMILIES, settings("--web.telemetry-path=/x/metrics")).html)
     links = [link.attributes["href"] for link in told.find("nav") for link in told.find("a")]
-    assert links == ["./x:y/metrics", "./api/failures", "./-/healthy", "./-/ready", "./reference"]
+    assert links == ["./x/metrics", "./api/failures", "./-/healthy", "./-/ready", "./reference"]
 
 
 def test_the_reference_tells_every_metric() -> None:
     """Name, type, labels and help, from the catalog itself."""
-    told = Reader(render_reference(FAMILIES, SITE).html)
+    told = Reader(render_reference(FAMILIES, SETTINGS).html)
     for family in FAMILIES:
         assert told.rows(family.name)
         assert family.help in told.find("main")[0].text
@@ -225,7 +235,7 @@ def test_the_reference_tells_every_metric() -> None:
 
 def test_the_policy_allows_the_one_style_only() -> None:
     """The policy allows the style sheet by its hash and nothing else, and the page has nothing else."""
-    made = Landing(SITE, kept=keeping, error=lambda: None, clock=lambda: NOW).page()
+    made = Landing(SETTINGS, state=keeping, error=lambda: None, clock=lambda: NOW).page()
     style = made.html.partition("<style>")[2].partition("</style>")[0]
     assert made.policy == policy(style)
     assert "url(" not in style
@@ -251,7 +261,7 @@ def test_colours_are_those_of_the_dashboards() -> None:
 def test_the_page_is_made_once_a_second_at_most() -> None:
     """Within a second the page is rendered again only if the snapshot or the error changed."""
     moment, error = [NOW], [""]
-    landing = Landing(SITE, kept=keeping, error=lambda: error[0] or None, clock=lambda: moment[0])
+    landing = Landing(SETTINGS, state=keeping, error=lambda: error[0] or None, clock=lambda: moment[0])
     landing.publish(snapshot())
     first = landing.page()
     moment[0] += 0.9
@@ -269,23 +279,24 @@ def test_the_page_is_made_once_a_second_at_most() -> None:
 async def test_the_routes_are_served() -> None:
     """Failures as JSON and the reference, each with its type and policy."""
     landing = Landing(
-        SITE, kept=lambda: keeping(failures=[failed(ended=NOW - 60), failed("b", ended=NOW)]), error=str,
+        SETTINGS, state=lambda: keeping(failures=[failed(ended=NOW - 60), failed("b", ended=NOW)]), error=str,
         clock=lambda: NOW,
     )  # fmt: skip
-    made = render_reference(FAMILIES, SITE)
-    async with serving(landing=landing.page, routes=routes(landing, made)) as web:
+    made = render_reference(FAMILIES, SETTINGS)
+    async with serving(routes=routes(landing, made)) as web:
         answer, told, page = [await get(web, path) for path in ("/api/failures", "/reference", "/")]
     assert answer.headers["content-type"] == "application/json; charset=utf-8"
     assert [item["id"] for item in json.loads(answer.text)["failures"]] == ["b", "9f2c"]
     assert (told.text, told.headers["content-security-policy"]) == (made.html, made.policy)
     assert page.headers["content-security-policy"] == landing.page().policy
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
 
 
 def test_failures_as_json() -> None:
     """The names are fixed, times are RFC 3339, and what is not known is null."""
     known = failed("a b", idc='北京"')
     bare = failed("..", ended=None, duration=None, idcs=(), result=ResultStatus.CANCELLED)
-    assert json.loads(failures_json([known, bare], SITE.record_url)) == {
+    assert json.loads(failures_json([known, bare], SETTINGS.web.record_url)) == {
         "failures": [
             {
                 "id": "a b",

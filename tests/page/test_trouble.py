@@ -14,7 +14,7 @@ from exporter.page.progress import Backlog, Pace, backlog
 from exporter.page.render import SHOWN_UNREADABLE
 from exporter.tracking.tallies import Tally
 from exporter.tracking.values import Stage, Tracked
-from tests.harness.page import NOW, SITE, Reader, ended, html, keeping, page_data, snapshot
+from tests.harness.page import NOW, SETTINGS, Reader, ended, html, keeping, page_data, settings, snapshot
 
 
 def tracked(record_id: str, **given: object) -> Tracked:
@@ -86,7 +86,7 @@ def test_the_last_sweep_is_dated() -> None:
     """Before the first sweep ends the page says so; with sweeps turned off there is no line."""
     assert "Last sweep ended07:40:00" in Reader(html()).find("dl")[0].text
     assert "Last sweep endednone yet" in Reader(html(snapshot(swept=0))).find("dl")[0].text
-    landing = Landing(replace(SITE, sweeps=False), kept=keeping, error=lambda: None, clock=lambda: NOW)
+    landing = Landing(settings("--poll.sweep=0"), state=keeping, error=lambda: None, clock=lambda: NOW)
     landing.publish(snapshot(swept=0))
     assert "sweep" not in Reader(landing.page().html).find("dl")[0].text
 
@@ -129,13 +129,13 @@ def test_the_pace_is_measured() -> None:
     pace = Pace()
     assert pace.seconds(10) is None
     for at, records in ((0.0, 5000), (100.0, 1000), (160.0, 900), (390.0, 450)):
-        pace.saw(records, now=NOW + at)
+        pace.add(records, now=NOW + at)
     assert pace.seconds(450) == pytest.approx(450 * 290 / 550)
-    pace.saw(2000, now=NOW + 395)
+    pace.add(2000, now=NOW + 395)
     assert pace.seconds(2000) is None
-    pace.saw(1000, now=NOW)
+    pace.add(1000, now=NOW)
     assert pace.seconds(1000) is None
-    pace.saw(0, now=NOW + 60)
+    pace.add(0, now=NOW + 60)
     assert pace.seconds(1000) is None
 
 
@@ -143,7 +143,10 @@ def test_the_page_estimates_the_end() -> None:
     """If 600 of 1,000 records take a minute, the page estimates 40 seconds for the other 400."""
     moment, gaps = [NOW], [open_gap(0, 1000, missing=1000, now=0.0)]
     landing = Landing(
-        SITE, kept=lambda: keeping(tail=Tail(gaps=tuple(gaps))), error=lambda: None, clock=lambda: moment[0]
+        SETTINGS,
+        state=lambda: keeping(tail=Tail(gaps=tuple(gaps))),
+        error=lambda: None,
+        clock=lambda: moment[0],
     )
 
     def told(shown: Snapshot) -> list[str]:

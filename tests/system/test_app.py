@@ -13,7 +13,6 @@ from structlog.testing import capture_logs
 from exporter import app
 from exporter.metrics.exposition import Exposition
 from exporter.model import Snapshot
-from exporter.page.data import Site
 from exporter.polling.config import PollConfig
 from exporter.settings import Settings, SettingsError, load
 from exporter.simulator.config import SimulatorConfig
@@ -123,13 +122,6 @@ def test_settings_reach_the_poller() -> None:
     assert (config.duty, config.page_size, config.retention) == (0.2, 11, 172_800)
     assert PollConfig.of(settings("--poll.history=all")).history is None
     assert PollConfig.of(settings()) == PollConfig(rules=PollConfig.of(settings()).rules)
-
-
-def test_settings_reach_the_page() -> None:
-    """Each of them."""
-    site = Site.of(settings("--web.telemetry-path=/m", "--poll.sweep=0", base_url="http://x.test"))
-    assert (site.platform, site.telemetry_path, site.interval) == ("http://x.test", "/m", 15)
-    assert not site.sweeps
 
 
 async def test_metrics_that_cannot_be_shown_are_told_by_ready(

@@ -10,9 +10,9 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
 from exporter.metrics.exposition import Exposition
-from exporter.page.data import Site
 from exporter.page.handlers import Landing
 from exporter.polling.poller import ROUND
+from exporter.settings import Settings
 from exporter.simulator.fleet import make_fleet
 from exporter.simulator.observed import ObservedDialect
 from exporter.simulator.record import RecordSpec
@@ -189,8 +189,8 @@ def test_10_000_idc_names(tmp_path: Path) -> None:
         assert its.daemon.value("job_idc_records_total") == sum(truth.outcomes.values())
         assert its.daemon.value("job_exporter_label_overflow_total", label="idc") >= 9_500
         page = Landing(
-            Site(version="0", platform="http://p", telemetry_path="/metrics", record_url="", interval=15.0),
-            kept=lambda: its.daemon.ledger.state,
+            Settings(),
+            state=lambda: its.daemon.ledger.state,
             error=lambda: None,
             clock=its.clock,
         )

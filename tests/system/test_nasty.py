@@ -25,9 +25,9 @@ from exporter import logs
 from exporter.jobapi import fields
 from exporter.jobapi.client import JobApi
 from exporter.metrics.exposition import Exposition
-from exporter.page.data import Site
 from exporter.page.handlers import Landing
 from exporter.polling.config import PollConfig
+from exporter.settings import Settings
 from tests.harness.core import logging_kept
 from tests.harness.inprocess import PLATFORM, RULES, Clock, Daemon
 from tests.harness.metrics import OPENMETRICS, clean, show
@@ -159,9 +159,7 @@ def expect_metrics(daemon: Daemon, platform: Platform) -> None:
 def expect_page(daemon: Daemon) -> None:
     """The page is well formed, and the JSON of failures is JSON."""
     state = daemon.ledger.state
-    landing = Landing(
-        Site(version="0", platform=PLATFORM), kept=lambda: state, error=lambda: "x", clock=daemon.clock
-    )
+    landing = Landing(Settings(), state=lambda: state, error=lambda: "x", clock=daemon.clock)
     landing.publish(daemon.snapshot)
     page = Reader(landing.page().html)
     assert not page.find("script")

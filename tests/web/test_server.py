@@ -15,7 +15,7 @@ from exporter.model import Snapshot
 from exporter.settings import ListenAddress, WebSettings
 from exporter.web.config import WebError
 from exporter.web.limits import Limits
-from exporter.web.server import Page, Web, text
+from exporter.web.server import Web, text
 from tests.harness.web import ask, closed, connected, get, read_answer, request, serving, shown
 
 PATHS = ("/metrics", "/", "/-/healthy", "/-/ready")
@@ -185,20 +185,19 @@ async def test_a_failing_handler_is_one_500_and_one_line() -> None:
     assert "secret" not in str(logs)
 
 
-async def test_page_and_routes_can_be_given() -> None:
+async def test_further_routes_can_be_given() -> None:
     """A page brings its own policy; further routes stand under the same rules and keep their headers."""
+
+    async def landing(_request: aio.BaseRequest) -> aio.Response:
+        return text("hello", headers={"Content-Security-Policy": "default-src 'self'"})
 
     async def failures(_request: aio.BaseRequest) -> aio.Response:
         return text("[]", headers={"Cache-Control": "max-age=5"})
 
-    async with serving(
-        landing=lambda: Page(html="<p>hello", policy="default-src 'self'"),
-        routes={"/failures.json": failures},
-    ) as web:
+    async with serving(routes={"/": landing, "/failures.json": failures}) as web:
         page, more = await get(web, "/"), await get(web, "/failures.json")
         refused = await ask(web, request("/failures.json", method="POST"))
-    assert (page.text, page.headers["content-security-policy"]) == ("<p>hello", "default-src 'self'")
-    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert (page.text, page.headers["content-security-policy"]) == ("hello\n", "default-src 'self'")
     assert (more.text, more.headers["cache-control"]) == ("[]\n", "max-age=5")
     assert more.headers["x-frame-options"] == "deny"
     assert refused.status == 405
