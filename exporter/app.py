@@ -52,7 +52,7 @@ class Exporter:
         )
         self.web = Web(
             settings.web,
-            scrape=lambda accept, encoding: exposition.scrape(accept=accept, accept_encoding=encoding),
+            scrape=exposition.scrape,
             ready=self._not_ready,
             routes=routes(self._landing, render_reference(families(settings.metrics), settings)),
         )

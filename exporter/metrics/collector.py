@@ -13,8 +13,9 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from itertools import accumulate
+from itertools import accumulate, chain, repeat
 from math import inf, isfinite
+from typing import Any
 
 from prometheus_client import core
 from prometheus_client.exposition import generate_latest
@@ -58,7 +59,7 @@ def cumulated(family: Family, parts: Iterable[tuple[str, float]]) -> tuple[list[
 def heads(family: Family, labels: LabelSet) -> list[str]:
     """Return the lines of a label set without values; of a histogram the buckets, the count, the sum."""
     metric = _metric(family, labels)
-    _add(metric, family, labels, [])
+    _add(metric, family, labels, [("sum", Sample(value=0.0, born=0.0))])
     lines = generate_latest(_One(metric)).decode().removesuffix("\n").split("\n")
     return [line.rpartition(" ")[0] for line in lines if not line.startswith("#")]
 
@@ -119,12 +120,11 @@ def blocks(family: Family, series: Iterable[tuple[int, Series]], before: Sequenc
     for number, one in series:
         labels = tuple(sorted((name, showable(value)) for name, value in one.labels))
         places.setdefault(labels, []).append((one.part, number))
-    ordered = [(labels, places[labels]) for labels in sorted(places)]
+    ordered = sorted(places.items())
     pieces = [dict(ordered[first : first + BLOCK]) for first in range(0, len(ordered), BLOCK)]
-    kept = [*before, *[None] * len(pieces)]
     return [
-        old if old is not None and old.places == piece else Block(family, piece)
-        for old, piece in zip(kept, pieces, strict=False)
+        old if old and old.places == piece else Block(family, piece)
+        for old, piece in zip(chain(before, repeat(None)), pieces, strict=False)
     ]
 
 
@@ -146,25 +146,17 @@ def _add(metric: Metric, family: Family, labels: LabelSet, samples: Sequence[tup
     values = [value for _, value in labels]
     if isinstance(metric, core.HistogramMetricFamily):
         counts, total = cumulated(family, [(part, sample.value) for part, sample in samples])
-        exemplars = {
-            bisect_left(family.buckets, float(part)): exemplar
-            for part, sample in samples
-            if (exemplar := _exemplar(sample.exemplar)) is not None
-        }
         bounds = [bucket_part(bound, family.buckets) for bound in (*family.buckets, inf)]
-        metric.add_metric(
-            values,
-            [
-                (bound, count, exemplars[number]) if number in exemplars else (bound, count)
-                for number, (bound, count) in enumerate(zip(bounds, counts, strict=True))
-            ],
-            total,
-        )
+        buckets: list[Any] = list(zip(bounds, counts, strict=True))
+        for part, sample in samples:
+            if exemplar := _exemplar(sample.exemplar):
+                number = bisect_left(family.buckets, float(part))
+                buckets[number] = (*buckets[number][:2], exemplar)
+        metric.add_metric(values, buckets, total)
         return
     value = sum([sample.value for _, sample in samples])
     if isinstance(metric, core.CounterMetricFamily):
-        exemplar = _exemplar(samples[0][1].exemplar) if samples else None
-        metric.add_metric(values, value, exemplar=exemplar)
+        metric.add_metric(values, value, exemplar=_exemplar(samples[0][1].exemplar))
     else:
         metric.add_metric(values, value)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from exporter.metrics.collector import OPENMETRICS_END, Block, Text, blocks, head
-from exporter.metrics.families import Family, MetricType, families
+from exporter.metrics.families import families
 from exporter.metrics.negotiation import Format, accepts_gzip, choose_format
 from exporter.model import Sample, Series, Snapshot
 from exporter.settings import MetricsSettings
@@ -24,18 +24,16 @@ class Scrape:
     body: bytes
     content_type: str
     content_encoding: str | None = None  # "gzip" or none
-    status: int = 200
 
 
 class Exposition:
     """Shows the last snapshot. `show` belongs to one thread at a time, `scrape` to any."""
 
     def __init__(self, *, config: MetricsSettings | None = None) -> None:
-        self._families = families(config or MetricsSettings())
-        gauge = MetricType.GAUGE
-        self._counters = _Source([family for family in self._families if family.type is not gauge])
-        self._gauges = _Source([family for family in self._families if family.type is gauge])
-        self._heads = {family.name: head(family) for family in self._families}
+        self._families = {family.name: family for family in families(config or MetricsSettings())}
+        self._heads = {name: head(family) for name, family in self._families.items()}
+        self._series: Sequence[Series] = []  # of the last snapshot; most snapshots have the same ones
+        self._blocks: Mapping[str, list[Block]] = {}  # of these series, by family
         self._time = 0.0  # latest ledger time shown
         self._texts: list[Text] = []
         self._bodies = _bodies([])
@@ -49,29 +47,40 @@ class Exposition:
         """
         # Time never goes back here: a value once shown is never taken back.
         time = max(self._time, snapshot.time)
-        self._counters.take(snapshot.counters)
-        self._gauges.take(
-            {series: Sample(value=value, born=0.0) for series, value in snapshot.gauges.items()}
-        )
+        gauges = (Sample(value=value, born=0.0) for value in snapshot.gauges.values())
+        samples = [*snapshot.counters.values(), *gauges]
+        self._sort([*snapshot.counters, *snapshot.gauges])
         texts: list[Text] = []
-        for family in self._families:
-            source = self._gauges if family.type is MetricType.GAUGE else self._counters
-            blocks_ = source.blocks.get(family.name, ())
-            if blocks_:
-                texts.append(self._heads[family.name])
-            for block in blocks_:
+        for name, help_and_type in self._heads.items():
+            if name in self._blocks:
+                texts.append(help_and_type)
+            for block in self._blocks.get(name, ()):
                 if self._closed:
                     return
-                texts.append(block.lines(source.samples, time))
+                texts.append(block.lines(samples, time))
         if texts != self._texts:
             self._bodies = _bodies(texts)
         self._texts, self._time = texts, time
+
+    def _sort(self, series: Sequence[Series]) -> None:
+        """Sort the series of a snapshot into blocks."""
+        if series == self._series:
+            return
+        by_family: dict[str, list[tuple[int, Series]]] = {}
+        for number, one in enumerate(series):
+            if one.family in self._families:
+                by_family.setdefault(one.family, []).append((number, one))
+        self._blocks = {
+            name: blocks(self._families[name], numbered, self._blocks.get(name, ()))
+            for name, numbered in by_family.items()
+        }
+        self._series = series
 
     def close(self) -> None:
         """Stop a rendering in another thread, so that a stop does not wait for it."""
         self._closed = True
 
-    def scrape(self, *, accept: str, accept_encoding: str) -> Scrape:
+    def scrape(self, accept: str, accept_encoding: str) -> Scrape:
         """Answer a request with these headers; "" for a missing one."""
         chosen = choose_format(accept)
         zipped = accepts_gzip(accept_encoding)
@@ -88,31 +97,3 @@ def _bodies(texts: Iterable[Text]) -> Mapping[tuple[bool, bool], bytes]:
         for chosen, body in ((False, plain), (True, openmetrics))
         for zipped in (False, True)
     }
-
-
-class _Source:
-    """The counters or the gauges of a snapshot, and their blocks.
-
-    Most snapshots have the same series in the same order as the previous one.
-    """
-
-    def __init__(self, catalog: Iterable[Family]) -> None:
-        self._catalog = {family.name: family for family in catalog}
-        self._series: Sequence[Series] = []
-        self.samples: Sequence[Sample] = []
-        self.blocks: Mapping[str, list[Block]] = {}  # by family
-
-    def take(self, mapping: Mapping[Series, Sample]) -> None:
-        """Take the mapping of a new snapshot."""
-        series, self.samples = list(mapping), list(mapping.values())
-        if series == self._series:
-            return
-        found: dict[str, list[tuple[int, Series]]] = {}
-        for number, one in enumerate(series):
-            if one.family in self._catalog:
-                found.setdefault(one.family, []).append((number, one))
-        self.blocks = {
-            name: blocks(self._catalog[name], numbered, self.blocks.get(name, ()))
-            for name, numbered in found.items()
-        }
-        self._series = series

@@ -5,10 +5,11 @@ Names, types and labels are the public interface: dashboards, rules and users' a
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import partial
 from itertools import product
+from typing import Any
 
 from prometheus_client.utils import floatToGoString
 
@@ -45,22 +46,16 @@ class Origin(StrEnum):
     PROCESS = "process"  # about the exporter itself: always present
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Family:
     """One metric family, and the series that it can have."""
 
-    name: str  # with `_total` if it is a counter
     type: MetricType
+    name: str  # with `_total` if it is a counter
     help: str  # a sentence with the unit
-    origin: Origin
-    labels: tuple[str, ...] = ()  # in the order of `Series.labels`
-    known: Mapping[str, Sequence[str]] = field(default_factory=dict)  # label to its values, if all are known
+    labels: Mapping[str, Sequence[str]] = field(default_factory=dict)  # label to its values; (): any
+    origin: Origin = Origin.LEDGER
     buckets: tuple[float, ...] = ()  # ascending upper bounds without +Inf; histograms only
-
-    @property
-    def goes_stale(self) -> bool:
-        """Whether its series are absent while the platform cannot be read."""
-        return self.origin is Origin.PLATFORM
 
 
 def bucket_part(value: float, buckets: Sequence[float]) -> str:
@@ -74,122 +69,92 @@ def number(value: float) -> str:
     return str(floatToGoString(value))  # type: ignore[no-untyped-call]
 
 
+_counter = partial(Family, MetricType.COUNTER)
+_gauge = partial(Family, MetricType.GAUGE)
+_histogram = partial(Family, MetricType.HISTOGRAM)
+
+_PLATFORM, _PROCESS = Origin.PLATFORM, Origin.PROCESS
+_RESULT = {"result_status": tuple(map(str, ResultStatus))}
+_EXECUTE = {"execute_status": tuple(map(str, ExecuteStatus))}
+_ENDPOINT = {"endpoint": ENDPOINTS}
+
+# In the order of the exposition. `families` adds what depends on the settings.
+_CATALOG = (
+    _gauge("job_records", "Records on the platform, by execute status.", _EXECUTE, _PLATFORM),
+    _gauge("job_records_hidden",
+           "Records in the platform's total that no page shows, because they have no host rows.",
+           origin=_PLATFORM),
+    _counter("job_records_discovered_total", "Records seen for the first time."),
+    _counter("job_records_finished_total", "Finished records, each counted once, by result status.", _RESULT),
+    _histogram("job_record_duration_seconds", "Seconds from the start to the end of a finished record.",
+               _RESULT),
+    _histogram("job_record_hosts", "Number of hosts of a finished record.", buckets=HOST_BUCKETS),
+    _counter("job_host_results_total", "Hosts of finished records, by IDC and host status.",
+             {"idc": (), "status": tuple(map(str, HostStatus))}),
+    _counter("job_idc_records_total",
+             "Finished records with hosts in the IDC: clean if all of its hosts succeeded, degraded if "
+             "some, failed if none did.",
+             {"idc": (), "outcome": tuple(map(str, IdcOutcome))}),
+    _gauge("job_records_overdue", "Open records past their own timeout and the overdue grace.",
+           origin=_PLATFORM),
+    _gauge("job_record_oldest_open_start_timestamp_seconds",
+           "Start of the oldest open record, in seconds since the Unix epoch.", _EXECUTE, _PLATFORM),
+    _gauge("job_record_last_finished_timestamp_seconds",
+           "Latest end of a finished record, in seconds since the Unix epoch.", _RESULT, _PLATFORM),
+    _gauge("job_exporter_build_info", "Always 1; the labels give the versions of exporter and Python.",
+           {"version": (), "python": ()}, _PROCESS),
+    _gauge("job_exporter_platform_up",
+           "1 if the last poll reached the job API and understood it, else 0.", origin=_PROCESS),
+    _gauge("job_exporter_last_successful_poll_timestamp_seconds",
+           "End of the last successful poll, in seconds since the Unix epoch; 0 before the first.",
+           origin=_PROCESS),
+    _gauge("job_exporter_poll_duration_seconds", "Duration of the last poll in seconds.", origin=_PROCESS),
+    _counter("job_exporter_polls_total", "Polls of the platform, including failed ones.", origin=_PROCESS),
+    _counter("job_exporter_poll_failures_total", "Failed polls of the platform.", origin=_PROCESS),
+    _counter("job_exporter_api_requests_total", "Requests to the job API, including failed ones.",
+             _ENDPOINT, _PROCESS),
+    _counter("job_exporter_api_response_bytes_total", "Bytes of response bodies read from the job API.",
+             _ENDPOINT, _PROCESS),
+    _counter("job_exporter_api_request_failures_total", "Failed requests to the job API, by reason.",
+             {**_ENDPOINT, "reason": FAILURE_REASONS}, _PROCESS),
+    _histogram("job_exporter_api_request_duration_seconds",
+               "Duration of requests to the job API in seconds, response body included.",
+               _ENDPOINT, _PROCESS, REQUEST_BUCKETS),
+    _gauge("job_exporter_pending_results", "Finished records that are not settled yet.", origin=_PROCESS),
+    _gauge("job_exporter_unreadable_records",
+           "Records and page positions that cannot be read at present. They are retried.", origin=_PROCESS),
+    _gauge("job_exporter_catching_up",
+           "1 while the exporter counts records that finished during a downtime, else 0.", origin=_PROCESS),
+    _counter("job_exporter_records_late_total", "Records that only the sweep found."),
+    _gauge("job_exporter_last_sweep_timestamp_seconds",
+           "End of the last complete sweep, in seconds since the Unix epoch; 0 before the first, "
+           "absent if sweeps are off.",
+           origin=_PROCESS),
+    _histogram("job_exporter_count_lag_seconds", "Seconds from the end of a record until it was counted.",
+               buckets=LAG_BUCKETS),
+    _counter("job_exporter_records_incomplete_total",
+             "Records counted with hosts or times missing, or not counted at all, by reason.",
+             {"reason": INCOMPLETE_REASONS}),
+    _counter("job_exporter_unknown_values_total",
+             "Undocumented values received from the platform, by field.", {"field": UNKNOWN_FIELDS}),
+    _counter("job_exporter_label_overflow_total",
+             "Increments folded into the label value other because of the label limit, by label.",
+             {"label": ("idc", *RECORD_LABELS)}),
+    _gauge("job_exporter_clock_skew_seconds",
+           "Clock of the platform minus the exporter's clock, in seconds.", origin=_PLATFORM),
+    _gauge("job_exporter_ledger_records", "Records in the ledger.", origin=_PROCESS),
+    _gauge("job_exporter_leader", "1 on the replica that polls, else 0.", origin=_PROCESS),
+)  # fmt: skip
+
+
 def families(config: MetricsSettings) -> tuple[Family, ...]:
     """Return the catalog in the order of the exposition."""
-    return (*_job_families(config), *_poll_families(), *_record_families())
+    changes: Mapping[str, dict[str, Any]] = {
+        "job_records_finished_total": {"labels": {**_RESULT, **dict.fromkeys(config.record_labels, ())}},
+        "job_record_duration_seconds": {"buckets": config.duration_buckets},
+    }
+    return tuple(replace(family, **changes.get(family.name, {})) for family in _CATALOG)
 
-
-def _job_families(config: MetricsSettings) -> tuple[Family, ...]:
-    result = {"result_status": tuple(ResultStatus)}
-    execute = {"execute_status": tuple(ExecuteStatus)}
-    platform = Origin.PLATFORM
-    return (
-        _gauge("job_records", "Records on the platform, by execute status.",
-               execute, platform),
-        _gauge("job_records_hidden",
-               "Records in the platform's total that no page shows, because they have no host rows.",
-               origin=platform),
-        _counter("job_records_discovered_total", "Records seen for the first time."),
-        _counter("job_records_finished_total", "Finished records, each counted once, by result status.",
-                 {**result, **dict.fromkeys(config.record_labels, ())}),
-        _histogram("job_record_duration_seconds", "Seconds from the start to the end of a finished record.",
-                   result, buckets=config.duration_buckets),
-        _histogram("job_record_hosts", "Number of hosts of a finished record.", buckets=HOST_BUCKETS),
-        _counter("job_host_results_total", "Hosts of finished records, by IDC and host status.",
-                 {"idc": (), "status": tuple(HostStatus)}),
-        _counter("job_idc_records_total",
-                 "Finished records with hosts in the IDC: clean if all of its hosts succeeded, degraded if "
-                 "some, failed if none did.",
-                 {"idc": (), "outcome": tuple(IdcOutcome)}),
-        _gauge("job_records_overdue", "Open records past their own timeout and the overdue grace.",
-               origin=platform),
-        _gauge("job_record_oldest_open_start_timestamp_seconds",
-               "Start of the oldest open record, in seconds since the Unix epoch.", execute, platform),
-        _gauge("job_record_last_finished_timestamp_seconds",
-               "Latest end of a finished record, in seconds since the Unix epoch.", result, platform),
-    )  # fmt: skip
-
-
-def _poll_families() -> tuple[Family, ...]:
-    endpoint = {"endpoint": ENDPOINTS}
-    process = Origin.PROCESS
-    return (
-        _gauge("job_exporter_build_info", "Always 1; the labels give the versions of exporter and Python.",
-               {"version": (), "python": ()}, process),
-        _gauge("job_exporter_platform_up",
-               "1 if the last poll reached the job API and understood it, else 0.", origin=process),
-        _gauge("job_exporter_last_successful_poll_timestamp_seconds",
-               "End of the last successful poll, in seconds since the Unix epoch; 0 before the first.",
-               origin=process),
-        _gauge("job_exporter_poll_duration_seconds", "Duration of the last poll in seconds.", origin=process),
-        _counter("job_exporter_polls_total", "Polls of the platform, including failed ones.", origin=process),
-        _counter("job_exporter_poll_failures_total", "Failed polls of the platform.", origin=process),
-        _counter("job_exporter_api_requests_total", "Requests to the job API, including failed ones.",
-                 endpoint, process),
-        _counter("job_exporter_api_response_bytes_total", "Bytes of response bodies read from the job API.",
-                 endpoint, process),
-        _counter("job_exporter_api_request_failures_total", "Failed requests to the job API, by reason.",
-                 {**endpoint, "reason": FAILURE_REASONS}, process),
-        _histogram("job_exporter_api_request_duration_seconds",
-                   "Duration of requests to the job API in seconds, response body included.",
-                   endpoint, process, buckets=REQUEST_BUCKETS),
-    )  # fmt: skip
-
-
-def _record_families() -> tuple[Family, ...]:
-    process = Origin.PROCESS
-    return (
-        _gauge("job_exporter_pending_results", "Finished records that are not settled yet.",
-               origin=process),
-        _gauge("job_exporter_unreadable_records",
-               "Records and page positions that cannot be read at present. They are retried.",
-               origin=process),
-        _gauge("job_exporter_catching_up",
-               "1 while the exporter counts records that finished during a downtime, else 0.",
-               origin=process),
-        _counter("job_exporter_records_late_total", "Records that only the sweep found."),
-        _gauge("job_exporter_last_sweep_timestamp_seconds",
-               "End of the last complete sweep, in seconds since the Unix epoch; 0 before the first, "
-               "absent if sweeps are off.",
-               origin=process),
-        _histogram("job_exporter_count_lag_seconds",
-                   "Seconds from the end of a record until it was counted.", buckets=LAG_BUCKETS),
-        _counter("job_exporter_records_incomplete_total",
-                 "Records counted with hosts or times missing, or not counted at all, by reason.",
-                 {"reason": INCOMPLETE_REASONS}),
-        _counter("job_exporter_unknown_values_total",
-                 "Undocumented values received from the platform, by field.",
-                 {"field": UNKNOWN_FIELDS}),
-        _counter("job_exporter_label_overflow_total",
-                 "Increments folded into the label value other because of the label limit, by label.",
-                 {"label": ("idc", *RECORD_LABELS)}),
-        _gauge("job_exporter_clock_skew_seconds",
-               "Clock of the platform minus the exporter's clock, in seconds.", origin=Origin.PLATFORM),
-        _gauge("job_exporter_ledger_records", "Records in the ledger.", origin=process),
-        _gauge("job_exporter_leader", "1 on the replica that polls, else 0.", origin=process),
-    )  # fmt: skip
-
-
-def _family(
-    kind: MetricType,
-    name: str,
-    text: str,
-    known: Mapping[str, Sequence[str]] | None = None,
-    origin: Origin = Origin.LEDGER,
-    *,
-    buckets: tuple[float, ...] = (),
-) -> Family:
-    """Make a family; `known`: its labels, each with all values or, if they can be any, none."""
-    labels = known or {}
-    given = {label: tuple(map(str, values)) for label, values in labels.items() if values}
-    return Family(
-        name=name, type=kind, help=text, origin=origin, labels=tuple(labels), known=given, buckets=buckets
-    )
-
-
-_counter = partial(_family, MetricType.COUNTER)
-_gauge = partial(_family, MetricType.GAUGE)
-_histogram = partial(_family, MetricType.HISTOGRAM)
 
 FAMILIES = families(MetricsSettings())
 
@@ -200,15 +165,11 @@ def initial_series(config: MetricsSettings, *, origin: Origin = Origin.LEDGER) -
     A histogram is given by its `sum`; all its buckets are shown once one of its parts exists.
     """
     return tuple(
-        Series(family.name, tuple(zip(family.labels, values, strict=True)), _first_part(family))
+        Series(family.name, labels, "sum" if family.type is MetricType.HISTOGRAM else "")
         for family in families(config)
         if family.origin is origin and family.type is not MetricType.GAUGE
-        for values in product(*(family.known.get(label, ()) for label in family.labels))
+        for labels in product(*(product([label], values) for label, values in family.labels.items()))
     )
-
-
-def _first_part(family: Family) -> str:
-    return "sum" if family.type is MetricType.HISTOGRAM else ""
 
 
 def siblings(series: Series) -> tuple[Series, ...]:

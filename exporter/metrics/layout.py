@@ -1,22 +1,19 @@
 """The series of the ledger, and the buckets of its histograms, from the settings."""
 
 from exporter.ledger.layout import Layout
-from exporter.metrics.families import HOST_BUCKETS, LAG_BUCKETS, initial_series, siblings
+from exporter.metrics.families import HOST_BUCKETS, LAG_BUCKETS, Origin, families, initial_series, siblings
 from exporter.settings import MetricsSettings
 from exporter.tracking.counting import Buckets
 
 
 def layout(settings: MetricsSettings) -> Layout:
     """The series that the ledger holds."""
+    ours = (family for family in families(settings) if family.origin is Origin.LEDGER)
     return Layout(
         initial=initial_series(settings),
         siblings=siblings,
         record_labels=settings.record_labels,
-        buckets={
-            "job_record_duration_seconds": settings.duration_buckets,
-            "job_record_hosts": HOST_BUCKETS,
-            "job_exporter_count_lag_seconds": LAG_BUCKETS,
-        },
+        buckets={family.name: family.buckets for family in ours if family.buckets},
         label_limit=settings.label_limit,
         zero_hold=settings.zero_hold,
     )

@@ -86,16 +86,15 @@ class ProcessMetrics:
         self._set("job_exporter_ledger_records", ledger_records)
         self._set("job_exporter_leader", leader)
 
-    def said(self) -> Mapping[Series, float]:
+    def leader_gauges(self) -> Mapping[Series, float]:
         """Return the gauges that the leader reports to its followers."""
         return {series: value for series, value in self._gauges.items() if series.family not in OWN}
 
-    def follow(self, said: Mapping[Series, float]) -> Mapping[Series, float]:
-        """Take over the leader's gauges about itself; return the others, which are the platform's."""
+    def adopt(self, reported: Mapping[Series, float]) -> Mapping[Series, float]:
+        """Adopt the leader's gauges about itself; return the others, which are the platform's."""
         self._set("job_exporter_leader", False)
-        own = {series for series in said if series in self._gauges}
-        self._gauges.update((series, said[series]) for series in own)
-        return {series: value for series, value in said.items() if series not in own}
+        self._gauges.update((series, reported[series]) for series in reported.keys() & self._gauges.keys())
+        return {series: value for series, value in reported.items() if series not in self._gauges}
 
     def counters(self) -> Mapping[Series, Sample]:
         """Return a copy of the counters and histograms, which are never held back."""

@@ -109,7 +109,7 @@ class Status:
         if not self._ledger.shared or not self._ledger.leads:
             return
         platform = self._seen(tail)
-        gauges = {**self._process.said(), **platform}
+        gauges = {**self._process.leader_gauges(), **platform}
         said = LeaderStatus(gauges=tuple(gauges.items()), error=self.last_error)
         await asyncio.shield(asyncio.to_thread(self._ledger.tell, said))
 
@@ -135,8 +135,8 @@ class Status:
         said = self._ledger.leader_status
         if said is None:
             self.last_error = "no replica has ended a poll yet"
-            return self._process.follow({})
+            return self._process.adopt({})
         gauges = dict(said.gauges)
         self.last_error = said.error
         self.caught_up = not gauges.get(Series("job_exporter_catching_up"))
-        return self._process.follow(gauges)
+        return self._process.adopt(gauges)

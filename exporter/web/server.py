@@ -152,7 +152,7 @@ class Web:
         headers = {"Content-Type": scrape.content_type, "Vary": "Accept, Accept-Encoding"}
         if scrape.content_encoding:
             headers["Content-Encoding"] = scrape.content_encoding
-        return web.Response(body=scrape.body, status=scrape.status, headers=headers)
+        return web.Response(body=scrape.body, headers=headers)
 
     async def _serve_landing(self, _request: web.BaseRequest) -> web.Response:
         return text(f"job-exporter {__version__}: metrics at {self._settings.telemetry_path}")

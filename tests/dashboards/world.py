@@ -52,7 +52,7 @@ def openmetrics() -> str:
 
 def series(family: Family) -> Iterator[tuple[str, Labels, float | None]]:
     """Give (name, labels, growth a second) of each series of a family; a gauge has no growth."""
-    values = (family.known.get(label, OPEN_VALUES.get(label, ("x",))) for label in family.labels)
+    values = (values or OPEN_VALUES.get(label, ("x",)) for label, values in family.labels.items())
     for i, combination in enumerate(product(*values)):
         labels = dict(zip(family.labels, combination, strict=True))
         if family.type is MetricType.GAUGE:

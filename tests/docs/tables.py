@@ -96,10 +96,9 @@ def main(argv: list[str], *, root: Path = ROOT, documents: Iterable[str] = DOCUM
 
 
 def _labels(family: Family) -> str:
-    known = (
-        f": {', '.join(family.known[label])}" if label in family.known else "" for label in family.labels
+    return "; ".join(
+        f"`{label}`" + (f": {', '.join(values)}" if values else "") for label, values in family.labels.items()
     )
-    return "; ".join(f"`{label}`{values}" for label, values in zip(family.labels, known, strict=True))
 
 
 def _table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

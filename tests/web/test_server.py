@@ -80,12 +80,6 @@ async def test_the_real_exposition_is_served_as_it_negotiates() -> None:
     assert gzip.decompress(openmetrics.body).endswith(b"# EOF\n")
 
 
-async def test_the_status_of_an_exposition_is_the_answers() -> None:
-    """An exposition that refuses (406) is sent as it is."""
-    async with serving(scrape=lambda _accept, _encoding: shown(status=406, body=b"no")) as web:
-        assert (await get(web)).status == 406
-
-
 async def test_readiness_gives_the_reason_and_health_does_not_depend_on_it() -> None:
     """Not ready is 503 with the reason in plain text; the process is healthy all the same."""
     reasons: list[str | None] = ["the first poll is not done"]
