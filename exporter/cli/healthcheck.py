@@ -36,14 +36,15 @@ def _ask(settings: Settings) -> tuple[bool, str]:
             "web.listen-address has port 0: the system chose the port, so it is not known here"
         )
     address = replace(address, host=_EVERY_INTERFACE.get(address.host, address.host))
-    target = f"{'https' if config.tls else 'http'}://{address}{PATH}"
-    connection = _connection(address, tls=config.tls is not None)
+    tls = config.tls_server_config
+    target = f"{'https' if tls else 'http'}://{address}{PATH}"
+    connection = _connection(address, tls=tls is not None)
     try:
         connection.request("GET", PATH)
         status = connection.getresponse().status
     except OSError as error:
         # A server that requires a client certificate rejects us with an alert or a reset, so it is alive.
-        mutual = config.tls is not None and config.tls.client_auth_type == "RequireAndVerifyClientCert"
+        mutual = tls is not None and tls.client_auth_type == "RequireAndVerifyClientCert"
         if mutual and isinstance(error, ssl.SSLError | ConnectionResetError):
             return True, f"{target} asks for a client certificate"
         return False, f"{target}: {error.strerror or error or type(error).__name__}"

@@ -6,18 +6,17 @@ this server speaks HTTP/1.1 only.
 """
 
 import re
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
 from exporter.settings.parsers import duration
 from exporter.settings.text import YamlError, nearest, read_yaml, word
 
-T = TypeVar("T")
-
+FILES = ("cert_file", "key_file", "client_ca_file")  # keys of tls_server_config
 # The headers that the toolkit allows in the file, with their allowed values; (): any value.
 HEADERS: Mapping[str, tuple[str, ...]] = {
     "Content-Security-Policy": (),
@@ -52,10 +51,6 @@ class TlsConfig:
     prefer_server_cipher_suites: bool = True
     curve_preferences: tuple[str, ...] = ()
 
-    def files(self) -> tuple[Path, ...]:
-        """The files that this section names."""
-        return tuple(Path(name) for name in (self.cert_file, self.key_file, self.client_ca_file) if name)
-
 
 @dataclass(frozen=True, kw_only=True)
 class HttpConfig:
@@ -77,10 +72,15 @@ class RateConfig:
 class FileConfig:
     """A checked web configuration file. The defaults hold without a file: plain HTTP for everyone."""
 
-    tls: TlsConfig | None = None
-    http: HttpConfig = field(default_factory=HttpConfig)
-    rate: RateConfig = field(default_factory=RateConfig)
-    users: Mapping[str, str] = field(default_factory=dict, repr=False)  # name -> bcrypt hash
+    tls_server_config: TlsConfig | None = None
+    http_server_config: HttpConfig = field(default_factory=HttpConfig)
+    rate_limit: RateConfig = field(default_factory=RateConfig)
+    basic_auth_users: dict[str, str] = field(default_factory=dict, repr=False)  # name -> bcrypt hash
+
+    def files(self) -> tuple[Path, ...]:
+        """The files that this one names."""
+        names = [getattr(self.tls_server_config, name, None) for name in FILES]
+        return tuple(Path(name) for name in names if name)
 
 
 def parse(path: Path) -> FileConfig:
@@ -90,46 +90,52 @@ def parse(path: Path) -> FileConfig:
     repeat no value that may be secret.
     """
     try:
-        return _document(read_yaml(path.read_bytes()), path.parent)
+        config = _document(read_yaml(path.read_bytes()), path.parent)
+        _check_headers(config.http_server_config.headers)
+        _check_users(config.basic_auth_users)
     except OSError as error:
         raise WebError(f"cannot read the web configuration file {path}: {error.strerror}") from None
     except (WebError, YamlError) as error:
         line = "".join(letter if letter.isprintable() else "?" for letter in str(error))
         raise WebError(f"web configuration file {path}: {line}") from None
+    return config
 
 
 def _document(data: Any, folder: Path) -> FileConfig:
-    known = ("tls_server_config", "http_server_config", "rate_limit", "basic_auth_users")
-    top = _mapping(data, "", known)
-    tls = _mapping(top.get("tls_server_config"), "tls_server_config", _names(TlsConfig))
-    http = _mapping(top.get("http_server_config"), "http_server_config", _names(HttpConfig))
-    rate = _mapping(top.get("rate_limit"), "rate_limit", _names(RateConfig))
-    for name in ("cert_file", "key_file", "client_ca_file"):
+    """Convert the file's mapping. Paths in it are relative to `folder`."""
+    top = _mapping(data, "", FileConfig)
+    tls = top["tls_server_config"] = _mapping(top.get("tls_server_config"), "tls_server_config", TlsConfig)
+    rate = top["rate_limit"] = _mapping(top.get("rate_limit"), "rate_limit", RateConfig)
+    http = _mapping(top.get("http_server_config"), "http_server_config", HttpConfig)
+    users = top.get("basic_auth_users")
+    for name in FILES:
         if isinstance(tls.get(name), str):
             if not tls[name].isprintable():
                 raise WebError(f"tls_server_config.{name} contains characters that no path can contain")
             tls[name] = str(folder / tls[name])
-    users = top.get("basic_auth_users", {})
     if isinstance(users, dict):  # a key without a value: the blank after its colon may be missing
-        users = {name: "" if hashed is None else hashed for name, hashed in users.items()}
-    if "interval" in rate:
-        rate["interval"] = _duration(rate["interval"], "rate_limit.interval")
-    return FileConfig(
-        tls=_convert(tls, TlsConfig, "tls_server_config") if tls else None,
-        http=_http(_convert(http, HttpConfig, "http_server_config")),
-        rate=_rate(_convert(rate, RateConfig, "rate_limit")),
-        users=_users(_convert(users, dict[str, str], "basic_auth_users")),
-    )
+        top["basic_auth_users"] = {name: hashed or "" for name, hashed in users.items()}
+    try:
+        if "interval" in rate:
+            rate["interval"] = duration(rate["interval"])
+        # All scalars are text: "20" may be a number.
+        config = msgspec.convert({**top, "http_server_config": http}, FileConfig, strict=False)
+    except msgspec.ValidationError as error:
+        # msgspec names types and places, never values: "Expected `str`, got `int` - at `$.rate_limit.burst`".
+        problem, _, place = str(error).partition(" - at ")
+        raise WebError(f"{place.strip('`').removeprefix('$.')}: {problem}") from None
+    except ValueError:
+        raise WebError("rate_limit.interval: not a duration such as 1s or 250ms") from None
+    if config.rate_limit.interval and config.rate_limit.burst < 1:
+        raise WebError("rate_limit.burst must be at least 1; otherwise every request is refused")
+    return config if tls else replace(config, tls_server_config=None)
 
 
-def _names(section: type[Any]) -> tuple[str, ...]:
-    return tuple(each.name for each in fields(section))
-
-
-def _mapping(data: Any, where: str, known: Collection[str]) -> dict[str, Any]:
+def _mapping(data: Any, where: str, section: type[Any]) -> dict[str, Any]:
     """The keys that have a value. Raises WebError if there are unknown ones, or `data` is not a mapping."""
     if not isinstance(data, dict | None):
         raise WebError(f"{where or 'the file'} must be a mapping of keys to values")
+    known = [each.name for each in fields(section)]
     for key in data or {}:
         if key not in known:
             prefix = where and where + "."
@@ -138,24 +144,8 @@ def _mapping(data: Any, where: str, known: Collection[str]) -> dict[str, Any]:
     return {key: value for key, value in (data or {}).items() if value not in (None, "")}
 
 
-def _convert(data: Any, kind: type[T], where: str) -> T:
-    try:
-        return msgspec.convert(data, kind, strict=False)  # all scalars are text: "20" may be a number
-    except msgspec.ValidationError as error:
-        # msgspec names types and places, never values: "Expected `str`, got `int` - at `$.cert_file`".
-        problem, _, place = str(error).partition(" - at ")
-        raise WebError(f"{where}{place.strip('`').removeprefix('$')}: {problem}") from None
-
-
-def _duration(value: Any, where: str) -> float:
-    try:
-        return duration(value)
-    except ValueError:
-        raise WebError(f"{where}: not a duration such as 1s or 250ms") from None
-
-
-def _http(config: HttpConfig) -> HttpConfig:
-    for name, value in config.headers.items():
+def _check_headers(headers: Mapping[str, str]) -> None:
+    for name, value in headers.items():
         if name not in HEADERS:
             known = nearest(name, HEADERS)
             raise WebError(
@@ -167,20 +157,12 @@ def _http(config: HttpConfig) -> HttpConfig:
             raise WebError(
                 f"http_server_config.headers.{name} contains characters that no header can contain"
             )
-    return config
 
 
-def _rate(config: RateConfig) -> RateConfig:
-    if config.interval and config.burst < 1:
-        raise WebError("rate_limit.burst must be at least 1; otherwise every request is refused")
-    return config
-
-
-def _users(users: dict[str, str]) -> dict[str, str]:
+def _check_users(users: Mapping[str, str]) -> None:
     for name, hashed in users.items():
         if ":" in name:
             raise WebError(f"basic_auth_users.{word(name)}: a user name cannot contain a colon")
         if not _BCRYPT.fullmatch(hashed):
             hint = "not a bcrypt hash; make one with: htpasswd -nBC 10 ''"
             raise WebError(f"basic_auth_users.{word(name)}: {hint}")
-    return users

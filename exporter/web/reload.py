@@ -13,7 +13,6 @@ from pathlib import Path
 import structlog
 
 from exporter.web import tls as tls_config
-from exporter.web.auth import Logins, Users
 from exporter.web.config import FileConfig, RateConfig, WebError, parse
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -44,31 +43,37 @@ class Policy:
     """TLS, users, rate limit, and headers to add."""
 
     tls: tls_config.Tls | None = None
-    users: Users | None = None
+    users: Mapping[str, str] = field(default_factory=dict, repr=False)  # name → bcrypt hash
     rate: RateLimit | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-def build(config: FileConfig, logins: Logins) -> Policy:
+def build(config: FileConfig) -> Policy:
     """Make the policy of a checked file. Raises WebError: a certificate cannot be used."""
+    tls = config.tls_server_config
     return Policy(
-        tls=tls_config.build(config.tls) if config.tls else None,
-        users=Users(config.users, logins) if config.users else None,
-        rate=RateLimit(config.rate) if config.rate.interval else None,
-        headers={name: value for name, value in config.http.headers.items() if value},
+        tls=tls_config.build(tls) if tls else None,
+        users=config.basic_auth_users,
+        rate=RateLimit(config.rate_limit) if config.rate_limit.interval else None,
+        headers={name: value for name, value in config.http_server_config.headers.items() if value},
     )
 
 
-def weaker(new: FileConfig, old: FileConfig) -> str | None:
-    """The key in which `new` is weaker than `old`; None: there is none. Both are checked."""
-    if old.users and not new.users:
-        return "basic_auth_users"
-    if not old.tls:
-        return None
-    if not new.tls:
-        return "tls_server_config"
-    before, after = tls_config.strictness(old.tls), tls_config.strictness(new.tls)
-    return next((f"tls_server_config.{key}" for key in before if after[key] < before[key]), None)
+def _refuse_weaker(new: FileConfig, old: FileConfig) -> None:
+    after = _strictness(new)
+    for key, before in _strictness(old).items():
+        if after.get(key, 0) < before:
+            raise WebError(f"{key} is missing or weaker than before; restart to allow that")
+
+
+def _strictness(config: FileConfig) -> dict[str, int]:
+    """How strict a configuration is to clients: key → a number; higher is stricter."""
+    tls = config.tls_server_config
+    return {
+        "basic_auth_users": bool(config.basic_auth_users),
+        "tls_server_config": bool(tls),
+        **(tls_config.strictness(tls) if tls else {}),
+    }
 
 
 class Watcher:
@@ -78,17 +83,16 @@ class Watcher:
     that is refused is logged once, and tried again when a file changes.
     """
 
-    def __init__(self, path: Path | None, logins: Logins) -> None:
+    def __init__(self, path: Path | None) -> None:
         """Read the file. Raises WebError."""
         self._path = path
-        self._logins = logins
-        self._seen: dict[Path, _Stamp] = {}
+        self._stamps: dict[Path, _Stamp] = {}  # of all files that were named, when they were read
         self._config = FileConfig()
         self._policy = self._read()
 
     def current(self) -> Policy:
         """The current policy."""
-        if any(_stamp(path) != stamp for path, stamp in self._seen.items()):
+        if any(_stamp(path) != stamp for path, stamp in self._stamps.items()):
             self.reload()
         return self._policy
 
@@ -107,22 +111,15 @@ class Watcher:
         if self._path is None:
             return Policy()
         # Stamps are taken before reading, so a change in between is noticed later.
-        # If the file itself is invalid, the stamps of the other files stay: their change may repair it.
-        self._seen = {**self._seen, self._path: _stamp(self._path)}
+        self._stamps = {path: _stamp(path) for path in (*self._stamps, self._path)}
         config = parse(self._path)
-        others = config.tls.files() if config.tls else ()
-        self._seen = {self._path: self._seen[self._path], **{path: _stamp(path) for path in others}}
+        self._stamps.update((path, _stamp(path)) for path in config.files())
         try:
-            policy = self._replacement(config)
+            policy = build(config)
+            _refuse_weaker(config, self._config)
         except WebError as error:
             raise WebError(f"web configuration file {self._path}: {error}") from None
         self._config = config
-        return policy
-
-    def _replacement(self, config: FileConfig) -> Policy:
-        policy = build(config, self._logins)
-        if key := weaker(config, self._config):
-            raise WebError(f"{key} is missing or weaker than before; restart to allow that")
         return policy
 
 

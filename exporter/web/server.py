@@ -19,8 +19,7 @@ from exporter.metrics.exposition import Scrape
 from exporter.settings import WebSettings
 from exporter.web.addresses import BACKLOG, listen, log_failed_accepts
 from exporter.web.auth import Logins
-from exporter.web.connections import Connection, Server
-from exporter.web.limits import Limits
+from exporter.web.connections import Connection, Limits, Server
 from exporter.web.reload import Policy, Watcher
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -57,7 +56,9 @@ class Web:
         limits: Limits | None = None,
         logins: Logins | None = None,
     ) -> None:
+        """Read the web configuration file. Raises WebError."""
         self._settings = settings
+        self._watcher = Watcher(settings.config_file)
         self._scrape = scrape
         self._ready = ready
         self._limits = limits or Limits()
@@ -69,7 +70,6 @@ class Web:
             **(routes or {}),
             settings.telemetry_path: self._serve_metrics,
         }
-        self._watcher: Watcher | None = None
         self._server: Server | None = None
         self._runner: web.ServerRunner | None = None
 
@@ -79,18 +79,19 @@ class Web:
         return tuple(address[1] for address in self._runner.addresses) if self._runner else ()
 
     async def start(self) -> None:
-        """Read the web configuration file and listen. Raises WebError; then nothing is left open."""
-        watcher = Watcher(self._settings.config_file, self._logins)
+        """Listen. Raises WebError; then nothing is left open."""
         addresses = self._settings.listen_address
         sockets = listen(addresses)
-        self._watcher = watcher
         self._server = Server(
-            self._handle, tls=lambda: watcher.current().tls, failure=self._failure, limits=self._limits
+            self._handle,
+            tls=lambda: self._watcher.current().tls,
+            failure=self._failure,
+            limits=self._limits,
         )
         log_failed_accepts(asyncio.get_running_loop())
         self._runner = web.ServerRunner(self._server, shutdown_timeout=self._limits.stop)
         await self._runner.setup()
-        policy = watcher.current()
+        policy = self._watcher.current()
         for address, opened in zip(addresses, sockets, strict=True):
             await web.SockSite(self._runner, opened, backlog=BACKLOG).start()
             port = opened.getsockname()[1]
@@ -112,10 +113,10 @@ class Web:
 
     def reload(self) -> bool:
         """Reload the web configuration (SIGHUP); False: it was refused, and the log says why."""
-        return self._watcher.reload() if self._watcher else False
+        return self._watcher.reload()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        policy = cast("Watcher", self._watcher).current()
+        policy = self._watcher.current()
         connection = cast("Connection", request.protocol)
         connection.head_received()
         response = _finish(await self._answer(request, policy), policy.headers)
@@ -131,7 +132,7 @@ class Web:
             return text("Too many requests", 429, {"Retry-After": "1"})
         if policy.users:
             authorization = request.headers.get("Authorization")
-            if not await policy.users.admit(authorization, request.remote or ""):
+            if not await self._logins.admit(policy.users, authorization, request.remote or ""):
                 return text("Unauthorized", 401, {"WWW-Authenticate": 'Basic realm="job-exporter"'})
         route = self._routes.get(_path(request))
         if route is None:
@@ -144,7 +145,7 @@ class Web:
         if status >= 500:
             # A bug of ours. Neither the log line nor the response repeats the client's bytes.
             log.error("request failed", path=_path(request)[:100], exc_info=error)
-        policy = cast("Watcher", self._watcher).current()
+        policy = self._watcher.current()
         return _finish(text(HTTPStatus(status).phrase, status), policy.headers)
 
     async def _serve_metrics(self, request: web.BaseRequest) -> web.Response:

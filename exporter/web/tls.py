@@ -21,17 +21,19 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
 from exporter.settings.text import nearest, no_password
 from exporter.web.config import TlsConfig, WebError
 
+T = TypeVar("T")
+
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
+# Older ones, which the toolkit knows, are insecure since 2011 (BEAST) and forbidden by RFC 8996.
 _VERSIONS = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
-_OLD_VERSIONS = ("TLS10", "TLS11")  # known to the toolkit; insecure since 2011 (BEAST), forbidden by RFC 8996
 _VERIFY = {
     "NoClientCert": ssl.CERT_NONE,
     "RequestClientCert": ssl.CERT_NONE,
@@ -41,7 +43,8 @@ _VERIFY = {
     "RequireAndVerifyClientCert": ssl.CERT_REQUIRED,
 }
 _CURVES = {"CurveP256": "prime256v1", "CurveP384": "secp384r1", "CurveP521": "secp521r1", "X25519": "X25519"}
-# Go's names (its crypto/tls.CipherSuites) → OpenSSL's.
+# Go's names (its crypto/tls.CipherSuites) → OpenSSL's. All suites of TLS 1.3 are good, and neither Go nor
+# Python can choose among them: their names have no effect.
 _CIPHERS = {
     "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA": "ECDHE-ECDSA-AES128-SHA",
     "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA": "ECDHE-ECDSA-AES256-SHA",
@@ -53,9 +56,10 @@ _CIPHERS = {
     "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384": "ECDHE-RSA-AES256-GCM-SHA384",
     "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256": "ECDHE-RSA-CHACHA20-POLY1305",
     "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256": "ECDHE-ECDSA-CHACHA20-POLY1305",
+    "TLS_AES_128_GCM_SHA256": "",
+    "TLS_AES_256_GCM_SHA384": "",
+    "TLS_CHACHA20_POLY1305_SHA256": "",
 }
-# All suites of TLS 1.3 are good. Neither Go nor Python can choose among them: the names have no effect.
-_CIPHERS_13 = ("TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +81,12 @@ def build(config: TlsConfig) -> Tls:
     """Make the TLS context. Raises WebError: a file is missing or unreadable, a value is unsupported."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.set_alpn_protocols(["http/1.1"])
+    for name in ("cert", "key", "client_ca"):
+        inline, file = getattr(config, name), getattr(config, f"{name}_file")
+        if inline and file:
+            raise WebError(f"tls_server_config: give {name} or {name}_file, not both")
+        if not inline and not file and name != "client_ca":
+            raise WebError(f"tls_server_config: {name}_file is missing")
     _versions(context, config)
     _ciphers(context, config)
     _curves(context, config)
@@ -96,19 +106,20 @@ def _canonical(name: str) -> str:
         return name
 
 
+def _known(key: str, name: str, known: Mapping[str, T]) -> T:
+    """Look up a name of the file."""
+    if name not in known:
+        near = nearest(name, known)
+        raise WebError(f"tls_server_config.{key}: {name} is not supported; the nearest is {near}")
+    return known[name]
+
+
 def _versions(context: ssl.SSLContext, config: TlsConfig) -> None:
-    chosen = []
-    for key, name in (("min_version", config.min_version), ("max_version", config.max_version)):
-        if name in _OLD_VERSIONS:
-            raise WebError(
-                f"tls_server_config.{key}: {name} is not secure, so it is not supported; use TLS12 or TLS13"
-            )
-        if name not in _VERSIONS:
-            raise WebError(f"tls_server_config.{key}: unknown TLS version {name}; use TLS12 or TLS13")
-        chosen.append(_VERSIONS[name])
-    if chosen[0] > chosen[1]:
+    lowest = _known("min_version", config.min_version, _VERSIONS)
+    highest = _known("max_version", config.max_version, _VERSIONS)
+    if lowest > highest:
         raise WebError("tls_server_config: min_version is above max_version")
-    context.minimum_version, context.maximum_version = chosen
+    context.minimum_version, context.maximum_version = lowest, highest
 
 
 def _ciphers(context: ssl.SSLContext, config: TlsConfig) -> None:
@@ -116,14 +127,8 @@ def _ciphers(context: ssl.SSLContext, config: TlsConfig) -> None:
         context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
     if not config.cipher_suites:
         return
-    for name in config.cipher_suites:
-        if name not in _CIPHERS and name not in _CIPHERS_13:
-            known = nearest(name, [*_CIPHERS, *_CIPHERS_13])
-            raise WebError(
-                f"tls_server_config.cipher_suites: {name} is not supported; the nearest is {known}"
-            )
-    old = [_CIPHERS[name] for name in config.cipher_suites if name in _CIPHERS]
-    if old:
+    names = [_known("cipher_suites", name, _CIPHERS) for name in config.cipher_suites]
+    if old := list(filter(None, names)):
         try:
             context.set_ciphers(":".join(old))
         except ssl.SSLError:
@@ -135,13 +140,7 @@ def _ciphers(context: ssl.SSLContext, config: TlsConfig) -> None:
 
 
 def _curves(context: ssl.SSLContext, config: TlsConfig) -> None:
-    for name in config.curve_preferences:
-        if name not in _CURVES:
-            known = nearest(name, _CURVES)
-            raise WebError(
-                f"tls_server_config.curve_preferences: unknown curve {name}; the nearest is {known}"
-            )
-    curves = [_CURVES[name] for name in config.curve_preferences]
+    curves = [_known("curve_preferences", name, _CURVES) for name in config.curve_preferences]
     if not curves:
         return
     if hasattr(context, "set_groups"):  # Python 3.15
@@ -155,16 +154,8 @@ def _curves(context: ssl.SSLContext, config: TlsConfig) -> None:
 
 
 def _certificate(context: ssl.SSLContext, config: TlsConfig) -> None:
-    for inline, file, name in ((config.cert, config.cert_file, "cert"), (config.key, config.key_file, "key")):
-        if inline and file:
-            raise WebError(f"tls_server_config: give {name} or {name}_file, not both")
-        if not inline and not file:
-            raise WebError(f"tls_server_config: {name}_file is missing")
     where = f"certificate {config.cert_file or '(inline)'} with key {config.key_file or '(inline)'}"
-    with (
-        _on_disk(config.cert, config.cert_file, "cert_file") as cert,
-        _on_disk(config.key, config.key_file, "key_file") as key,
-    ):
+    with _on_disk(config.cert, config.cert_file) as cert, _on_disk(config.key, config.key_file) as key:
         try:
             context.load_cert_chain(cert, key, password=no_password)
         except ssl.SSLError as error:
@@ -175,15 +166,15 @@ def _certificate(context: ssl.SSLContext, config: TlsConfig) -> None:
 
 
 @contextmanager
-def _on_disk(text: str | None, path: str | None, key: str) -> Iterator[str]:
+def _on_disk(text: str | None, path: str | None) -> Iterator[str]:
     """The path of a file with the PEM. Inline PEM is in a memory file while it is loaded."""
     if path:
-        _read(path, key)
+        _read(path)
         yield path
         return
     if sys.platform != "linux":
-        raise WebError(f"tls_server_config: inline PEM works on Linux only; use {key}")
-    descriptor = os.memfd_create(key)  # ssl reads from files only
+        raise WebError("tls_server_config: inline PEM works on Linux only; use cert_file and key_file")
+    descriptor = os.memfd_create("pem")  # ssl reads from files only
     try:
         os.write(descriptor, (text or "").encode())
         yield f"/proc/self/fd/{descriptor}"
@@ -191,23 +182,17 @@ def _on_disk(text: str | None, path: str | None, key: str) -> Iterator[str]:
         os.close(descriptor)
 
 
-def _read(path: str, key: str) -> str:
+def _read(path: str) -> str:
     try:
         return Path(path).read_text(encoding="ascii", errors="replace")
     except OSError as error:
-        raise WebError(f"tls_server_config.{key}: cannot read {path}: {error.strerror}") from None
+        raise WebError(f"tls_server_config: cannot read {path}: {error.strerror}") from None
 
 
 def _clients(context: ssl.SSLContext, config: TlsConfig) -> None:
-    kind = config.client_auth_type or "NoClientCert"
-    if kind not in _VERIFY:
-        raise WebError(
-            f"tls_server_config.client_auth_type: unknown {kind}; the nearest is {nearest(kind, _VERIFY)}"
-        )
-    mode = _VERIFY[kind]
+    kind = config.client_auth_type
+    context.verify_mode = mode = _known("client_auth_type", kind, _VERIFY)
     given = config.client_ca or config.client_ca_file
-    if config.client_ca and config.client_ca_file:
-        raise WebError("tls_server_config: give client_ca or client_ca_file, not both")
     if given and kind == "NoClientCert":
         raise WebError("tls_server_config: client_ca_file has no effect without a client_auth_type")
     if not given and mode == ssl.CERT_REQUIRED:
@@ -217,20 +202,18 @@ def _clients(context: ssl.SSLContext, config: TlsConfig) -> None:
             "tls_server_config.client_allowed_sans needs client_auth_type RequireAndVerifyClientCert"
         )
     if given and mode != ssl.CERT_NONE:
-        pem = config.client_ca or _read(given, "client_ca_file")
         try:
-            context.load_verify_locations(cadata=pem)
+            context.load_verify_locations(cadata=config.client_ca or _read(given))
         except (ssl.SSLError, ValueError):
             raise WebError("tls_server_config.client_ca_file: no PEM certificate in it") from None
     elif mode == ssl.CERT_OPTIONAL:
         context.load_default_certs(ssl.Purpose.CLIENT_AUTH)
-    context.verify_mode = mode
 
 
 def strictness(config: TlsConfig) -> dict[str, int]:
     """How strict a checked section is to clients: key → a number; higher is stricter."""
     return {
-        "client_auth_type": _VERIFY[config.client_auth_type or "NoClientCert"],
-        "client_allowed_sans": int(config.client_allowed_sans is not None),
-        "min_version": _VERSIONS[config.min_version],
+        "tls_server_config.client_auth_type": _VERIFY[config.client_auth_type],
+        "tls_server_config.client_allowed_sans": config.client_allowed_sans is not None,
+        "tls_server_config.min_version": _VERSIONS[config.min_version],
     }

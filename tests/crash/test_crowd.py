@@ -16,7 +16,7 @@ import pytest
 import trustme
 
 from exporter.simulator.server import RunningSimulator
-from exporter.web.limits import Limits
+from exporter.web.connections import Limits
 from tests.crash.harness import Program, attempts, running, started
 
 pytestmark = pytest.mark.servers  # these tests are about time

@@ -65,8 +65,8 @@ def test_the_web_configuration_is_understood(tmp_path: Path) -> None:
     """The example is read as it stands: TLS, and one user."""
     (tmp_path / "web.yaml").write_text(_shown("docs/security.md", "basic_auth_users"))
     config = parse(tmp_path / "web.yaml")
-    assert config.tls is not None
-    assert list(config.users) == ["prometheus"]
+    assert config.tls_server_config is not None
+    assert list(config.basic_auth_users) == ["prometheus"]
 
 
 @in_both

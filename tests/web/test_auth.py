@@ -10,7 +10,7 @@ import bcrypt
 import pytest
 from structlog.testing import capture_logs
 
-from exporter.web.auth import DUMMY, REMEMBERED, WORKERS, Logins, Users
+from exporter.web.auth import DUMMY, REMEMBERED, WORKERS, Logins
 from exporter.web.config import RateConfig
 from exporter.web.reload import RateLimit
 from tests.harness.web import (
@@ -93,7 +93,7 @@ async def test_an_unknown_user_is_compared_with_a_dummy_and_never_admitted() -> 
         return True
 
     logins = Logins(verify=verify)
-    assert not await Users(USERS, logins).admit(header("mallory", "x"), "")
+    assert not await logins.admit(USERS, header("mallory", "x"), "")
     await logins.close()
     assert asked == [DUMMY]
     assert DUMMY.startswith(b"$2b$10$")
@@ -104,8 +104,8 @@ async def test_an_unknown_user_is_compared_with_a_dummy_and_never_admitted() -> 
 async def test_a_password_matches_whole_or_not(length: int) -> None:
     """The hash covers 72 bytes; a longer password does not match by its beginning."""
     logins = Logins()
-    users = Users({"alice": hashed("x" * 72)}, logins)
-    assert await users.admit(header("alice", "x" * length), "") is (length == 72)
+    users = {"alice": hashed("x" * 72)}
+    assert await logins.admit(users, header("alice", "x" * length), "") is (length == 72)
     await logins.close()
 
 
@@ -144,12 +144,12 @@ async def test_a_user_that_is_known_costs_nothing_more(file: Path) -> None:
 
 
 async def test_few_verified_logins_are_remembered() -> None:
-    """The oldest is forgotten: what is remembered stays bounded, whoever can log in."""
+    """All are forgotten when there are too many: memory stays bounded, whoever can log in."""
     verify = Counting()
     logins = Logins(verify=verify)
-    password = hashed("x").encode()
+    password = hashed("x")
     for number in [*range(REMEMBERED + 1), 0]:
-        assert await logins.check(f"user {number}", b"x", password, "")
+        assert await logins.admit({f"user {number}": password}, header(f"user {number}", "x"), "")
     await logins.close()
     assert verify.asked[b"x"] == REMEMBERED + 2
 
@@ -258,7 +258,7 @@ async def test_addresses_that_failed_wait_for_those_that_did_not(stuck: Stuck) -
 
 
 async def check(logins: Logins, password: str, address: str) -> bool:
-    return await logins.check("alice", password.encode(), b"", address)
+    return await logins.admit(USERS, header("alice", password), address)
 
 
 async def test_a_client_that_leaves_takes_its_login_with_it(stuck: Stuck) -> None:

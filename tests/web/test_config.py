@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.web.auth import Logins
 from exporter.web.config import FileConfig, HttpConfig, RateConfig, WebError, parse
 from exporter.web.reload import build
 from tests.harness.web import hashed
@@ -32,7 +31,9 @@ def test_an_empty_file_changes_nothing(tmp_path: Path, text: str) -> None:
 
 def test_a_user_may_have_any_name(tmp_path: Path) -> None:
     """Names that YAML would take for something else are names."""
-    users = parsed(tmp_path, f"basic_auth_users: {{yes: {ALICE}, 42: {ALICE}, 1e3: {ALICE}}}").users
+    users = parsed(
+        tmp_path, f"basic_auth_users: {{yes: {ALICE}, 42: {ALICE}, 1e3: {ALICE}}}"
+    ).basic_auth_users
     assert list(users) == ["yes", "42", "1e3"]
 
 
@@ -67,24 +68,24 @@ rate_limit:
   burst: 20
 """,
     )
-    assert config.tls is not None
-    assert config.tls.files() == (
+    assert config.tls_server_config is not None
+    assert config.files() == (
         tmp_path / "tls/server.crt",
         Path("/etc/server.key"),
         tmp_path / "ca.crt",
     )
-    assert config.tls.client_allowed_sans == ("prometheus.example", "10.0.0.1")
-    assert config.http.headers["X-Frame-Options"] == "sameorigin"
-    assert config.users == {"alice": ALICE}
-    assert config.rate == RateConfig(interval=61.5, burst=20)
+    assert config.tls_server_config.client_allowed_sans == ("prometheus.example", "10.0.0.1")
+    assert config.http_server_config.headers["X-Frame-Options"] == "sameorigin"
+    assert config.basic_auth_users == {"alice": ALICE}
+    assert config.rate_limit == RateConfig(interval=61.5, burst=20)
     assert ALICE not in repr(config)
 
 
 def test_inline_pem_is_taken_and_not_shown(tmp_path: Path) -> None:
     """Certificate and key may stand in the file; the key is in no repr."""
     config = parsed(tmp_path, "tls_server_config: {cert: C, key: CANARY, client_ca: A}")
-    assert config.tls is not None
-    assert (config.tls.key, config.tls.files()) == ("CANARY", ())
+    assert config.tls_server_config is not None
+    assert (config.tls_server_config.key, config.files()) == ("CANARY", ())
     assert "CANARY" not in repr(config)
 
 
@@ -155,7 +156,7 @@ def test_defaults_are_the_toolkits() -> None:
 @pytest.mark.parametrize(("text", "seconds"), [("0", 0.0), ("250ms", 0.25), ("2h3m", 7380.0), ("0s", 0.0)])
 def test_durations_are_read_as_go_reads_them(tmp_path: Path, text: str, seconds: float) -> None:
     """A number with its unit, several in a row, or 0."""
-    assert parsed(tmp_path, f"rate_limit: {{interval: {text}, burst: 1}}").rate.interval == seconds
+    assert parsed(tmp_path, f"rate_limit: {{interval: {text}, burst: 1}}").rate_limit.interval == seconds
 
 
 PIECES = (
@@ -173,4 +174,4 @@ def test_no_file_brings_another_error(tmp_path_factory: pytest.TempPathFactory, 
     file = tmp_path_factory.getbasetemp() / "fuzzed.yml"
     file.write_text("".join(pieces))
     with suppress(WebError):
-        build(parse(file), Logins())
+        build(parse(file))

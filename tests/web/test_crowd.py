@@ -12,7 +12,7 @@ import pytest
 import trustme
 from aiohttp import web as aio
 
-from exporter.web.limits import Limits
+from exporter.web.connections import Limits
 from exporter.web.server import Web, text
 from tests.harness.web import Answer, closed, connected, get, read_answer, request, serving, shown, until
 

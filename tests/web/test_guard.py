@@ -13,7 +13,7 @@ import trustme
 from aiohttp import web as aio
 from structlog.testing import capture_logs
 
-from exporter.web.limits import Limits
+from exporter.web.connections import Limits
 from exporter.web.server import text
 from tests.harness.web import closed, connected, get, read_answer, request, serving, shown, until
 

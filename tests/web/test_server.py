@@ -14,7 +14,7 @@ from exporter.metrics.exposition import Exposition, Scrape
 from exporter.model import Snapshot
 from exporter.settings import ListenAddress, WebSettings
 from exporter.web.config import WebError
-from exporter.web.limits import Limits
+from exporter.web.connections import Limits
 from exporter.web.server import Web, text
 from tests.harness.web import ask, closed, connected, get, read_answer, request, serving, shown
 
@@ -325,9 +325,8 @@ async def test_an_answer_under_way_is_finished_at_the_stop() -> None:
 
 
 async def test_reload_without_a_file_changes_nothing(tmp_path: Any) -> None:
-    """SIGHUP before the start and without a file is harmless."""
+    """SIGHUP without a file is harmless."""
     web = plain("127.0.0.1:0")
-    assert web.reload() is False
     await web.start()
     assert web.reload() is True
     assert (await get(web)).status == 200
