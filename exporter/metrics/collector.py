@@ -15,7 +15,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import accumulate, chain, repeat
 from math import inf, isfinite
-from typing import Any
 
 from prometheus_client import core
 from prometheus_client.exposition import generate_latest
@@ -58,7 +57,7 @@ def cumulated(family: Family, parts: Iterable[tuple[str, float]]) -> tuple[list[
 
 def heads(family: Family, labels: LabelSet) -> list[str]:
     """Return the lines of a label set without values; of a histogram the buckets, the count, the sum."""
-    metric = _metric(family, labels)
+    metric = _metric(family)
     _add(metric, family, labels, [("sum", Sample(value=0.0, born=0.0))])
     lines = generate_latest(_One(metric)).decode().removesuffix("\n").split("\n")
     return [line.rpartition(" ")[0] for line in lines if not line.startswith("#")]
@@ -66,7 +65,7 @@ def heads(family: Family, labels: LabelSet) -> list[str]:
 
 def head(family: Family) -> Text:
     """Return HELP and TYPE of a family."""
-    return _text(_metric(family, ()))
+    return _text(_metric(family))
 
 
 class _One(Collector):
@@ -102,7 +101,7 @@ class Block:
 
     def _render(self, samples: Sequence[Sample], time: float) -> tuple[Text, float | None]:
         family, release = self._family, None
-        metric = _metric(family, next(iter(self.places)))
+        metric = _metric(family)
         for labels, parts in self.places.items():
             found = [(part, samples[number]) for part, number in parts]
             until = min([sample.held_until for _, sample in found])
@@ -128,37 +127,31 @@ def blocks(family: Family, series: Iterable[tuple[int, Series]], before: Sequenc
     ]
 
 
-Metric = core.CounterMetricFamily | core.GaugeMetricFamily | core.HistogramMetricFamily
-_TYPES: Mapping[MetricType, type[Metric]] = {
-    MetricType.COUNTER: core.CounterMetricFamily,
-    MetricType.GAUGE: core.GaugeMetricFamily,
-    MetricType.HISTOGRAM: core.HistogramMetricFamily,
-}
+def _metric(family: Family) -> core.Metric:
+    """Make the family without samples."""
+    return core.Metric(family.name.removesuffix("_total"), family.help, family.type)
 
 
-def _metric(family: Family, labels: LabelSet) -> Metric:
-    """Make the family without samples; only the names in `labels` matter."""
-    return _TYPES[family.type](family.name, family.help, labels=[name for name, _ in labels])
-
-
-def _add(metric: Metric, family: Family, labels: LabelSet, samples: Sequence[tuple[str, Sample]]) -> None:
+def _add(
+    metric: core.Metric, family: Family, labels: LabelSet, samples: Sequence[tuple[str, Sample]]
+) -> None:
     """Add one label set; samples whose labels look the same are added up."""
-    values = [value for _, value in labels]
-    if isinstance(metric, core.HistogramMetricFamily):
-        counts, total = cumulated(family, [(part, sample.value) for part, sample in samples])
-        bounds = [bucket_part(bound, family.buckets) for bound in (*family.buckets, inf)]
-        buckets: list[Any] = list(zip(bounds, counts, strict=True))
-        for part, sample in samples:
-            if exemplar := _exemplar(sample.exemplar):
-                number = bisect_left(family.buckets, float(part))
-                buckets[number] = (*buckets[number][:2], exemplar)
-        metric.add_metric(values, buckets, total)
+    name, named = family.name, dict(labels)
+    if family.type is not MetricType.HISTOGRAM:
+        value = sum([sample.value for _, sample in samples])
+        metric.add_sample(name, named, value, exemplar=_exemplar(samples[0][1].exemplar))
         return
-    value = sum([sample.value for _, sample in samples])
-    if isinstance(metric, core.CounterMetricFamily):
-        metric.add_metric(values, value, exemplar=_exemplar(samples[0][1].exemplar))
-    else:
-        metric.add_metric(values, value)
+    counts, total = cumulated(family, [(part, sample.value) for part, sample in samples])
+    exemplars = {
+        bisect_left(family.buckets, float(part)): _exemplar(sample.exemplar)
+        for part, sample in samples
+        if sample.exemplar
+    }
+    for number, (bound, count) in enumerate(zip((*family.buckets, inf), counts, strict=True)):
+        le = {**named, "le": bucket_part(bound, family.buckets)}
+        metric.add_sample(f"{name}_bucket", le, count, exemplar=exemplars.get(number))
+    metric.add_sample(f"{name}_count", named, counts[-1])
+    metric.add_sample(f"{name}_sum", named, total)
 
 
 def _exemplar(exemplar: Exemplar | None) -> core.Exemplar | None:
