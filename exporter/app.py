@@ -17,7 +17,6 @@ from exporter import __version__
 from exporter.jobapi.client import JobApi
 from exporter.ledger.ledger import Ledger
 from exporter.metrics.exposition import Exposition
-from exporter.metrics.families import families
 from exporter.metrics.layout import layout
 from exporter.metrics.process import ProcessMetrics
 from exporter.metrics.publisher import Publisher
@@ -54,7 +53,7 @@ class Exporter:
             settings.web,
             scrape=exposition.scrape,
             ready=self._not_ready,
-            routes=routes(self._landing, render_reference(families(settings.metrics), settings)),
+            routes=routes(self._landing, render_reference(settings)),
         )
         self._api = JobApi(settings.api, process)
         self._ledger = Ledger(

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from aiohttp import web
 
@@ -11,7 +10,7 @@ from exporter.model import FailedRecord, Snapshot
 from exporter.page.data import PageData, newest_first
 from exporter.page.format import iso, record_link
 from exporter.page.progress import Backlog, Pace, backlog
-from exporter.page.render import Page, render_page
+from exporter.page.render import policy, render_page
 from exporter.settings import Settings
 from exporter.tracking.state import State
 from exporter.web.server import Route
@@ -32,7 +31,7 @@ class Landing:
         self._settings, self._state, self._error, self._clock = settings, state, error, clock
         self._snapshot = Snapshot()
         self._pace = Pace()
-        self._rendered: tuple[object, Page] | None = None
+        self._rendered: tuple[object, str] | None = None
 
     def publish(self, snapshot: Snapshot) -> None:
         """Show `snapshot` from now on."""
@@ -40,8 +39,8 @@ class Landing:
         data = self._data()
         self._pace.add(data.backlog.records if data.backlog else 0, now=data.now)
 
-    def page(self) -> Page:
-        """Return the page."""
+    def page(self) -> str:
+        """Return the page as HTML."""
         key = (int(self._clock()), self._error(), self._snapshot.version)
         if self._rendered is None or self._rendered[0] != key:
             self._rendered = key, render_page(self._data(), self._settings)
@@ -67,8 +66,8 @@ class Landing:
         return left if left.at_most else replace(left, seconds=self._pace.seconds(left.records))
 
 
-def routes(landing: Landing, reference: Page) -> Mapping[str, Route]:
-    """Return the handlers of `/`, `/api/failures` and `/reference`."""
+def routes(landing: Landing, reference: str) -> Mapping[str, Route]:
+    """Return the handlers of `/`, `/api/failures` and `/reference`, which is the given HTML."""
 
     async def serve_page(_request: web.BaseRequest) -> web.Response:
         return _html(landing.page())
@@ -82,9 +81,8 @@ def routes(landing: Landing, reference: Page) -> Mapping[str, Route]:
     return {"/": serve_page, "/api/failures": serve_failures, "/reference": serve_reference}
 
 
-def _html(page: Page) -> web.Response:
-    headers = {"Content-Security-Policy": page.policy}
-    return web.Response(text=page.html, content_type="text/html", headers=headers)
+def _html(page: str) -> web.Response:
+    return web.Response(text=page, content_type="text/html", headers={"Content-Security-Policy": policy()})
 
 
 def failures_json(failures: Sequence[FailedRecord], record_url: str) -> str:
@@ -93,9 +91,8 @@ def failures_json(failures: Sequence[FailedRecord], record_url: str) -> str:
     `result` is fail, timeout, cancelled or unknown; `finished` is RFC 3339, UTC; `failed` are the hosts that
     did not succeed. Unknown values are null, or an empty `idcs`.
     """
-
-    def line(item: FailedRecord) -> dict[str, Any]:
-        return {
+    items = [
+        {
             "id": item.id,
             "result": str(item.result),
             "finished": iso(item.finished),
@@ -103,6 +100,7 @@ def failures_json(failures: Sequence[FailedRecord], record_url: str) -> str:
             "url": record_link(record_url, item.id),
             "idcs": [{"idc": one.idc, "failed": one.failed, "hosts": one.hosts} for one in item.idcs],
         }
-
+        for item in failures
+    ]
     # ASCII, because a name may have a lone surrogate, which UTF-8 cannot encode.
-    return json.dumps({"failures": [line(item) for item in failures]}, ensure_ascii=True) + "\n"
+    return json.dumps({"failures": items}, ensure_ascii=True) + "\n"

@@ -6,16 +6,15 @@ text around it.
 
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
-from typing import NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from exporter import __version__
-from exporter.metrics.families import Family
+from exporter.metrics.families import families
 from exporter.model import HostStatus, ResultStatus
 from exporter.page import format as form
 from exporter.page import plot
@@ -62,14 +61,7 @@ STATES: Mapping[Health, tuple[str, str]] = {
 }
 
 
-class Page(NamedTuple):
-    """An HTML document and its Content-Security-Policy."""
-
-    html: str
-    policy: str
-
-
-def render_page(data: PageData, settings: Settings) -> Page:
+def render_page(data: PageData, settings: Settings) -> str:
     """Render the status page."""
     title, meaning = STATES[data.health]
     return _render(
@@ -84,14 +76,15 @@ def render_page(data: PageData, settings: Settings) -> Page:
     )
 
 
-def render_reference(families: Sequence[Family], settings: Settings) -> Page:
+def render_reference(settings: Settings) -> str:
     """Render the page `/reference`: the paths and the catalog of metrics."""
-    return _render("reference.html", title="Reference", refresh=None, families=families, settings=settings)
+    catalog = families(settings.metrics)
+    return _render("reference.html", title="Reference", refresh=None, families=catalog, settings=settings)
 
 
-def policy(style: str) -> str:
-    """Return the strictest Content-Security-Policy for a page with one `<style>` element."""
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+def policy() -> str:
+    """Return the strictest Content-Security-Policy for the pages: they have one `<style>` element."""
+    digest = base64.b64encode(hashlib.sha256(stylesheet().encode()).digest()).decode()
     return (
         f"default-src 'none'; style-src 'sha256-{digest}';"
         " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -131,8 +124,7 @@ def _finalize(value: object) -> object:
     return value if isinstance(value, Markup) else form.visible(str(value))
 
 
-def _render(template: str, **values: object) -> Page:
-    style = stylesheet()
+def _render(template: str, **values: object) -> str:
     # The style sheet is ours. Escaped, it would not match its hash.
-    html = environment().get_template(template).render(style=Markup(style), **values)  # noqa: S704
-    return Page(html=html + "\n", policy=policy(style))
+    style = Markup(stylesheet())  # noqa: S704
+    return environment().get_template(template).render(style=style, **values) + "\n"

@@ -15,6 +15,11 @@ ACCEPT_FAILURES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 BACKLOG = 128  # connections that wait to be accepted; asyncio accepts as many at once
 ANY = "0.0.0.0"  # noqa: S104  the default of all exporters
 
+HINTS = {
+    errno.EADDRINUSE: "the port is in use, perhaps by another job-exporter; stop it or choose another port",
+    errno.EACCES: "permission denied; ports below 1024 need a privilege that this process does not have",
+}
+
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
@@ -47,7 +52,9 @@ def listen(addresses: Iterable[ListenAddress]) -> list[socket.socket]:
         except OSError as error:
             for each in opened:
                 each.close()
-            raise WebError(f"cannot listen on {address}: {_reason(error)}") from None
+            is_unknown = isinstance(error, socket.gaierror)
+            reason = "unknown host name" if is_unknown else HINTS.get(error.errno or 0, error.strerror)
+            raise WebError(f"cannot listen on {address}: {reason}") from None
     return opened
 
 
@@ -58,14 +65,3 @@ def _bind(address: ListenAddress) -> socket.socket:
     found = socket.getaddrinfo(host or ANY, port, type=socket.SOCK_STREAM)
     family, _, _, _, where = min(found, key=lambda each: each[0] != socket.AF_INET)  # IPv4 first, as Go does
     return socket.create_server(where[:2], family=family, backlog=BACKLOG)
-
-
-def _reason(error: OSError) -> str:
-    if isinstance(error, socket.gaierror):
-        return "unknown host name"
-    if isinstance(error, PermissionError):
-        return "permission denied; ports below 1024 need a privilege that this process does not have"
-    text = (error.strerror or "").partition(" (while")[0].lower()
-    if "in use" in text:
-        return "the port is in use, perhaps by another job-exporter; stop it or choose another port"
-    return text or type(error).__name__

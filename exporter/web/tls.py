@@ -1,17 +1,4 @@
-"""Makes an ssl.SSLContext of `tls_server_config`; checks client certificates.
-
-| client_auth_type | meaning here |
-|---|---|
-| NoClientCert | no client certificate is requested |
-| RequestClientCert | like NoClientCert: nothing would use the certificate |
-| RequireAnyClientCert, RequireClientCert | like RequireAndVerifyClientCert, see below |
-| VerifyClientCertIfGiven | optional; a given one must be signed by the client CA, or by a CA of the system |
-| RequireAndVerifyClientCert | required, and signed by the client CA |
-
-Python's ssl cannot accept an unverified certificate, so RequireAnyClientCert and RequireClientCert are
-stricter here than in Go. All three that require a certificate need a client CA: without one, Go would admit
-everyone with a certificate of a public CA.
-"""
+"""Makes an ssl.SSLContext of `tls_server_config`; checks client certificates."""
 
 import ipaddress
 import os
@@ -34,10 +21,13 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 # Older ones, which the toolkit knows, are insecure since 2011 (BEAST) and forbidden by RFC 8996.
 _VERSIONS = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
+# By client_auth_type. Python's ssl cannot accept an unverified certificate, so RequireAnyClientCert and
+# RequireClientCert are stricter here than in Go. All three that require a certificate need a client CA:
+# without one, Go would admit everyone with a certificate of a public CA.
 _VERIFY = {
     "NoClientCert": ssl.CERT_NONE,
-    "RequestClientCert": ssl.CERT_NONE,
-    "VerifyClientCertIfGiven": ssl.CERT_OPTIONAL,
+    "RequestClientCert": ssl.CERT_NONE,  # nothing would use the certificate
+    "VerifyClientCertIfGiven": ssl.CERT_OPTIONAL,  # a given one is signed by the client CA, or a system's CA
     "RequireAnyClientCert": ssl.CERT_REQUIRED,
     "RequireClientCert": ssl.CERT_REQUIRED,
     "RequireAndVerifyClientCert": ssl.CERT_REQUIRED,

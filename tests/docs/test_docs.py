@@ -12,7 +12,6 @@ from exporter.cli.main import COMMANDS
 from exporter.jobapi.client import PATHS
 from exporter.metrics.families import FAMILIES
 from exporter.page.handlers import Landing, routes
-from exporter.page.render import Page
 from exporter.settings import SPELLINGS, Settings, catalog
 from tests.docs import tables
 from tests.harness.documents import DOCUMENTS, GUIDES, READMES, ROOT, definitions, document, shell_lines
@@ -124,7 +123,7 @@ def test_every_target_and_command_exists(name: str) -> None:
 def test_every_path_of_a_url_is_served(name: str) -> None:
     """What begins with a slash between backticks is served by the exporter, or asked of the platform."""
     web = {"/", "/-/healthy", "/-/ready", Settings().web.telemetry_path}
-    page = set(routes(cast("Landing", None), cast("Page", None)))
+    page = set(routes(cast("Landing", None), ""))
     codes = (code for code in document(name).codes if not code.startswith(MACHINE_FOLDERS))
     named = {code for code in codes if re.fullmatch(r"/[\w/.-]*", code)}
     assert named <= web | page | set(PATHS.values())

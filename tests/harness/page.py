@@ -124,7 +124,7 @@ def html(
     backlog: Backlog | None = None,
 ) -> str:
     """Make the page of a snapshot."""
-    return render_page(page_data(shown, kept, error, backlog), SETTINGS).html
+    return render_page(page_data(shown, kept, error, backlog), SETTINGS)
 
 
 @dataclass

@@ -11,7 +11,6 @@ import pytest
 from exporter.discovery.gaps import open_gap
 from exporter.discovery.tail import Tail
 from exporter.discovery.unreadable import Unreadable
-from exporter.metrics.families import FAMILIES
 from exporter.model import IdcFailure, ResultStatus, Snapshot
 from exporter.page.handlers import Landing, routes
 from exporter.page.render import render_reference
@@ -105,7 +104,7 @@ async def shown(
     """Serve the page of these facts, and open a browser; gives its tab and the server's URL."""
     landing = Landing(SETTINGS, state=lambda: kept, error=lambda: error, clock=lambda: NOW)
     landing.publish(snapshot_)
-    others = routes(landing, render_reference(FAMILIES, SETTINGS))
+    others = routes(landing, render_reference(SETTINGS))
     async with serving(routes=others) as web, browser(folder) as tab:
         yield tab, f"http://127.0.0.1:{web.ports[0]}"
 
@@ -248,7 +247,7 @@ async def test_the_policy_would_stop_what_got_through(
 
     page = landing.page()
     attack = f"<script>{MARK}</script><img src=x onerror='{MARK}'><style>body {{ display: none }}</style>"
-    forced = page._replace(html=page.html.replace("<main>", attack + "<main>"))
+    forced = page.replace("<main>", attack + "<main>")
     monkeypatch.setattr(landing, "page", lambda: forced)
     async with serving(routes=routes(landing, forced)) as web, browser(tmp_path) as tab:
         await tab.show(f"http://127.0.0.1:{web.ports[0]}/")

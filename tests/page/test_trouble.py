@@ -88,7 +88,7 @@ def test_the_last_sweep_is_dated() -> None:
     assert "Last sweep endednone yet" in Reader(html(snapshot(swept=0))).find("dl")[0].text
     landing = Landing(settings("--poll.sweep=0"), state=keeping, error=lambda: None, clock=lambda: NOW)
     landing.publish(snapshot(swept=0))
-    assert "sweep" not in Reader(landing.page().html).find("dl")[0].text
+    assert "sweep" not in Reader(landing.page()).find("dl")[0].text
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_the_page_estimates_the_end() -> None:
 
     def told(shown: Snapshot) -> list[str]:
         landing.publish(shown)
-        return [one.text for one in Reader(landing.page().html).find("p", "backlog")]
+        return [one.text for one in Reader(landing.page()).find("p", "backlog")]
 
     busy = snapshot(catching_up=True)
     assert told(busy) == ["About 1,000 records left to read."]

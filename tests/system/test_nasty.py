@@ -161,7 +161,7 @@ def expect_page(daemon: Daemon) -> None:
     state = daemon.ledger.state
     landing = Landing(Settings(), state=lambda: state, error=lambda: "x", clock=daemon.clock)
     landing.publish(daemon.snapshot)
-    page = Reader(landing.page().html)
+    page = Reader(landing.page())
     assert not page.find("script")
     assert all(not name.startswith("on") for element in page.elements for name in element.attributes)
     assert json.loads(landing.failures())["failures"]
