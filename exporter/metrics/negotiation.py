@@ -68,9 +68,9 @@ def _quality_of(offer: Format, ranges: tuple[_Range, ...]) -> tuple[float, bool]
     media_type, version, _ = offer.split("; ")
     best = (-1, 0.0)
     for name, parameters, quality in ranges:
-        asked = parameters.get("version")
-        if name == media_type and asked in {None, version.removeprefix("version=")}:
-            best = max(best, (2 if asked is None else 3, quality))
+        wanted = parameters.get("version")
+        if name == media_type and wanted in {None, version.removeprefix("version=")}:
+            best = max(best, (2 if wanted is None else 3, quality))
         elif name == media_type.partition("/")[0] + "/*":
             best = max(best, (1, quality))
         elif name in {"*/*", "*"}:

@@ -100,7 +100,7 @@ def stylesheet() -> str:
 @cache
 def environment() -> Environment:
     """Return the templates, with the functions and constants that they use."""
-    made = Environment(
+    templates = Environment(
         loader=PackageLoader("exporter.page"),
         autoescape=True,
         undefined=StrictUndefined,
@@ -110,14 +110,14 @@ def environment() -> Environment:
         auto_reload=False,
     )
     filters = (form.number, form.percent, form.seconds, form.sentence, form.short, form.quoted, bad)
-    made.filters.update({filter_.__name__: filter_ for filter_ in filters})
+    templates.filters.update({filter_.__name__: filter_ for filter_ in filters})
     functions = (form.clock, form.plain_clock, form.count, form.record_link)
     drawing = (plot.top_of, plot.segments, plot.hourly)
-    made.globals.update({function.__name__: function for function in (*functions, *drawing)})
-    made.globals.update(
+    templates.globals.update({function.__name__: function for function in (*functions, *drawing)})
+    templates.globals.update(
         {name: value for name, value in {**vars(plot), **globals()}.items() if name.isupper()}
     )
-    return made
+    return templates
 
 
 def _finalize(value: object) -> object:

@@ -37,7 +37,8 @@ class Limits:
 class Connection(web.RequestHandler):
     """aiohttp's protocol for one client, with a deadline for the first head, and our own error pages."""
 
-    def __init__(self, server: "Server", limits: Limits, tls: Tls | None) -> None:
+    def __init__(self, server: "Server", tls: Tls | None) -> None:
+        limits = server.limits
         super().__init__(
             server,
             loop=asyncio.get_running_loop(),
@@ -127,9 +128,9 @@ class Server(web.Server):
     ) -> None:
         """`tls` is called per connection: a new certificate needs no restart. `failure` makes error pages."""
         super().__init__(handler, handler_cancellation=True)
-        self.failure, self.refusals, self._tls, self._limits = failure, Refusals(), tls, limits
+        self.failure, self.refusals, self.limits, self._tls = failure, Refusals(), limits, tls
         self.open: OrderedDict[Connection, None] = OrderedDict()  # in the order of their last progress
 
     def __call__(self) -> Connection:
         """Make the protocol of a connection that was accepted."""
-        return Connection(self, self._limits, self._tls())
+        return Connection(self, self._tls())

@@ -50,7 +50,7 @@ class Refusals:
     def __init__(self) -> None:
         self._quiet_until: dict[str, float] = {}
 
-    def tell(self, reason: str, transport: asyncio.BaseTransport) -> None:
+    def log(self, reason: str, transport: asyncio.BaseTransport) -> None:
         """Log a refusal."""
         now = asyncio.get_running_loop().time()
         if now >= self._quiet_until.get(reason, now):
@@ -69,7 +69,7 @@ async def shake_hands(
     loop = asyncio.get_running_loop()
 
     def refuse(reason: str) -> None:
-        refusals.tell(reason, raw)
+        refusals.log(reason, raw)
         if reason == "http request":  # for which OpenSSL has no alert
             raw.write(NO_TLS)
         raw.pause_reading()  # closing now would reset the connection before the client has read the alert
@@ -90,7 +90,7 @@ async def shake_hands(
     if transport is not None and not raw.is_closing():
         if tls.admits(transport.get_extra_info("peercert")):
             return transport
-        refusals.tell("certificate without an allowed SAN", raw)
+        refusals.log("certificate without an allowed SAN", raw)
         transport.close()
     raw.close()
     return None

@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 import structlog
 from aiohttp import web
 
-from exporter import __version__
 from exporter.metrics.exposition import Scrape
 from exporter.settings import WebSettings
 from exporter.web.addresses import BACKLOG, listen, log_failed_accepts
@@ -43,7 +42,7 @@ class Web:
 
     `scrape(accept, accept_encoding)` gets the two request headers; "" if missing. `ready()` returns None, or
     why the exporter is not ready; the text is shown to clients. `routes` maps further exact paths to
-    handlers; the headers of a handler's response override ours. Without one for `/`, it is a line of text.
+    handlers; the headers of a handler's response override ours.
     """
 
     def __init__(
@@ -64,7 +63,6 @@ class Web:
         self._limits = limits or Limits()
         self._logins = logins or Logins()
         self._routes: dict[str, Route] = {
-            "/": self._serve_landing,
             "/-/healthy": self._serve_healthy,
             "/-/ready": self._serve_ready,
             **(routes or {}),
@@ -154,9 +152,6 @@ class Web:
         if scrape.content_encoding:
             headers["Content-Encoding"] = scrape.content_encoding
         return web.Response(body=scrape.body, headers=headers)
-
-    async def _serve_landing(self, _request: web.BaseRequest) -> web.Response:
-        return text(f"job-exporter {__version__}: metrics at {self._settings.telemetry_path}")
 
     async def _serve_healthy(self, _request: web.BaseRequest) -> web.Response:
         return text("healthy")

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import aiohttp.web
 import bcrypt
 
 from exporter.metrics.exposition import Scrape
 from exporter.settings import ListenAddress, WebSettings
 from exporter.web.auth import Logins
-from exporter.web.server import Web
+from exporter.web.server import Web, text
 
 LOOPBACK = ListenAddress(host="127.0.0.1", port=0)
 PATIENCE = 30.0  # seconds until a test that hangs fails
@@ -60,6 +61,7 @@ async def serving(
     """Serve on a free port of the loopback until the block ends."""
     settings = WebSettings(listen_address=(LOOPBACK,), config_file=file, telemetry_path=telemetry_path)
     given = {"scrape": lambda _accept, _encoding: shown(), "ready": lambda: None, **given}
+    given["routes"] = {"/": _landing, **given.get("routes", {})}
     if verify:
         given["logins"] = Logins(verify=verify)
     web = Web(settings, **given)
@@ -68,6 +70,10 @@ async def serving(
         yield web
     finally:
         await web.stop()
+
+
+async def _landing(_request: aiohttp.web.BaseRequest) -> aiohttp.web.Response:
+    return text("the page")
 
 
 def request(path: str = "/metrics", *headers: str, method: str = "GET", close: bool = True) -> bytes:
