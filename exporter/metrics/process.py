@@ -17,6 +17,7 @@ from exporter.model import Sample, Series
 from exporter.settings import MetricsSettings
 
 OWN = ("job_exporter_build_info", "job_exporter_leader")  # gauges that differ between replicas
+SWEPT = "job_exporter_last_sweep_timestamp_seconds"  # absent if sweeps are off
 
 
 class ProcessMetrics:
@@ -26,8 +27,7 @@ class ProcessMetrics:
     """
 
     def __init__(self, *, version: str, python: str) -> None:
-        config = MetricsSettings()  # the process' own families do not depend on it
-        known = initial_series(config, origin=Origin.PROCESS)
+        known = initial_series(MetricsSettings(), origin=Origin.PROCESS)  # they do not depend on settings
         # All buckets too, because a new series makes all series after it in a snapshot be rendered again.
         buckets = [
             replace(series, part=bucket_part(bound, REQUEST_BUCKETS))
@@ -36,11 +36,12 @@ class ProcessMetrics:
             for bound in (*REQUEST_BUCKETS, inf)
         ]
         self._counters = dict.fromkeys((*known, *buckets), 0.0)
-        self._gauges: dict[Series, float] = {
-            Series(family.name): 0.0
+        gauges = (
+            family.name
             for family in FAMILIES
             if family.origin is Origin.PROCESS and family.type is MetricType.GAUGE and not family.labels
-        }
+        )
+        self._gauges = {Series(name): 0.0 for name in gauges if name != SWEPT}
         self._gauges[Series("job_exporter_build_info", (("version", version), ("python", python)))] = 1.0
 
     def request(self, *, endpoint: str, seconds: float, size: int, reason: str | None) -> None:
@@ -80,7 +81,7 @@ class ProcessMetrics:
         """Set the gauges after a poll; `last_sweep`: POSIX seconds, 0: none yet, None: off."""
         self._set("job_exporter_unreadable_records", unreadable_records)
         if last_sweep is not None:
-            self._set("job_exporter_last_sweep_timestamp_seconds", last_sweep)
+            self._set(SWEPT, last_sweep)
         self._set("job_exporter_pending_results", pending_results)
         self._set("job_exporter_catching_up", catching_up)
         self._set("job_exporter_ledger_records", ledger_records)

@@ -195,7 +195,7 @@ def process() -> ProcessMetrics:
 
 
 def test_the_process_starts_at_zero() -> None:
-    """All series of the process exist before anything happened, at 0, never held; none comes later."""
+    """All series of the process but the last sweep exist before anything happened, at 0, never held."""
     fresh = process()
     assert set(fresh.counters()) >= set(initial_series(MetricsSettings(), origin=Origin.PROCESS))
     asked = process()
@@ -208,6 +208,7 @@ def test_the_process_starts_at_zero() -> None:
     build = Series("job_exporter_build_info", (("version", "1.2.3"), ("python", "3.11.7")))
     assert {series: value for series, value in fresh.gauges().items() if value} == {build: 1.0}
     names = {family.name for family in FAMILIES if family.origin is Origin.PROCESS}
+    names -= {"job_exporter_last_sweep_timestamp_seconds"}
     assert {series.family for series in (*fresh.counters(), *fresh.gauges())} == names
 
 
@@ -261,4 +262,18 @@ def test_the_state_after_a_poll() -> None:
         *("ledger_records", "leader", "last_sweep_timestamp_seconds"),
     )
     assert [after[Series(f"job_exporter_{name}")] for name in names] == [3, 2, 1, 42, 1, 7]
-    assert {before[Series(f"job_exporter_{name}")] for name in names} == {0}
+    assert {before[Series(f"job_exporter_{name}")] for name in names[:-1]} == {0}
+
+
+def test_without_sweeps_there_is_no_time_of_the_last_one() -> None:
+    """A gauge of 0 would mean that the first sweep has not ended, and an alert waits for its end."""
+    metrics = process()
+    metrics.state(
+        pending_results=0,
+        unreadable_records=0,
+        catching_up=False,
+        ledger_records=0,
+        leader=True,
+        last_sweep=None,
+    )
+    assert Series("job_exporter_last_sweep_timestamp_seconds") not in metrics.gauges()
