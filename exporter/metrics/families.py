@@ -72,18 +72,19 @@ def number(value: float) -> str:
 _counter = partial(Family, MetricType.COUNTER)
 _gauge = partial(Family, MetricType.GAUGE)
 _histogram = partial(Family, MetricType.HISTOGRAM)
+_platform_gauge = partial(_gauge, origin=Origin.PLATFORM)
+_process_gauge = partial(_gauge, origin=Origin.PROCESS)
+_process_counter = partial(_counter, origin=Origin.PROCESS)
 
-_PLATFORM, _PROCESS = Origin.PLATFORM, Origin.PROCESS
 _RESULT = {"result_status": tuple(map(str, ResultStatus))}
 _EXECUTE = {"execute_status": tuple(map(str, ExecuteStatus))}
 _ENDPOINT = {"endpoint": ENDPOINTS}
 
 # In the order of the exposition. `families` adds what depends on the settings.
 _CATALOG = (
-    _gauge("job_records", "Records on the platform, by execute status.", _EXECUTE, _PLATFORM),
-    _gauge("job_records_hidden",
-           "Records in the platform's total that no page shows, because they have no host rows.",
-           origin=_PLATFORM),
+    _platform_gauge("job_records", "Records on the platform, by execute status.", _EXECUTE),
+    _platform_gauge("job_records_hidden",
+                    "Records in the platform's total that no page shows, because they have no host rows."),
     _counter("job_records_discovered_total", "Records seen for the first time."),
     _counter("job_records_finished_total", "Finished records, each counted once, by result status.", _RESULT),
     _histogram("job_record_duration_seconds", "Seconds from the start to the end of a finished record.",
@@ -93,43 +94,40 @@ _CATALOG = (
              {"idc": (), "status": tuple(map(str, HostStatus))}),
     _counter("job_idc_records_total",
              "Finished records with hosts in the IDC: clean if all of its hosts succeeded, degraded if "
-             "some, failed if none did.",
-             {"idc": (), "outcome": tuple(map(str, IdcOutcome))}),
-    _gauge("job_records_overdue", "Open records past their own timeout and the overdue grace.",
-           origin=_PLATFORM),
-    _gauge("job_record_oldest_open_start_timestamp_seconds",
-           "Start of the oldest open record, in seconds since the Unix epoch.", _EXECUTE, _PLATFORM),
-    _gauge("job_record_last_finished_timestamp_seconds",
-           "Latest end of a finished record, in seconds since the Unix epoch.", _RESULT, _PLATFORM),
-    _gauge("job_exporter_build_info", "Always 1; the labels give the versions of exporter and Python.",
-           {"version": (), "python": ()}, _PROCESS),
-    _gauge("job_exporter_platform_up",
-           "1 if the last poll reached the job API and understood it, else 0.", origin=_PROCESS),
-    _gauge("job_exporter_last_successful_poll_timestamp_seconds",
-           "End of the last successful poll, in seconds since the Unix epoch; 0 before the first.",
-           origin=_PROCESS),
-    _gauge("job_exporter_poll_duration_seconds", "Duration of the last poll in seconds.", origin=_PROCESS),
-    _counter("job_exporter_polls_total", "Polls of the platform, including failed ones.", origin=_PROCESS),
-    _counter("job_exporter_poll_failures_total", "Failed polls of the platform.", origin=_PROCESS),
-    _counter("job_exporter_api_requests_total", "Requests to the job API, including failed ones.",
-             _ENDPOINT, _PROCESS),
-    _counter("job_exporter_api_response_bytes_total", "Bytes of response bodies read from the job API.",
-             _ENDPOINT, _PROCESS),
-    _counter("job_exporter_api_request_failures_total", "Failed requests to the job API, by reason.",
-             {**_ENDPOINT, "reason": FAILURE_REASONS}, _PROCESS),
+             "some, failed if none did.", {"idc": (), "outcome": tuple(map(str, IdcOutcome))}),
+    _platform_gauge("job_records_overdue", "Open records past their own timeout and the overdue grace."),
+    _platform_gauge("job_record_oldest_open_start_timestamp_seconds",
+                    "Start of the oldest open record, in seconds since the Unix epoch.", _EXECUTE),
+    _platform_gauge("job_record_last_finished_timestamp_seconds",
+                    "Latest end of a finished record, in seconds since the Unix epoch.", _RESULT),
+    _process_gauge("job_exporter_build_info",
+                   "Always 1; the labels give the versions of exporter and Python.",
+                   {"version": (), "python": ()}),
+    _process_gauge("job_exporter_platform_up",
+                   "1 if the last poll reached the job API and understood it, else 0."),
+    _process_gauge("job_exporter_last_successful_poll_timestamp_seconds",
+                   "End of the last successful poll, in seconds since the Unix epoch; 0 before the first."),
+    _process_gauge("job_exporter_poll_duration_seconds", "Duration of the last poll in seconds."),
+    _process_counter("job_exporter_polls_total", "Polls of the platform, including failed ones."),
+    _process_counter("job_exporter_poll_failures_total", "Failed polls of the platform."),
+    _process_counter("job_exporter_api_requests_total", "Requests to the job API, including failed ones.",
+                     _ENDPOINT),
+    _process_counter("job_exporter_api_response_bytes_total",
+                     "Bytes of response bodies read from the job API.", _ENDPOINT),
+    _process_counter("job_exporter_api_request_failures_total", "Failed requests to the job API, by reason.",
+                     {**_ENDPOINT, "reason": FAILURE_REASONS}),
     _histogram("job_exporter_api_request_duration_seconds",
                "Duration of requests to the job API in seconds, response body included.",
-               _ENDPOINT, _PROCESS, REQUEST_BUCKETS),
-    _gauge("job_exporter_pending_results", "Finished records that are not settled yet.", origin=_PROCESS),
-    _gauge("job_exporter_unreadable_records",
-           "Records and page positions that cannot be read at present. They are retried.", origin=_PROCESS),
-    _gauge("job_exporter_catching_up",
-           "1 while the exporter counts records that finished during a downtime, else 0.", origin=_PROCESS),
+               _ENDPOINT, origin=Origin.PROCESS, buckets=REQUEST_BUCKETS),
+    _process_gauge("job_exporter_pending_results", "Finished records that are not settled yet."),
+    _process_gauge("job_exporter_unreadable_records",
+                   "Records and page positions that cannot be read at present. They are retried."),
+    _process_gauge("job_exporter_catching_up",
+                   "1 while the exporter counts records that finished during a downtime, else 0."),
     _counter("job_exporter_records_late_total", "Records that only the sweep found."),
-    _gauge("job_exporter_last_sweep_timestamp_seconds",
-           "End of the last complete sweep, in seconds since the Unix epoch; 0 before the first, "
-           "absent if sweeps are off.",
-           origin=_PROCESS),
+    _process_gauge("job_exporter_last_sweep_timestamp_seconds",
+                   "End of the last complete sweep, in seconds since the Unix epoch; 0 before the first, "
+                   "absent if sweeps are off."),
     _histogram("job_exporter_count_lag_seconds", "Seconds from the end of a record until it was counted.",
                buckets=LAG_BUCKETS),
     _counter("job_exporter_records_incomplete_total",
@@ -140,10 +138,10 @@ _CATALOG = (
     _counter("job_exporter_label_overflow_total",
              "Increments folded into the label value other because of the label limit, by label.",
              {"label": ("idc", *RECORD_LABELS)}),
-    _gauge("job_exporter_clock_skew_seconds",
-           "Clock of the platform minus the exporter's clock, in seconds.", origin=_PLATFORM),
-    _gauge("job_exporter_ledger_records", "Records in the ledger.", origin=_PROCESS),
-    _gauge("job_exporter_leader", "1 on the replica that polls, else 0.", origin=_PROCESS),
+    _platform_gauge("job_exporter_clock_skew_seconds",
+                    "Clock of the platform minus the exporter's clock, in seconds."),
+    _process_gauge("job_exporter_ledger_records", "Records in the ledger."),
+    _process_gauge("job_exporter_leader", "1 on the replica that polls, else 0."),
 )  # fmt: skip
 
 

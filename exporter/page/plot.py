@@ -15,21 +15,9 @@ HEIGHT = 160.0  # units; one pixel each in the style sheet
 STEP, BAR = 10.0, 8.0  # units from bar to bar, and the width of one
 LEAST = 3.0  # units: a single failure among hundreds must be visible
 TALLIES_A_TICK = 12  # an hour
-STACK = (
-    ResultStatus.FAIL,
-    ResultStatus.TIMEOUT,
-    ResultStatus.UNKNOWN,
-    ResultStatus.CANCELLED,
-    ResultStatus.SUCCESS,
-)  # from the bottom up
-HOST_STACK = (
-    HostStatus.FAIL,
-    HostStatus.TIMEOUT,
-    HostStatus.UNREPORTED,
-    HostStatus.UNKNOWN,
-    HostStatus.CANCELLED,
-    HostStatus.SUCCESS,
-)
+# The parts of a bar, from the bottom up.
+STACK = tuple(map(ResultStatus, ("fail", "timeout", "unknown", "cancelled", "success")))
+HOST_STACK = tuple(map(HostStatus, ("fail", "timeout", "unreported", "unknown", "cancelled", "success")))
 Window = Sequence[tuple[float, Tally]]  # start of each stretch (POSIX) and its tally, oldest first
 
 
