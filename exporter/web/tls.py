@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 import structlog
@@ -151,6 +150,8 @@ def _certificate(context: ssl.SSLContext, config: TlsConfig) -> None:
         except ssl.SSLError as error:
             hint = " (the key is not the certificate's)" if error.reason == "KEY_VALUES_MISMATCH" else ""
             raise WebError(f"cannot use {where}: {error.reason or 'not PEM'}{hint}") from None
+        except OSError as error:
+            raise WebError(f"cannot read {where}: {error.strerror}") from None
         except ValueError as error:
             raise WebError(f"cannot use {where}: {error}") from None
 
@@ -159,7 +160,6 @@ def _certificate(context: ssl.SSLContext, config: TlsConfig) -> None:
 def _on_disk(text: str | None, path: str | None) -> Iterator[str]:
     """The path of a file with the PEM. Inline PEM is in a memory file while it is loaded."""
     if path:
-        _read(path)
         yield path
         return
     if sys.platform != "linux":
@@ -170,13 +170,6 @@ def _on_disk(text: str | None, path: str | None) -> Iterator[str]:
         yield f"/proc/self/fd/{descriptor}"
     finally:
         os.close(descriptor)
-
-
-def _read(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="ascii", errors="replace")
-    except OSError as error:
-        raise WebError(f"tls_server_config: cannot read {path}: {error.strerror}") from None
 
 
 def _clients(context: ssl.SSLContext, config: TlsConfig) -> None:
@@ -193,9 +186,11 @@ def _clients(context: ssl.SSLContext, config: TlsConfig) -> None:
         )
     if given and mode != ssl.CERT_NONE:
         try:
-            context.load_verify_locations(cadata=config.client_ca or _read(given))
+            context.load_verify_locations(cafile=config.client_ca_file, cadata=config.client_ca)
         except (ssl.SSLError, ValueError):
             raise WebError("tls_server_config.client_ca_file: no PEM certificate in it") from None
+        except OSError as error:
+            raise WebError(f"tls_server_config.client_ca_file: {given}: {error.strerror}") from None
     elif mode == ssl.CERT_OPTIONAL:
         context.load_default_certs(ssl.Purpose.CLIENT_AUTH)
 

@@ -437,8 +437,8 @@ def encrypted(folder: Path) -> None:
         ("tls_server_config: {min_version: TLS12}", "cert_file is missing"),
         ("tls_server_config: {cert_file: server.pem}", "key_file is missing"),
         (BASE + "  cert: x", "give cert or cert_file, not both"),
-        (BASE.replace("server.pem", "no.pem"), "cannot read .*no.pem: No such file"),
-        (BASE.replace("server.key", "no.key"), "cannot read .*no.key: No such file"),
+        (BASE.replace("server.pem", "no.pem"), "cannot read certificate .*no.pem with key .*: No such file"),
+        (BASE.replace("server.key", "no.key"), "cannot read certificate .* with key .*no.key: No such file"),
         (BASE.replace("server.pem", "web.yml"), "cannot use certificate .*web.yml with key .*server.key: "),
         (BASE.replace("server.key", "other.key"), "the key is not the certificate's"),
         (BASE.replace("server.key", "encrypted.key"), "the key is encrypted"),
@@ -459,7 +459,10 @@ def encrypted(folder: Path) -> None:
             MUTUAL.replace("ca.pem", "web.yml") + "VerifyClientCertIfGiven",
             "client_ca_file: no PEM certificate",
         ),
-        (MUTUAL.replace("ca.pem", "no.pem") + "VerifyClientCertIfGiven", "cannot read .*no.pem"),
+        (
+            MUTUAL.replace("ca.pem", "no.pem") + "VerifyClientCertIfGiven",
+            "client_ca_file: .*no.pem: No such file",
+        ),
         (BASE + "  no_such_key: 1", "unknown key tls_server_config.no_such_key"),
     ],
 )
