@@ -11,9 +11,9 @@ from exporter.ledger.layout import Layout
 from exporter.model import Exemplar, Sample, Series
 from exporter.tracking import effects
 from exporter.tracking.counting import Increment
-from exporter.tracking.decision import Changes
 from exporter.tracking.folding import fold_all
 from exporter.tracking.state import State
+from exporter.tracking.values import Changes
 
 
 def apply(

@@ -24,8 +24,8 @@ from exporter.ledger.errors import LedgerError, LostLeadershipError, NotLeadingE
 from exporter.ledger.layout import Layout, lay_out
 from exporter.ledger.lease import CHANNEL, Leadership, new_holder, notify
 from exporter.model import LeaderStatus
-from exporter.tracking.decision import Changes
 from exporter.tracking.state import State
+from exporter.tracking.values import Changes
 
 LEASE = 15.0  # seconds: as for the default poll interval
 

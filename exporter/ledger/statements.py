@@ -14,9 +14,8 @@ from exporter.model import FailedRecord, Sample, Series
 from exporter.tracking import effects
 from exporter.tracking.counting import Increment
 from exporter.tracking.counting_start import CountingStart
-from exporter.tracking.decision import Changes
 from exporter.tracking.tallies import Recent, merged, tallied
-from exporter.tracking.values import Outcome, Settlement, Tracked
+from exporter.tracking.values import Changes, Outcome, Settlement, Tracked
 
 KEPT_SETTLED = 5_000  # newest ids that are never pruned: a re-check of the tail can meet them again
 KEPT_FAILURES = 200  # lines on the page of recent failures

@@ -5,19 +5,15 @@ from dataclasses import dataclass, field
 from exporter.discovery.weights import MAX_PAGE_SIZE
 from exporter.metrics.layout import buckets
 from exporter.settings import Settings
-from exporter.tracking.finding import Start
+from exporter.tracking.probing import Start
 from exporter.tracking.values import Rules
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PollConfig:
+class PollConfig(Start):
     """Settings of polling; durations in seconds."""
 
     rules: Rules = field(default_factory=Rules)
-    recheck_interval: float = 300.0
-    sweep: float = 86400.0  # maximum age (by start) of records that the sweep reads; 0: no sweep
-    adopt: int = 200  # number of newest records in the first reading
-    history: float | None = 0.0  # first start: maximum age (by end) of counted records; None: all; 0: none
     duty: float = 0.1  # share of the wall time that tail pages may take
     page_size: int = MAX_PAGE_SIZE
     retention: float = 30 * 86400.0
@@ -38,14 +34,4 @@ class PollConfig:
             page_size=settings.api.page_size,
             retention=settings.state.retention,
             **poll.model_dump(include={"recheck_interval", "sweep", "adopt", "history"}),
-        )
-
-    @property
-    def start(self) -> Start:
-        """The part that discovery uses."""
-        return Start(
-            adopt=self.adopt,
-            history=self.history,
-            recheck_interval=self.recheck_interval,
-            sweep=self.sweep,
         )

@@ -11,8 +11,7 @@ from exporter.discovery.tail import FEW_DELETED
 from exporter.ledger.errors import LedgerError
 from exporter.ledger.ledger import Ledger
 from exporter.settings.time_range import shown
-from exporter.tracking.decision import Changes
-from exporter.tracking.values import Clock, Outcome
+from exporter.tracking.values import Changes, Clock, Outcome
 
 PRUNE_INTERVAL = 3600.0  # seconds between two prunings of the ledger
 ODD_TIMES = 3  # records with impossible times before a warning: one or two may be written by hand
@@ -52,25 +51,27 @@ class Keeper:
 
     async def commit(self, changes: Changes) -> None:
         """Commit in a thread. A commit in flight completes even during shutdown. Raises LedgerError."""
-        before, after = self._ledger.state.tail.total or 0, changes.tail.total or 0
+        before, start = self._ledger.state.tail, self._ledger.state.counting_start
+        after, total = changes.tail, changes.tail.total or 0
         async with self._writing:
             await asyncio.shield(asyncio.to_thread(self._ledger.commit, changes, now=self._wall()))
-        if after < FEW_DELETED * before:
-            log.warning("the platform has far fewer records than before", before=before, now=after)
-        if changes.order is not None:
-            log.info("order of pages found", order=str(changes.order))
-        if changes.adopted:
+        if total < FEW_DELETED * (before.total or 0):
+            log.warning("the platform has far fewer records than before", before=before.total, now=total)
+        if after.order is not None and after.order is not before.order:
+            log.info("order of pages found", order=str(after.order))
+        if start is not None and start.floor is None and changes.counting_start.floor is not None:
+            lowest = changes.counting_start.lowest
             log.info(
                 "first reading ended",
-                records=changes.tail.total,
-                looked_back_to=None if (lowest := changes.counting_start.lowest) is None else shown(lowest),
+                records=total,
+                looked_back_to=None if lowest is None else shown(lowest),
                 bytes=changes.counting_start.read,
             )
         if changes.given_up:
             log.warning(
                 "page positions without a record: counted as hidden, the sweep checks them again",
                 positions=changes.given_up,
-                records=changes.tail.total,
+                records=total,
             )
         for id_, why in changes.unreadable.items():
             log.warning("record is unreadable: it is retried with backoff", record=id_, error=why)

@@ -26,12 +26,12 @@ from exporter.polling.config import PollConfig
 from exporter.polling.fetch import Gathered, Gatherer
 from exporter.polling.keeper import Keeper
 from exporter.polling.paging import Pages
-from exporter.polling.probing import probe_taken
 from exporter.polling.status import Status
-from exporter.tracking.decision import Changes, decide
+from exporter.tracking.decision import decide
 from exporter.tracking.finding import PageRead
 from exporter.tracking.lookups import due
-from exporter.tracking.values import Clock, Tracked
+from exporter.tracking.probing import probe_read
+from exporter.tracking.values import Changes, Clock, Tracked
 
 ROUND = 400  # look-ups per round: 1-2 s between commits, and few to repeat after a crash
 SWEPT_AGAIN = 7200.0  # seconds that a sweep may continue after its window was set
@@ -195,9 +195,7 @@ class Poller:
         self._status.reached = True
         self._gatherer.shown(page)
         before = self._ledger.state.counting_start
-        tail, after = probe_taken(
-            tail, before, page, size=cost.size, clock=self._clock(), start=self._config.start
-        )
+        tail, after = probe_read(tail, before, page, size=cost.size, clock=self._clock(), start=self._config)
         if before is None:
             log.info("first start: reading the newest records", records=page.total)
         if after != before:

@@ -236,9 +236,10 @@ def unknown_value(field: str) -> Increment:
     return Increment(series=Series("job_exporter_unknown_values_total", (("field", field),)))
 
 
-def incomplete(reason: str) -> Increment:
-    """Count why a record was counted incompletely, or not at all."""
-    return Increment(series=Series("job_exporter_records_incomplete_total", (("reason", reason),)))
+def incomplete(reason: str, records: int = 1) -> Increment:
+    """Count why records were counted incompletely, or not at all."""
+    series = Series("job_exporter_records_incomplete_total", (("reason", reason),))
+    return Increment(series=series, value=float(records))
 
 
 def _by_idc(hosts: list[Host]) -> dict[str, dict[HostStatus, int]]:

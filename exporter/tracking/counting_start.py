@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from exporter.discovery.pages import Order
+from exporter.discovery.tail import Tail, is_first_reading
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +42,14 @@ class CountingStart:
         """If a misjudged order was reversed, `bottom` is wrong: other positions were read."""
         is_reversed = None not in {before, after} and before is not after
         return replace(self, bottom=None) if is_reversed else self
+
+    def after_reading(self, tail: Tail, *, sweeps: bool) -> "CountingStart":
+        """Set how far the first reading has come, once it has ended."""
+        if self.floor is not None or tail.empty is not None or is_first_reading(tail):
+            return self
+        floor = self.baseline_end if self.lowest is None else self.lowest
+        is_registered = sweeps or self.registered is not None
+        return replace(self, floor=floor, registered=self.registered if is_registered else floor)
 
     def bottom_at(self, total: int) -> float:
         """`bottom` at this total: an unknown record from there up is new."""

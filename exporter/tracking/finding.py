@@ -9,21 +9,19 @@ within reach, or if growth of the total explains it.
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
-from exporter.discovery import evidence, reading
-from exporter.discovery.gaps import Gap
+from exporter.discovery import reading
 from exporter.discovery.pages import Purpose
 from exporter.discovery.reading import Fresh, Reading
 from exporter.discovery.sweep import Sweep
-from exporter.discovery.tail import Tail, end_first_reading, first_reading, is_first_reading, probed
+from exporter.discovery.tail import Tail, end_first_reading, is_first_reading
 from exporter.discovery.weights import weighed
 from exporter.model import LONG_AGO, ExecuteStatus, Page, PageItem, Record, Series
-from exporter.tracking.counting import Increment
+from exporter.tracking.counting import Increment, incomplete
 from exporter.tracking.counting_start import CountingStart
 from exporter.tracking.tracker import baseline, follow, is_baseline
-from exporter.tracking.values import Clock, Rules, Settlement, Tracked
+from exporter.tracking.values import Changes, Clock, Rules, Settlement, Tracked
 
 ADOPT_BYTES = 32_000_000  # the first reading goes no further down than this takes
-LONG_RUN = 6 * 3600.0  # seconds: a record that ended in the history began so long before it, at most
 LATE = Increment(series=Series("job_exporter_records_late_total"))
 
 
@@ -37,102 +35,13 @@ class PageRead:
     purpose: Purpose = Purpose.GAP
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """The changes that follow from a page."""
-
-    tail: Tail
-    counting_start: CountingStart
-    followed: tuple[Tracked, ...] = ()  # records seen for the first time
-    settlements: tuple[Settlement, ...] = ()  # records seen for the first time that are the baseline
-    increments: tuple[Increment, ...] = ()
-    given_up: int = 0  # records that no page showed
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Start:
-    """Settings of the first start (see `PollConfig`); seconds."""
-
-    adopt: int
-    history: float | None
-    recheck_interval: float
-    sweep: float = 0.0  # the window of the sweep; 0: none
-
-
-def begin(tail: Tail, page: Page, *, clock: Clock, start: Start) -> tuple[Tail, CountingStart]:
-    """First start: records that are done now are the baseline, unless history is to be counted.
-
-    If the platform is empty, further answers must confirm it for a minute.
-    """
-    total = page.total or 0
-    baseline_end = 0.0 if start.history is None else clock.platform - start.history
-    tail = probed(
-        tail,
-        page,
-        now=clock.now,
-        platform_now=clock.platform,
-        recheck_interval=start.recheck_interval,
-    )
-    tail = replace(tail, recheck_due=clock.now + start.recheck_interval)
-    counting_start = CountingStart(baseline_end=baseline_end, floor=None, bottom=total, accounted=total)
-    if start.history is None:  # every record is to be counted
-        counting_start = replace(counting_start, floor=0.0, registered=LONG_AGO)
-    if not total:
-        return replace(tail, gaps=(), empty=evidence.gathered(None, total=0, now=clock.now)), counting_start
-    return replace(tail, gaps=_first_gaps(total, counting_start, clock, start)), counting_start
-
-
-def go_on(
-    tail: Tail, counting_start: CountingStart, *, clock: Clock, start: Start
-) -> tuple[Tail, CountingStart]:
-    """After a probe: confirm that the platform is empty, or begin the first reading after all."""
-    if tail.empty is not None:
-        empty = evidence.gathered(tail.empty, total=0, now=clock.now)
-        if tail.told:
-            counting_start = replace(counting_start, seemed_empty=True, bottom=tail.told, accounted=tail.told)
-            gaps = _first_gaps(tail.told, counting_start, clock, start)
-            tail = replace(tail, gaps=gaps, empty=None)
-        elif empty.is_confirmed(clock.now):
-            tail = replace(tail, empty=None)
-            counting_start = replace(counting_start, floor=counting_start.baseline_end, registered=LONG_AGO)
-        else:
-            tail = replace(tail, empty=empty)
-    return tail, _ended(tail, counting_start, sweeps=start.sweep > 0)
-
-
-def _ended(tail: Tail, counting_start: CountingStart, *, sweeps: bool) -> CountingStart:
-    """Set how far the first reading has come, once it has ended."""
-    if counting_start.floor is not None or tail.empty is not None or is_first_reading(tail):
-        return counting_start
-    lowest = counting_start.lowest
-    floor = counting_start.baseline_end if lowest is None else lowest
-    registered = counting_start.registered
-    if registered is None and not sweeps:
-        registered = floor
-    return replace(counting_start, floor=floor, registered=registered)
-
-
-def _first_gaps(total: int, counting_start: CountingStart, clock: Clock, start: Start) -> tuple[Gap, ...]:
-    """The gaps of the first reading: the newest records, or all records down to a time."""
-    # Records that came after an answer of an empty platform must be counted, however many.
-    by_number = start.history == 0 and not counting_start.seemed_empty
-    by_time = start.history is not None and not by_number
-    return first_reading(
-        total,
-        now=clock.now,
-        newest=start.adopt if by_number else None,
-        since=counting_start.baseline_end - LONG_RUN if by_time else None,
-    )
-
-
 def page_read(
     tail: Tail, counting_start: CountingStart, read: PageRead, *, clock: Clock, rules: Rules, sweeps: bool
-) -> Found:
+) -> Changes:
     """Take in a page: its new records, and the progress of a first reading or sweep."""
-    was_first = is_first_reading(tail)
-    tail = replace(tail, weights=weighed(tail.weights, len(read.page.items), read.size))
+    before, was_first = tail.order, is_first_reading(tail)
     result = reading.read(
-        tail,
+        replace(tail, weights=weighed(tail.weights, len(read.page.items), read.size)),
         read.page,
         read.known,
         now=clock.now,
@@ -141,28 +50,31 @@ def page_read(
         unregistered=counting_start.unregistered,
         bottom=counting_start.bottom_at(max(tail.total or 0, read.page.total or 0)),
     )
-    doubtful = doubtful_ids(result.fresh, counting_start)
-    followed, settlements = _sorted_out(result.fresh, doubtful, counting_start, clock, rules)
-    counting_start = _registered(counting_start, result, doubtful, was_first=was_first)
-    counting_start = counting_start.after_order(tail.order, result.tail.order)
     tail = result.tail
+    doubtful = doubtful_ids(result.fresh, counting_start)
+    found, settlements = _sorted_out(result.fresh, doubtful, counting_start, clock, rules)
+    counting_start = _registered(counting_start, result, doubtful, was_first=was_first)
+    counting_start = counting_start.after_order(before, tail.order)
     if was_first:
         read_bytes = counting_start.read + read.size
         counting_start = replace(counting_start, lowest=result.first_low, read=read_bytes)
         # It may end early only if no history is counted: then it only has to adopt open records.
-        if read_bytes > ADOPT_BYTES and counting_start.baseline_end and not _counts_history(tail):
+        counts_history = any(gap.floor_start is not None for gap in tail.gaps)
+        if read_bytes > ADOPT_BYTES and counting_start.baseline_end and not counts_history:
             tail = end_first_reading(tail)
-    counting_start = _ended(tail, counting_start, sweeps=sweeps)
-    late = sum(one.is_late for one in result.fresh)
+    counting_start = counting_start.after_reading(tail, sweeps=sweeps)
     if result.ended is not None:
         tail = replace(tail, swept=clock.wall)
         counting_start = _swept(counting_start, tail, result.ended)
-    return Found(
+    increments = [LATE] * sum(one.is_late for one in result.fresh)
+    if result.given_up:
+        increments.append(incomplete("hidden", result.given_up))
+    return Changes(
         tail=tail,
         counting_start=counting_start,
-        followed=followed,
+        found=found,
         settlements=settlements,
-        increments=(LATE,) * late + _given_up(result),
+        increments=tuple(increments),
         given_up=result.given_up,
     )
 
@@ -195,13 +107,6 @@ def _swept(counting_start: CountingStart, tail: Tail, ended: Sweep) -> CountingS
         return counting_start
     invisible = ended.walk.hidden + sum(not item.is_missing for item in tail.unreadable)
     return replace(counting_start, registered=ended.registered, invisible=invisible)
-
-
-def _given_up(result: Reading) -> tuple[Increment, ...]:
-    if not result.given_up:
-        return ()
-    series = Series("job_exporter_records_incomplete_total", (("reason", "hidden"),))
-    return (Increment(series=series, value=float(result.given_up)),)
 
 
 def _sorted_out(
@@ -262,7 +167,3 @@ def _ended_record(item: PageItem) -> Record | None:
     if item.ended is None:
         return None
     return Record(id=item.id, execute_status=ExecuteStatus.DONE, start=item.start, end=item.ended)
-
-
-def _counts_history(tail: Tail) -> bool:
-    return any(gap.floor_start is not None for gap in tail.gaps)

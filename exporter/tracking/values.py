@@ -6,8 +6,10 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from exporter.model import ExecuteStatus, FailedRecord, Record, Results
+from exporter.discovery.tail import Tail
+from exporter.model import ExecuteStatus, FailedRecord, Record, Results, Series
 from exporter.tracking.counting import Buckets, Increment
+from exporter.tracking.counting_start import CountingStart
 
 
 class Stage(StrEnum):
@@ -104,3 +106,19 @@ class Settlement:
     increments: tuple[Increment, ...] = ()
     record: Record | None = None
     failure: FailedRecord | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """The changes to commit in one transaction, and facts for the log."""
+
+    tail: Tail
+    counting_start: CountingStart
+    found: tuple[Tracked, ...] = ()  # records to follow from now on
+    changed: tuple[Tracked, ...] = ()  # records that stay in the open set
+    settlements: tuple[Settlement, ...] = ()
+    increments: tuple[Increment, ...] = ()  # those that belong to no settlement
+    latest: Mapping[Series, float] = field(default_factory=dict)
+    given_up: int = 0  # records that no page showed
+    unreadable: Mapping[str, str] = field(default_factory=dict)  # id → why; newly unreadable records
+    hours_off: Mapping[str, float] = field(default_factory=dict)  # id → hours; impossible times

@@ -21,8 +21,7 @@ from exporter.model import ExecuteStatus, HostResult, HostStatus, Record, Result
 from exporter.settings import MetricsSettings
 from exporter.tracking.counting import Counting
 from exporter.tracking.counting_start import CountingStart
-from exporter.tracking.decision import Changes
-from exporter.tracking.values import Outcome, Settlement
+from exporter.tracking.values import Changes, Outcome, Settlement
 from tests.benchmarks.asking import api_config
 from tests.benchmarks.measuring import peak, quiet, resident
 from tests.benchmarks.simulated import RULES

@@ -12,8 +12,7 @@ from exporter.model import ExecuteStatus, Record, ResultStatus, Series
 from exporter.settings import MetricsSettings
 from exporter.tracking.counting import Increment
 from exporter.tracking.counting_start import CountingStart
-from exporter.tracking.decision import Changes
-from exporter.tracking.values import Outcome, Settlement
+from exporter.tracking.values import Changes, Outcome, Settlement
 from tests.benchmarks.figures import Figure, Section, plain, shown
 from tests.harness.postgres import server
 

@@ -27,7 +27,7 @@ from exporter.model import Sample, Snapshot
 from exporter.polling.poller import Poller
 from exporter.settings import ListenAddress, WebSettings
 from exporter.tracking.counting_start import CountingStart
-from exporter.tracking.decision import Changes
+from exporter.tracking.values import Changes
 from exporter.web.server import Web
 from tests.benchmarks.asking import Question, api_config, fetch_all, own_client
 from tests.benchmarks.measuring import quiet

@@ -18,8 +18,8 @@ from exporter.metrics.publisher import Publisher
 from exporter.model import Snapshot
 from exporter.polling.config import PollConfig
 from exporter.polling.poller import Poller
-from exporter.tracking.decision import Changes
 from exporter.tracking.state import State
+from exporter.tracking.values import Changes
 from tests.benchmarks.asking import (
     NotingApi,
     Question,

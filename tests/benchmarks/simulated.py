@@ -29,9 +29,8 @@ from exporter.simulator.scenarios import Scenario
 from exporter.simulator.traffic import Traffic
 from exporter.simulator.world import World
 from exporter.tracking.counting import Buckets
-from exporter.tracking.decision import Changes
 from exporter.tracking.state import State
-from exporter.tracking.values import Outcome, Rules
+from exporter.tracking.values import Changes, Outcome, Rules
 from tests.benchmarks import tariff
 
 START = 1_800_000_000.0  # any moment will do

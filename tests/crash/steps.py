@@ -23,8 +23,7 @@ from exporter.ledger.layout import Layout
 from exporter.ledger.ledger import Ledger
 from exporter.tracking.counting import Increment
 from exporter.tracking.counting_start import CountingStart
-from exporter.tracking.decision import Changes
-from exporter.tracking.values import Outcome, Settlement, Tracked
+from exporter.tracking.values import Changes, Outcome, Settlement, Tracked
 from tests.harness.core import NOW, done, series
 
 TRACEME, SYSCALL = 0, 24  # requests of ptrace

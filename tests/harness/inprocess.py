@@ -33,9 +33,8 @@ from exporter.simulator.truth import Tally, tally
 from exporter.simulator.world import World
 from exporter.tracking import effects
 from exporter.tracking.counting import Buckets
-from exporter.tracking.decision import Changes
 from exporter.tracking.state import State
-from exporter.tracking.values import Rules
+from exporter.tracking.values import Changes, Rules
 
 METRICS = MetricsSettings()
 RULES = Rules(

@@ -19,9 +19,8 @@ from exporter.model import FailedRecord, LeaderStatus, ResultStatus, Snapshot
 from exporter.settings import MetricsSettings
 from exporter.tracking.counting import Increment
 from exporter.tracking.counting_start import CountingStart
-from exporter.tracking.decision import Changes
 from exporter.tracking.state import State
-from exporter.tracking.values import Outcome, Settlement, Tracked
+from exporter.tracking.values import Changes, Outcome, Settlement, Tracked
 from tests.harness.core import NOW, done, series, value
 from tests.harness.inprocess import METRICS
 from tests.harness.postgres import Postgres, cut_at_commit

@@ -20,9 +20,8 @@ from exporter.model import Exemplar, FailedRecord, IdcFailure, ResultStatus, Sam
 from exporter.settings import MetricsSettings
 from exporter.tracking.counting import Increment
 from exporter.tracking.counting_start import CountingStart
-from exporter.tracking.decision import Changes
 from exporter.tracking.state import State
-from exporter.tracking.values import Outcome, Settlement, Stage, Tracked
+from exporter.tracking.values import Changes, Outcome, Settlement, Stage, Tracked
 from tests.harness.core import NOW, done, series, value
 
 PLATFORM = "http://platform.test"

@@ -18,8 +18,7 @@ from exporter.ledger.migrations import MIGRATIONS
 from exporter.model import LeaderStatus
 from exporter.tracking.counting import Increment
 from exporter.tracking.counting_start import CountingStart
-from exporter.tracking.decision import Changes
-from exporter.tracking.values import Outcome, Settlement, Tracked
+from exporter.tracking.values import Changes, Outcome, Settlement, Tracked
 from tests.crash.cable import Cable, cable, through
 from tests.harness.core import NOW, series
 from tests.harness.postgres import Postgres

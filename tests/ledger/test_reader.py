@@ -17,9 +17,8 @@ from exporter.ledger.migrations import MIGRATIONS
 from exporter.ledger.reader import Inspection
 from exporter.tracking.counting import Increment
 from exporter.tracking.counting_start import CountingStart
-from exporter.tracking.decision import Changes
 from exporter.tracking.known import Known, LedgerStatus
-from exporter.tracking.values import Outcome, Settlement, Stage, Tracked
+from exporter.tracking.values import Changes, Outcome, Settlement, Stage, Tracked
 from tests.harness.core import NOW, done, series
 
 PLATFORM = "http://platform.test"

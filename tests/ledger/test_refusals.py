@@ -16,8 +16,7 @@ from exporter.ledger.ledger import Ledger
 from exporter.ledger.migrations import MIGRATIONS
 from exporter.tracking.counting import Increment
 from exporter.tracking.counting_start import CountingStart
-from exporter.tracking.decision import Changes
-from exporter.tracking.values import Outcome, Settlement
+from exporter.tracking.values import Changes, Outcome, Settlement
 from tests.harness.core import NOW, series
 
 PLATFORM = "http://platform.test"

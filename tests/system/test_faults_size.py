@@ -17,9 +17,8 @@ from exporter.simulator.fleet import make_fleet
 from exporter.simulator.observed import ObservedDialect
 from exporter.simulator.record import RecordSpec
 from exporter.simulator.world import World
-from exporter.tracking.decision import Changes
 from exporter.tracking.lookups import MAX_LOOKUP_INTERVAL, due
-from exporter.tracking.values import Stage, Tracked
+from exporter.tracking.values import Changes, Stage, Tracked
 from tests.harness.core import HOSTS, NOW, Life, life
 from tests.harness.inprocess import RULES, truth_of
 

@@ -12,9 +12,9 @@ from exporter.discovery.pages import Order
 from exporter.discovery.tail import Tail, first_reading
 from exporter.model import ExecuteStatus, Page, Record, ResultStatus
 from exporter.tracking.counting_start import CountingStart
-from exporter.tracking.decision import DISCOVERED, Changes, decide
+from exporter.tracking.decision import DISCOVERED, decide
 from exporter.tracking.finding import PageRead
-from exporter.tracking.values import Clock, Lookup, Outcome, Rules, Stage, Tracked
+from exporter.tracking.values import Changes, Clock, Lookup, Outcome, Rules, Stage, Tracked
 from tests.harness.core import NOW, done, item, page, row, rows, series
 
 CLOCK = Clock(now=NOW, wall=NOW, platform=NOW + (100.0))
@@ -57,7 +57,6 @@ def test_new_records_are_found_and_discovered() -> None:
     changes = decided(answer=page(34, 3, 102, item("a"), item("b"), item("c")), known=("b",))
     assert {new.id for new in changes.found} == {"a", "c"}
     assert changes.increments == (DISCOVERED, DISCOVERED)
-    assert not changes.adopted
 
 
 def test_a_late_old_record_is_not_discovered_before_it_was_looked_at() -> None:
@@ -158,12 +157,10 @@ def test_the_baseline_does_not_tell_a_last_end() -> None:
     assert decided(Lookup(id="a", record=done("a", end=NOW - 5)), followed=followed).latest == {}
 
 
-def test_a_page_that_tells_the_order_says_so_once() -> None:
-    """For a line in the log."""
+def test_a_page_at_the_other_end_tells_the_order() -> None:
+    """The keeper logs it."""
     unsure = Tail(total=100, told=100, ends=Ends(first=First(id="first", start=NOW - 100)))
-    told = decided(tail=unsure, answer=page(100, 1, 100, item("a")))
-    assert told.order is Order.ASC
-    assert decided(tail=told.tail, answer=page(100, 1, 100, item("a"))).order is None
+    assert decided(tail=unsure, answer=page(100, 1, 100, item("a"))).tail.order is Order.ASC
 
 
 def test_what_is_given_up_is_told_but_not_of_the_first_reading() -> None:

@@ -9,13 +9,14 @@ from exporter.discovery.order import Ends
 from exporter.discovery.pages import Order, Purpose
 from exporter.discovery.reading import Fresh
 from exporter.discovery.sweep import begun as sweep_begun
-from exporter.discovery.tail import Tail, first_reading, is_first_reading, probed
+from exporter.discovery.tail import Tail, first_reading, is_first_reading
 from exporter.discovery.weights import Weights
 from exporter.model import LONG_AGO, Page, PageItem
 from exporter.tracking.counting_start import CountingStart
-from exporter.tracking.decision import Changes, decide
-from exporter.tracking.finding import ADOPT_BYTES, LONG_RUN, PageRead, Start, begin, doubtful_ids, go_on
-from exporter.tracking.values import Clock, Outcome, Rules
+from exporter.tracking.decision import decide
+from exporter.tracking.finding import ADOPT_BYTES, PageRead, doubtful_ids
+from exporter.tracking.probing import LONG_RUN, Start, probe_read
+from exporter.tracking.values import Changes, Clock, Outcome, Rules
 from tests.harness.core import NOW, done, item, page
 
 CLOCK = Clock(now=NOW, wall=NOW, platform=NOW + (100.0))
@@ -25,7 +26,9 @@ START = Start(adopt=200, history=0.0, recheck_interval=300.0, sweep=86400.0)
 def begun(total: int, history: float | None = 0.0, adopt: int = 200) -> Changes:
     items = (item("first"),) if total else ()
     start = replace(START, adopt=adopt, history=history)
-    tail, counting_start = begin(Tail(), page(1, 1, total, *items), clock=CLOCK, start=start)
+    tail, counting_start = probe_read(
+        Tail(), None, page(1, 1, total, *items), size=1000, clock=CLOCK, start=start
+    )
     return Changes(tail=tail, counting_start=counting_start)
 
 
@@ -84,8 +87,7 @@ def probed_again(changes: Changes, totals: list[int]) -> tuple[Tail, CountingSta
     for number, total in enumerate(totals, 1):
         clock = replace(CLOCK, now=NOW + 15 * number, platform=NOW + 100 + 15 * number)
         answer = page(1, 1, total, *([item("first")] if total else []))
-        tail = probed(tail, answer, now=clock.now, platform_now=clock.platform, recheck_interval=300.0)
-        tail, counting_start = go_on(tail, counting_start, clock=clock, start=START)
+        tail, counting_start = probe_read(tail, counting_start, answer, size=1000, clock=clock, start=START)
     return tail, counting_start
 
 
@@ -123,12 +125,10 @@ def test_the_first_reading_lays_down_the_floor_when_it_ends() -> None:
     """What starts later than the oldest record it read is surely new."""
     counting_start = CountingStart(baseline_end=NOW, floor=None, bottom=1000, accounted=1000)
     half = decided(tail=first_tail(), counting_start=counting_start, answer=full(20, start=NOW - 1000))
-    assert not half.adopted
     assert half.counting_start == replace(counting_start, lowest=NOW - 1000, read=1000, bottom=950)
     assert len(half.found) == 50
     assert half.increments == ()  # none of them is surely new
     whole = decided(tail=half.tail, counting_start=half.counting_start, answer=full(19, start=NOW - 2000))
-    assert whole.adopted
     assert whole.counting_start == replace(
         counting_start, floor=NOW - 2000, lowest=NOW - 2000, read=2000, registered=NOW - 2000, bottom=900
     )
@@ -164,7 +164,6 @@ def test_where_the_first_reading_meets_no_start_the_floor_is_the_horizon() -> No
     """Nothing tells how old its records are."""
     counting_start = CountingStart(baseline_end=NOW, floor=None)
     changes = decided(tail=first_tail(newest=50), counting_start=counting_start, answer=page(20, 50, 1000))
-    assert changes.adopted
     assert changes.counting_start.floor == NOW
 
 
@@ -174,7 +173,6 @@ def test_heavy_pages_end_the_adoption_early() -> None:
     heavy = decided(
         tail=first_tail(), counting_start=counting_start, answer=full(20, start=NOW - 9), size=ADOPT_BYTES + 1
     )
-    assert heavy.adopted
     assert next_page(heavy.tail, now=NOW) is None
     assert heavy.counting_start.floor is not None
     assert heavy.counting_start.floor >= NOW - 10
@@ -189,8 +187,8 @@ def test_wanted_history_is_read_however_heavy() -> None:
         counting_start=CountingStart(baseline_end=NOW - 3600, floor=None),
         **heavy,  # type: ignore[arg-type]
     )
-    assert not every.adopted
-    assert not since.adopted
+    assert is_first_reading(every.tail)
+    assert is_first_reading(since.tail)
 
 
 # -- what is doubtful
