@@ -9,7 +9,7 @@ Rules of counting (numbers as in `tracker`):
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from msgspec import Struct
@@ -18,7 +18,6 @@ from exporter.model import (
     UNKNOWN,
     Exemplar,
     FailedRecord,
-    HostResult,
     HostStatus,
     IdcFailure,
     IdcOutcome,
@@ -28,9 +27,7 @@ from exporter.model import (
     Series,
 )
 
-MAX_AHEAD = (
-    300.0  # seconds that a time may be ahead of the platform's clock: masters' clocks differ by minutes
-)
+MAX_AHEAD = 300.0  # seconds that a time may be ahead of the platform's clock: masters' clocks differ
 
 # Several rows of a host count once, with the first of these statuses that occurs.
 WORST_FIRST: tuple[HostStatus, ...] = (
@@ -192,22 +189,13 @@ def is_complete(record: Record, results: Results) -> bool:
 
 def hosts_of(record: Record, results: Results) -> list[Host]:
     """Rule 5: each host of a record once."""
-    rows = results.rows
-    hosts = {row.host_id: (row.idc, row.status or HostStatus.UNREPORTED) for row in rows}
-    if len(hosts) < len(rows):
-        hosts = _worst(rows)
-    return [*hosts.values(), *((UNKNOWN, HostStatus.UNREPORTED) for _ in missing_hosts(record, results))]
-
-
-def _worst(rows: Iterable[HostResult]) -> dict[str, Host]:
-    """Fold the rows of each host."""
     hosts: dict[str, Host] = {}
-    for number, row in enumerate(rows):
+    for number, row in enumerate(results.rows):
         status = row.status or HostStatus.UNREPORTED
         key = row.host_id or f"\0row {number}"  # a row without a host id is a host of its own
         if key not in hosts or WORST_FIRST.index(status) < WORST_FIRST.index(hosts[key][1]):
             hosts[key] = (row.idc, status)
-    return hosts
+    return [*hosts.values(), *((UNKNOWN, HostStatus.UNREPORTED) for _ in missing_hosts(record, results))]
 
 
 def failure(record: Record, results: Results | None, *, platform_now: float) -> FailedRecord | None:

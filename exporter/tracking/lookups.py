@@ -6,6 +6,7 @@ own timeout passes, however far it is from the newest records.
 
 import heapq
 from collections.abc import Iterable, Iterator
+from operator import attrgetter
 
 from msgspec.structs import replace
 
@@ -23,18 +24,14 @@ def due(tracked: Iterable[Tracked], *, now: float, rules: Rules, limit: int) -> 
 
     A record that is due within half an interval is included, because this poll is nearer than the next one.
     """
-    soon = now + rules.interval / 2
+    soon, by_due = now + rules.interval / 2, attrgetter("due", "id")
     waiting: list[Tracked] = []
     failed: list[Tracked] = []
     for item in tracked:
         if item.due <= soon:
             (failed if item.unread else waiting).append(item)
-
-    def first(items: list[Tracked], number: int) -> list[Tracked]:
-        return heapq.nsmallest(number, items, key=lambda item: (item.due, item.id))
-
-    chosen = first(waiting, limit)
-    return chosen + first(failed, min(RETRIES, limit - len(chosen)))
+    chosen = heapq.nsmallest(limit, waiting, key=by_due)
+    return chosen + heapq.nsmallest(min(RETRIES, limit - len(chosen)), failed, key=by_due)
 
 
 def is_unreadable(tracked: Tracked) -> bool:

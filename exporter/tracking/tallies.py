@@ -35,24 +35,21 @@ def tallied(settlements: Iterable[Settlement], *, idcs: Collection[str], now: fl
     A record without an end, or with one in the future, ended now. An IDC that is not in `idcs` is `other`, as
     in the counters (rule 10).
     """
-    sorted_: dict[int, Tally] = {}
+    by_number: dict[int, list[Tally]] = {}
     for item in settlements:
         if item.outcome is not Outcome.SETTLED or item.record is None:
             continue
         end = item.record.end
         number = int((now if end is None else min(end, now)) // WIDTH)
         if number >= first_kept(now):
-            one = _of_one(item, str(result_of(item.record)), idcs)
-            sorted_[number] = _sum(sorted_.get(number, Tally()), one)
-    return sorted_
+            by_number.setdefault(number, []).append(_of_one(item, str(result_of(item.record)), idcs))
+    return {number: total(tallies) for number, tallies in by_number.items()}
 
 
 def merged(had: Recent, new: Recent, *, now: float) -> Recent:
     """Add new tallies, and drop those that have left the window."""
     kept = {number: tally for number, tally in had.items() if number >= first_kept(now)}
-    for number, tally in new.items():
-        kept[number] = _sum(kept[number], tally) if number in kept else tally
-    return kept
+    return kept | {number: total([kept.get(number, Tally()), tally]) for number, tally in new.items()}
 
 
 def total(tallies: Iterable[Tally]) -> Tally:
@@ -67,15 +64,12 @@ def total(tallies: Iterable[Tally]) -> Tally:
             for status, number in statuses.items():
                 sums[status] = sums.get(status, 0) + number
         lag, lagged = lag + tally.lag, lagged + tally.lagged
-    return Tally(results=results, hosts=hosts, lag=lag, lagged=lagged)
+    return Tally(results=dict(results), hosts=hosts, lag=lag, lagged=lagged)
 
 
 def results_of(tallies: Iterable[Tally]) -> Mapping[str, int]:
     """Sum the results only."""
-    results: Counter[str] = Counter()
-    for tally in tallies:
-        results.update(tally.results)
-    return results
+    return sum((Counter(tally.results) for tally in tallies), Counter())
 
 
 def first_kept(now: float) -> int:
@@ -95,19 +89,3 @@ def _of_one(item: Settlement, result: str, idcs: Collection[str]) -> Tally:
         elif series.family == "job_exporter_count_lag_seconds" and series.part == "sum":
             lag, lagged = increment.value, 1
     return Tally(results={result: 1}, hosts=hosts, lag=lag, lagged=lagged)
-
-
-def _sum(one: Tally, other: Tally) -> Tally:
-    return Tally(
-        results=_added(one.results, other.results),
-        hosts={
-            **one.hosts,
-            **{idc: _added(one.hosts.get(idc, {}), statuses) for idc, statuses in other.hosts.items()},
-        },
-        lag=one.lag + other.lag,
-        lagged=one.lagged + other.lagged,
-    )
-
-
-def _added(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
-    return {**one, **{key: one.get(key, 0) + number for key, number in other.items()}}

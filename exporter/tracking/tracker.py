@@ -1,6 +1,6 @@
 """The life of a record: what a look-up changes, and when the record leaves the open set. PURE.
 
-A record moves in one direction; the answer to a look-up decides how far (`STAGES`):
+A record moves in one direction; the answer to a look-up decides how far (`Stage`):
 
     found ──► init ──► doing ──► done ──► settled    counted once, for ever
       │         └────────┴──► vanished               the platform no longer has it
@@ -32,7 +32,7 @@ from exporter.tracking.counting import MAX_AHEAD, Counting, failure, incomplete
 from exporter.tracking.counting_start import CountingStart
 from exporter.tracking.lookups import next_lookup
 from exporter.tracking.settling import is_given_up, is_settled, more, newer, wait_in_vain
-from exporter.tracking.values import STAGES, Clock, Lookup, Outcome, Rules, Settlement, Stage, Tracked
+from exporter.tracking.values import Clock, Lookup, Outcome, Rules, Settlement, Stage, Tracked
 
 VANISHED_LOOKUPS = 3  # consecutive answers "not found": a lagging database copy may give one
 VANISHED_AFTER = 60.0  # seconds from the first to the last of them
@@ -115,7 +115,7 @@ def _seen(tracked: Tracked, told: Record, clock: Clock, rules: Rules) -> Tracked
     record = newer(tracked.record, told) if done else told
     tracked = replace(
         tracked,
-        stage=Stage.DONE if done else STAGES[record.execute_status],
+        stage=Stage.DONE if done else Stage(record.execute_status),
         baseline_end=None,  # it was open, or ended after counting began: it will be counted
         not_found=0,
         not_found_since=None,
@@ -123,7 +123,7 @@ def _seen(tracked: Tracked, told: Record, clock: Clock, rules: Rules) -> Tracked
         seen_open=tracked.seen_open if done else clock.platform,
         start=record.start if record.start is not None else tracked.start,
         timeout=record.timeout,
-        done=(tracked.done if tracked.done is not None else clock.now) if done else None,
+        done=(tracked.done or clock.now) if done else None,
         record=record if done else None,
     )
     return replace(tracked, due=clock.now if done else next_lookup(tracked, clock, rules))
@@ -131,22 +131,19 @@ def _seen(tracked: Tracked, told: Record, clock: Clock, rules: Rules) -> Tracked
 
 def _missed(tracked: Tracked, clock: Clock, rules: Rules) -> Tracked | Settlement:
     """Apply the answer "not found"."""
-    since = tracked.not_found_since if tracked.not_found_since is not None else clock.now
+    since = tracked.not_found_since or clock.now
     missed = tracked.not_found + 1
     if missed >= VANISHED_LOOKUPS and clock.now - since >= VANISHED_AFTER:
-        if tracked.record is not None:  # it was seen done
-            return _settle(_without_empty_results(tracked), tracked.record, clock, rules)
+        record, best = tracked.record, tracked.best
+        if record is not None:  # it was seen done
+            if best is not None and not (best.rows or best.bad_rows):  # those of a deleted record
+                tracked = replace(tracked, best=None)
+            return _settle(tracked, record, clock, rules)
         # A record that is still doubtful may be the baseline: nothing is lost.
         counts = (incomplete("vanished"),) if tracked.baseline_end is None else ()
         return _leave(tracked, Outcome.VANISHED, increments=counts)
     wait = max(rules.interval, VANISHED_AFTER / VANISHED_LOOKUPS)
     return replace(tracked, not_found=missed, not_found_since=since, unread=0, due=clock.now + wait)
-
-
-def _without_empty_results(tracked: Tracked) -> Tracked:
-    """Drop results without rows: they are those of a deleted record."""
-    best = tracked.best
-    return tracked if best is None or best.rows or best.bad_rows else replace(tracked, best=None)
 
 
 def is_baseline(tracked: Tracked, record: Record, clock: Clock) -> bool:
@@ -178,7 +175,7 @@ def _done(
             return _settle(tracked, record, clock, rules)
         wait = wait_in_vain(tracked.asked, rules.interval)
         return replace(tracked, asked=tracked.asked + wait, due=clock.now + wait)
-    waited = clock.now - (tracked.done if tracked.done is not None else clock.now)
+    waited = clock.now - (tracked.done or clock.now)
     grace = rules.settle_grace
     if is_settled(record, results, best=best, waited=waited, interval=rules.interval, grace=grace):
         return _settle(tracked, record, clock, rules)

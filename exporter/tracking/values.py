@@ -7,26 +7,18 @@ from enum import StrEnum
 from msgspec import Struct
 
 from exporter.discovery.tail import Tail
-from exporter.model import ExecuteStatus, FailedRecord, Record, Results, Series
+from exporter.model import FailedRecord, Record, Results, Series
 from exporter.tracking.counting import Buckets, Increment
 from exporter.tracking.counting_start import CountingStart
 
 
 class Stage(StrEnum):
-    """The progress of a record of the open set."""
+    """The progress of a record of the open set: found, then as its execute status says."""
 
     FOUND = "found"
     INIT = "init"
     DOING = "doing"
     DONE = "done"
-
-
-# Execute status → stage. A done record stays done.
-STAGES: Mapping[ExecuteStatus, Stage] = {
-    ExecuteStatus.INIT: Stage.INIT,
-    ExecuteStatus.DOING: Stage.DOING,
-    ExecuteStatus.DONE: Stage.DONE,
-}
 
 
 class Outcome(StrEnum):

@@ -22,7 +22,7 @@ from exporter.tracking.tracker import (
     follow,
     wants_results,
 )
-from exporter.tracking.values import STAGES, Clock, Lookup, Outcome, Rules, Settlement, Stage, Tracked
+from exporter.tracking.values import Clock, Lookup, Outcome, Rules, Settlement, Stage, Tracked
 from tests.harness import core
 from tests.harness.core import NOW, item, row, rows, series
 
@@ -202,7 +202,7 @@ def test_a_record_is_discovered_once() -> None:
 def test_an_open_record_stays_and_is_looked_at_again(status: ExecuteStatus) -> None:
     """Its stage follows what the platform says."""
     after = open_(look_up(tracked(), running(execute_status=status)))
-    assert (after.stage, after.done, after.record) == (STAGES[status], None, None)
+    assert (after.stage, after.done, after.record) == (Stage(status), None, None)
     assert after.due == NOW + 15
 
 
