@@ -55,6 +55,15 @@ def backoff(failures: int, *, first: float, longest: float) -> float:
     return min(longest, first * 2.0 ** min(max(failures - 1, 0), 32))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clock:
+    """One moment by three clocks, in seconds. Waits use ledger time; the other clocks only date things."""
+
+    now: float  # ledger time: runs only while the ledger is polled, and never jumps
+    wall: float  # our clock, POSIX
+    platform: float  # the platform's clock, POSIX; compared with times of records
+
+
 LONG_AGO = -1e15  # earlier than any time; infinity is not JSON
 UNKNOWN = "unknown"  # the label value if the platform gave none
 

@@ -21,12 +21,11 @@ from exporter.jobapi.errors import ApiError, DeadlineError, RecordNotFound, TooL
 from exporter.jobapi.pacing import Pacer
 from exporter.jobapi.protocol import GONE, Platform
 from exporter.ledger.reader import Inspection
-from exporter.model import ExecuteStatus, Page, PageItem, Record
+from exporter.model import Clock, ExecuteStatus, Page, PageItem, Record
 from exporter.polling.config import PollConfig
 from exporter.polling.fetch import LOST_AFTER
 from exporter.settings.time_range import Window
 from exporter.tracking.known import Known, LedgerStatus
-from exporter.tracking.values import Clock
 
 BLINK = 1.0  # seconds: rows that are being rewritten are back by then (observed: 0.1 s)
 TRIES = 4  # per request: one failed request in fifty must not fail the audit of a day

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from exporter.model import ExecuteStatus, Record, Results, Series
+from exporter.model import Clock, ExecuteStatus, Record, Results, Series
 from exporter.settings.time_range import shown
 from exporter.tracking.counting import Counting, Increment, known_end, result_of
 from exporter.tracking.counting_start import CountingStart
@@ -20,7 +20,7 @@ from exporter.tracking.folding import BOUNDED_LABELS, OTHER, fold
 from exporter.tracking.known import Known, LedgerStatus
 from exporter.tracking.lookups import MAX_LOOKUP_INTERVAL, is_overdue, next_lookup
 from exporter.tracking.tracker import VANISHED_LOOKUPS
-from exporter.tracking.values import Clock, Rules, Stage, Tracked
+from exporter.tracking.values import Rules, Stage, Tracked
 
 LAG = "job_exporter_count_lag_seconds"
 FINISHED = "job_records_finished_total"

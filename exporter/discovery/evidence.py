@@ -25,7 +25,7 @@ class Evidence:
         return now - self.last > EXPIRE_AFTER
 
 
-def gathered(had: Evidence | None, *, total: int, now: float) -> Evidence:
+def added(had: Evidence | None, *, total: int, now: float) -> Evidence:
     """Add an answer."""
     if had is None:
         return Evidence(since=now, last=now, answers=1, total=total)

@@ -7,7 +7,7 @@ from collections.abc import Collection, Container
 from dataclasses import dataclass, replace
 
 from exporter.discovery.pages import top_below
-from exporter.model import Page, PageItem, backoff
+from exporter.model import Clock, Page, PageItem, backoff
 
 NEWEST = 50  # positions of the newest records, where rows may still come
 HOLD = 900.0  # seconds that an empty position is read again: rows came seconds late, never minutes
@@ -68,8 +68,7 @@ class Bounds:
     """The total, the time, and the size of a record."""
 
     total: int
-    now: float
-    platform_now: float
+    clock: Clock
     record_bytes: float = 0.0
 
 
@@ -192,11 +191,11 @@ def split_empty(gap: Gap, view: View, bounds: Bounds) -> tuple[Gap, Gap | None]:
         at=view.hi,
         missing=missing,
         opened=gap.opened,
-        since=bounds.now,
+        since=bounds.clock.now,
         passes=1,
         after=gap.after,
-        until=bounds.platform_now + 1.0,
-        due=bounds.now + FIRST_RELOOK,
+        until=bounds.clock.platform + 1.0,
+        due=bounds.clock.now + FIRST_RELOOK,
         is_early=gap.is_early,
     )
     return gap, empty
@@ -204,7 +203,7 @@ def split_empty(gap: Gap, view: View, bounds: Bounds) -> tuple[Gap, Gap | None]:
 
 def concluded(gap: Gap, bounds: Bounds) -> Gap | None:
     """The gap after its bottom was reached: deeper, to be read again later, or closed (None)."""
-    now = bounds.now
+    now = bounds.clock.now
     if gap.is_productive:  # a reading goes on while it finds new records
         gap = replace(gap, since=None, is_productive=False, barren=0)
     elif gap.since is None:
@@ -252,8 +251,8 @@ def _again(gap: Gap, bounds: Bounds) -> Gap:
         passes=gap.passes + 1,
         barren=gap.barren,
         after=gap.after,
-        until=gap.until if gap.until is not None else bounds.platform_now + 1.0,
-        due=bounds.now + max(wait, heavy),
+        until=gap.until if gap.until is not None else bounds.clock.platform + 1.0,
+        due=bounds.clock.now + max(wait, heavy),
         is_early=gap.is_early,
     )
 

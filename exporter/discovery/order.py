@@ -6,10 +6,10 @@ wrong, and deletions change the first record too. So each sweep compares the tim
 those of an older one. Deletions can't make these newer: if two sweeps find that, the order is reversed.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from exporter.discovery.pages import Order
+from exporter.model import Page
 
 MOVED_BY_GROWTH = 2  # times that growth changed the first record: a deletion may do so once
 CONTRADICTED = 2  # sweeps, or growths, in a row that contradict the order
@@ -36,14 +36,13 @@ class Ends:
     agreed: float | None = None  # when a sweep last confirmed the order (platform's clock)
 
     @property
-    def timeless(self) -> bool:
-        """Whether only growth can tell the order."""
-        return self.order is None and self.first is not None and self.first.start is None
-
-    @property
     def is_contradicted(self) -> bool:
         """Whether the order was misjudged."""
         return self.order is not None and self.doubts >= CONTRADICTED
+
+    def is_changed(self, first: First | None) -> bool:
+        """Whether the probe shows another first record than before."""
+        return first is not None and self.first is not None and first.id != self.first.id
 
 
 def is_older(ends: Ends, first: First | None) -> bool:
@@ -51,7 +50,7 @@ def is_older(ends: Ends, first: First | None) -> bool:
     had = ends.first
     if first is None or had is None or first.start is None or had.start is None:
         return False
-    return first.id != had.id and first.start < had.start
+    return ends.is_changed(first) and first.start < had.start
 
 
 def may_have_turned(ends: Ends, first: First | None, total: int) -> bool:
@@ -60,14 +59,7 @@ def may_have_turned(ends: Ends, first: First | None, total: int) -> bool:
         return is_older(ends, first)
     if ends.order is None or first is None or first.start is None or ends.newest is None:
         return False
-    changed = ends.first is not None and first.id != ends.first.id
-    return changed and total > 1 and first.start >= ends.newest
-
-
-def seen(ends: Ends, starts: Sequence[float], platform_now: float) -> Ends:
-    """Learn the newest start."""
-    known = [start for start in (ends.newest, *starts) if start is not None]
-    return replace(ends, newest=min(max(known), platform_now)) if known else ends
+    return ends.is_changed(first) and total > 1 and first.start >= ends.newest
 
 
 def swept(ends: Ends, top: float | None, bottom: float | None, platform_now: float) -> Ends:
@@ -79,19 +71,17 @@ def swept(ends: Ends, top: float | None, bottom: float | None, platform_now: flo
     return replace(ends, doubts=ends.doubts + 1)
 
 
-def compared(ends: Ends, starts: Sequence[float], *, total: int, is_first: bool) -> Ends:
-    """Compare a page with the first record; `is_first`: the page is the first itself."""
-    first = ends.first
-    if ends.order is not None or first is None:
-        return ends
-    ends = replace(ends, compared=total)
-    if not starts or is_first:
-        return ends
-    # A first record without a start sorts before all others where the oldest come first.
-    had = float("-inf") if first.start is None else first.start
-    if had == max(starts):
-        return ends
-    return replace(ends, order=Order.ASC if had < max(starts) else Order.DESC, doubts=0)
+def compared(ends: Ends, page: Page, *, total: int, platform_now: float) -> Ends:
+    """Learn the newest start from a page; compare another page than the first with the first record."""
+    starts = [item.start for item in page.items if item.start is not None]
+    if ends.order is None and ends.first is not None:
+        # A first record without a start sorts before all others where the oldest come first.
+        first = float("-inf") if ends.first.start is None else ends.first.start
+        ends = replace(ends, compared=total)
+        if starts and page.number != 1 and first != max(starts):
+            ends = replace(ends, order=Order.ASC if first < max(starts) else Order.DESC, doubts=0)
+    known = starts if ends.newest is None else [ends.newest, *starts]
+    return replace(ends, newest=min(max(known), platform_now)) if known else ends
 
 
 def grown(ends: Ends, first: First | None) -> Ends:

@@ -7,57 +7,47 @@ also registers records that had ended before counting began: an unknown record t
 
 import statistics
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from exporter.discovery import scan
 from exporter.discovery.pages import Order, PageRequest, Purpose, page_at, top_below
-from exporter.discovery.scan import Walk
-from exporter.discovery.weights import Weights, page_limit
+from exporter.discovery.scan import Sweep, Walk
+from exporter.discovery.tail import Tail, is_first_reading
+from exporter.discovery.weights import MAX_PAGE_SIZE, Weights, page_limit
 from exporter.model import LONG_AGO, Page
 
 FEW = 5  # records whose times tell something, as single ones may be wrong: so many before the window end it
 OTHER_END = 50  # records at the other end that are compared with the first page
 INTERVAL = 3600.0  # seconds from the beginning of a sweep to that of the next
+MARGIN = 7200.0  # seconds by which a record's start may lie before it came: masters' clocks differ
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sweep:
-    """A sweep in progress. It is kept in the ledger, so that it continues after a restart."""
-
-    walk: Walk
-    began: float  # ledger time
-    oldest: float  # it ends when records started before this (platform's clock)
-    is_first: bool
-    top: float | None = None  # median start of its first page
-    bottom: float | None = None  # median start of its last page
-    older: int = 0  # records in a row that started before its window
-
-    @property
-    def registered(self) -> float:
-        """The start down to which it has read everything; `LONG_AGO`: the whole platform."""
-        whole = self.walk.at == 0 or self.walk.reached is None
-        return LONG_AGO if whole else self.walk.reached or LONG_AGO
+def begin_sweep(tail: Tail, *, now: float, oldest: float, is_first: bool) -> Tail:
+    """Start a sweep at the newest record if one is due; in an unknown order it reads the whole platform."""
+    if tail.sweep is not None or tail.sweep_due > now or is_first_reading(tail) or not tail.total:
+        return tail
+    if tail.unswept is not None:
+        oldest = min(oldest, tail.unswept - MARGIN)
+    walk = Walk(total=tail.total, order=tail.order, at=tail.total)
+    sweep = Sweep(walk=walk, began=now, oldest=oldest if tail.order else LONG_AGO, is_first=is_first)
+    return replace(tail, sweep=sweep, sweep_due=now + INTERVAL)
 
 
-def begun(total: int, order: Order | None, *, now: float, oldest: float, is_first: bool) -> Sweep:
-    """Start at the newest record. While the order is unknown, the sweep reads the whole platform."""
-    walk = Walk(total=total, order=order, at=total, done=not total)
-    return Sweep(walk=walk, began=now, oldest=oldest if order else LONG_AGO, is_first=is_first)
-
-
-def next_page(
-    sweep: Sweep, weights: Weights, *, total: int, order: Order | None, limit: int, avoid: Collection[int]
-) -> PageRequest:
-    """The next page of the sweep; once it is done, a page of the other end."""
-    at = min(sweep.walk.at, total)
-    if sweep.walk.done:
-        at = top_below(min(at, OTHER_END), 0, avoid)
-    if not top_below(at, 0, avoid):
-        return PageRequest(number=total + 1, size=1, purpose=Purpose.SWEEP)  # it ends with any answer
-    if sweep.walk.done:
-        request = page_at(0, at, total=total, limit=page_limit(weights, limit), order=order, avoid=avoid)
+def sweep_page(tail: Tail, *, limit: int = MAX_PAGE_SIZE) -> PageRequest | None:
+    """The next page of the sweep, at last one of the other end; None: no sweep, or it can't go on now."""
+    sweep, total, avoid = tail.sweep, min(tail.total or 0, tail.told or 0), tail.avoided
+    is_false = tail.told == 0 and tail.total  # an answer that is not accepted yet
+    if sweep is None or is_false or tail.turned is not None or tail.narrowing is not None:
+        return None
+    at = min(sweep.walk.at, total, OTHER_END if sweep.walk.done else total)
+    top = top_below(at, 0, avoid)
+    if not top:
+        request = PageRequest(number=total + 1, size=1)  # it ends with any answer
+    elif sweep.walk.done:
+        size = page_limit(tail.weights, limit)
+        request = page_at(0, top, total=total, limit=size, order=tail.order, avoid=avoid)
     else:
-        walk = replace(sweep.walk, weights=weights, total=total, order=order, at=at)
+        walk = replace(sweep.walk, weights=tail.weights, total=total, order=tail.order, at=at)
         request = scan.next_page(walk, limit=limit, avoid=avoid)
     return replace(request, purpose=Purpose.SWEEP)
 
@@ -84,8 +74,3 @@ def read(
         bottom=sweep.bottom if sweep.top is None or median is None else median,
         older=older,
     )
-
-
-def is_over(had: Sweep, after: Sweep) -> bool:
-    """Whether it has read all that it is to read, the other end included."""
-    return had.walk.done or (after.walk.done and (after.walk.at == 0 or after.bottom is not None))

@@ -27,20 +27,41 @@ Rules:
 
 from dataclasses import dataclass, field, replace
 
-from exporter.discovery import evidence, order, unreadable
+from exporter.discovery import evidence, order
 from exporter.discovery.evidence import Evidence
-from exporter.discovery.gaps import NEWEST, Bounds, Gap, is_due, open_gap, past, read_anew
+from exporter.discovery.gaps import FIRST_STEP, NEWEST, Bounds, Gap, is_due, open_gap, past, read_anew
 from exporter.discovery.merging import joined
 from exporter.discovery.order import Ends, First
 from exporter.discovery.pages import Order
 from exporter.discovery.probe import Probe
-from exporter.discovery.sweep import Sweep
-from exporter.discovery.unreadable import Narrowing, Unreadable
-from exporter.discovery.weights import Weights, page_limit
-from exporter.model import LONG_AGO, Page
+from exporter.discovery.scan import Sweep
+from exporter.discovery.weights import MAX_PAGE_SIZE, Weights, page_limit
+from exporter.model import LONG_AGO, Clock, Page
 
 OUTAGE = 1800.0  # seconds without an accepted total; shorter ones lie within the window of a sweep
 FEW_DELETED = 0.9  # share of the records that stay: a larger drop is always confirmed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unreadable:
+    """A position whose page fails."""
+
+    position: int
+    due: float  # when it is tried again; ledger time
+    soonest: float = 0.0  # not before this, whatever else becomes readable: a poll tries it once
+    tries: int = 1
+    reason: str = ""  # of the last failure
+    is_missing: bool = False  # a record of growth lies there: it is surely new
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Narrowing:
+    """Positions `lo` to `hi` (exclusive) of which at least one is unreadable."""
+
+    lo: int
+    hi: int
+    bottom: int  # of the first page that failed
+    size: int  # positions of that page
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,39 +108,33 @@ class Tail:
         return sum(gap.missing for gap in self.gaps) + sum(item.is_missing for item in self.unreadable)
 
 
-def probed(tail: Tail, page: Page, *, now: float, platform_now: float, recheck_interval: float) -> Tail:
-    """Take in the answer to a probe: growth opens a gap, anything unexpected makes a re-check due.
-
-    `now` is ledger time, `platform_now` the platform's clock.
-    """
-    total, before = page.total or 0, tail
+def probed(tail: Tail, page: Page, *, clock: Clock, recheck_interval: float) -> Tail:
+    """Take in the answer to a probe: growth opens a gap, anything unexpected makes a re-check due."""
+    total, before, now = page.total or 0, tail.total, clock.now
     item = page.items[0] if page.items else None
     # Without an item, the record has no rows now: that is no evidence.
     first = First(id=item.id, start=item.start) if item is not None else None
-    if tail.told_at is not None and platform_now - tail.told_at > OUTAGE:
+    if tail.told_at is not None and clock.platform - tail.told_at > OUTAGE:
         tail = unsure(tail, tail.told_at, now)
     tail = _suspected(tail, first, total, now)
     is_suspect = tail.turned is not None
-    changed = first is not None and tail.ends.first is not None and first.id != tail.ends.first.id
+    is_changed = tail.ends.is_changed(first)
     if tail.total is not None and total > tail.total and not is_suspect:
         tail = corrected(replace(tail, ends=order.grown(tail.ends, first)), now)
-    tail = accounted(
-        tail, total, first=None if is_suspect else first, now=now, platform_now=platform_now, due=now
-    )
-    tail = _freed(tail, now, platform_now)
-    gaps = tail.gaps
-    is_doubted = tail.fewer is not None or is_suspect
-    if first is not None and not is_doubted:
+    tail = accounted(tail, total, first=None if is_suspect else first, clock=clock, due=now)
+    tail = _freed(tail, clock)
+    is_shifted = False
+    if first is not None and tail.fewer is None and not is_suspect:
         tail = replace(tail, ends=replace(tail.ends, first=first))
-    shifted = changed and not is_doubted and before.total is not None and total <= before.total
-    regular = now >= tail.recheck_due
-    if regular:
+        is_shifted = is_changed and before is not None and total <= before
+    is_regular = now >= tail.recheck_due
+    if is_regular:
         tail = replace(tail, recheck_due=now + recheck_interval)
-    if (shifted or regular) and total and not any(gap.is_check for gap in gaps):
-        top = tail.total or 0
-        check = open_gap(max(0, top - min(NEWEST, page_limit(tail.weights))), top, missing=0, now=now)
-        gaps = (*gaps, replace(check, is_check=True))
-    return replace(tail, gaps=gaps)
+    if not (is_shifted or is_regular) or not total or any(gap.is_check for gap in tail.gaps):
+        return tail
+    top = tail.total or 0
+    check = open_gap(max(0, top - min(NEWEST, page_limit(tail.weights))), top, missing=0, now=now)
+    return replace(tail, gaps=(*tail.gaps, replace(check, is_check=True)))
 
 
 def probe_moved(tail: Tail, probe: Probe) -> Tail:
@@ -154,15 +169,15 @@ def corrected(tail: Tail, now: float) -> Tail:
     return unsure(tail, LONG_AGO if tail.ends.agreed is None else tail.ends.agreed, now)
 
 
-def _freed(tail: Tail, now: float, platform_now: float) -> Tail:
+def _freed(tail: Tail, clock: Clock) -> Tail:
     """A new poll: no gap is stalled, and nothing waits for positions that are unreadable or gone."""
     total = tail.total or 0
-    bounds = Bounds(total=total, now=now, platform_now=platform_now)
+    bounds = Bounds(total=total, clock=clock)
     if tail.narrowing is not None and tail.narrowing.lo >= total:
         tail = replace(tail, narrowing=None)
     gaps, hidden = [], tail.hidden
     for gap in tail.gaps:
-        left = past(gap, tail.avoided, bounds) if is_due(gap, now) else gap
+        left = past(gap, tail.avoided, bounds) if is_due(gap, clock.now) else gap
         hidden += gap.missing if left is None else 0
         gaps += [] if left is None else [replace(left, is_stalled=False)]
     known = tuple(item for item in tail.unreadable if item.position < total)
@@ -174,7 +189,7 @@ def _suspected(tail: Tail, first: First | None, total: int, now: float) -> Tail:
     if not order.may_have_turned(tail.ends, first, total):
         is_open = first is None and total and tail.turned is not None and not tail.turned.is_expired(now)
         return tail if is_open else replace(tail, turned=None)
-    turned = evidence.gathered(tail.turned, total=total, now=now)
+    turned = evidence.added(tail.turned, total=total, now=now)
     if not turned.is_confirmed(now):
         return replace(tail, turned=turned)
     # The next sweep verifies what is found.
@@ -182,47 +197,37 @@ def _suspected(tail: Tail, first: First | None, total: int, now: float) -> Tail:
     return replace(tail, turned=None, ends=order.turned(tail.ends, first), recheck_due=now, sweep_due=due)
 
 
-def accounted(
-    tail: Tail, total: int, *, first: First | None = None, now: float, platform_now: float, due: float
-) -> Tail:
+def accounted(tail: Tail, total: int, *, first: First | None = None, clock: Clock, due: float) -> Tail:
     """Rules 2 and 5: growth opens a gap, due at `due`; deletions widen open gaps downwards.
 
     `first`: the record of the probe.
     """
+    had, told_at = tail.total, tail.told_at
     tail = replace(tail, told=total)
-    if tail.total is None:
-        return replace(tail, total=total, told_at=platform_now)
+    if had is None:
+        return replace(tail, total=total, told_at=clock.platform)
     is_older = order.is_older(tail.ends, first)
-    if total < tail.total or is_older:
-        fewer = evidence.gathered(tail.fewer, total=total, now=now)
-        if not is_older and _is_deletion(tail, first, total):
-            fewer = replace(fewer, total=total)
-        elif not fewer.is_confirmed(now):
-            return replace(tail, fewer=fewer)
-        total = fewer.total
-    tail, told_at = replace(tail, fewer=None, told_at=platform_now), tail.told_at
-    if total > (tail.total or 0):
-        return _grown(tail, total, told_at, due)
-    return _shrunk(tail, total, now) if total < (tail.total or 0) else tail
-
-
-def _is_deletion(tail: Tail, first: First | None, total: int) -> bool:
-    """Whether the first record changed too, and few records are gone: then no more evidence is needed."""
-    had = tail.ends.first
-    changed = first is not None and had is not None and first.id != had.id
-    return changed and total > 0 and total >= FEW_DELETED * (tail.total or 0)
-
-
-def _grown(tail: Tail, total: int, told_at: float | None, due: float) -> Tail:
-    had = tail.total or 0
+    if total < had or is_older:
+        fewer = evidence.added(tail.fewer, total=total, now=clock.now)
+        # If the first record changed too, and few records are gone, no more evidence is needed.
+        is_deletion = tail.ends.is_changed(first) and total > 0 and total >= FEW_DELETED * had
+        if is_older or not is_deletion:
+            if not fewer.is_confirmed(clock.now):
+                return replace(tail, fewer=fewer)
+            total = fewer.total
+    tail = replace(tail, fewer=None, told_at=clock.platform)
+    if total < had:
+        return _shrunk(tail, had - total, total, clock.now)
+    if total == had:
+        return tail
     anchor = min(1, had)
     gap = open_gap(had - anchor, total, missing=total - had, now=due)
     return replace(tail, total=total, gaps=(*tail.gaps, replace(gap, anchor=anchor, after=told_at)))
 
 
-def _shrunk(tail: Tail, total: int, now: float) -> Tail:
-    gone = (tail.total or 0) - total
-    gaps = tuple(
+def _shrunk(tail: Tail, gone: int, total: int, now: float) -> Tail:
+    """So many records are gone, most likely the oldest ones."""
+    gaps = (
         replace(
             gap,
             lo=max(0, min(gap.lo, total) - gone),
@@ -232,16 +237,16 @@ def _shrunk(tail: Tail, total: int, now: float) -> Tail:
         )
         for gap in tail.gaps
     )
+    moved = (replace(item, position=item.position - gone) for item in tail.unreadable)
     return replace(
         tail,
         total=total,
-        gaps=gaps if total else (),
-        unreadable=unreadable.shifted(tail.unreadable, gone, total),
+        gaps=tuple(gaps) if total else (),
+        unreadable=tuple(item for item in moved if 0 <= item.position < total),
         narrowing=None,
         recheck_due=min(tail.recheck_due, now),
-        ends=tail.ends
-        if total
-        else Ends(order=tail.order),  # later records start after all that were deleted
+        # Later records start after all that were deleted.
+        ends=tail.ends if total else Ends(order=tail.order),
     )
 
 
@@ -270,3 +275,15 @@ def end_first_reading(tail: Tail) -> Tail:
 def backlog(tail: Tail, now: float) -> int:
     """Missing records whose gaps are due."""
     return sum(gap.missing for gap in tail.gaps if is_due(gap, now))
+
+
+def is_late_reading(tail: Tail, now: float) -> bool:
+    """Whether old records may be read now: growth of a downtime, or records that a deletion hid."""
+    deep = any(gap.is_check and gap.step > FIRST_STEP for gap in tail.gaps)
+    return deep or tail.unswept is not None or backlog(tail, now) > MAX_PAGE_SIZE
+
+
+def is_behind(tail: Tail, now: float) -> bool:
+    """Whether records may have finished long ago that were not read yet, as after a downtime."""
+    is_unsure = tail.fewer is not None or tail.turned is not None or tail.empty is not None
+    return is_unsure or backlog(tail, now) > 0 or any(gap.is_check for gap in tail.gaps)

@@ -1,91 +1,100 @@
-"""Positions whose page fails, and how they are found (rule 12). PURE.
+"""A page that failed, perhaps because of one record (rule 12). PURE.
 
-A page that fails is narrowed from its top downwards: half as many of its positions are requested, until a
-page of one position fails. That position is registered: other pages avoid it, and it is requested by itself
-at growing intervals.
+Its positions are narrowed down from the top: half as many are requested, until a page of one position fails.
+That position is registered: other pages avoid it, and it is requested by itself at growing intervals.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from exporter.model import backoff
+from exporter.discovery.gaps import Bounds, past
+from exporter.discovery.pages import PageRequest, Purpose, covered, page_at, top_below
+from exporter.discovery.tail import Narrowing, Tail, Unreadable
+from exporter.discovery.weights import refused
+from exporter.model import Clock, backoff
 
 LONGEST_WAIT = 3600.0  # seconds between two tries of a position
 CONTROL_STEPS = (1, 100)  # positions below one that failed: records that can't be read may lie side by side
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unreadable:
-    """A position whose page fails."""
-
-    position: int
-    due: float  # when it is tried again; ledger time
-    soonest: float = 0.0  # not before this, whatever else becomes readable: a poll tries it once
-    tries: int = 1
-    reason: str = ""  # of the last failure
-    is_missing: bool = False  # a record of growth lies there: it is surely new
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Narrowing:
-    """Positions `lo` to `hi` (exclusive) of which at least one is unreadable."""
-
-    lo: int
-    hi: int
-    bottom: int  # of the first page that failed
-    size: int  # positions of that page
-
-    @property
-    def width(self) -> int:
-        """How many positions to request next."""
-        return max(1, (self.hi - self.lo) // 2)
+def narrower_page(tail: Tail, span: Narrowing, total: int) -> PageRequest:
+    """The upper half of the positions of which at least one is unreadable."""
+    at = top_below(min(span.hi, total), span.lo, tail.avoided)
+    if at == span.lo:  # all are registered as unreadable: one is tried again
+        return single_page(tail, span.lo, Purpose.NARROW)
+    width = max(1, (span.hi - span.lo) // 2)
+    lo = max(span.lo, at - width)
+    request = page_at(lo, at, total=total, limit=width, order=tail.order, avoid=tail.avoided)
+    return replace(request, purpose=Purpose.NARROW)
 
 
-def narrowed(had: Narrowing | None, lo: int, hi: int) -> Narrowing:
-    """The page over these positions failed."""
-    if had is not None and had.lo <= lo and hi <= had.hi:
-        return replace(had, lo=lo, hi=hi)
-    return Narrowing(lo=lo, hi=hi, bottom=lo, size=hi - lo)
+def single_page(tail: Tail, position: int, purpose: Purpose) -> PageRequest:
+    """The page of one position."""
+    request = page_at(position, position + 1, total=tail.told or 0, limit=1, order=tail.order)
+    return replace(request, purpose=purpose)
 
 
-def passed(had: Narrowing | None, lo: int, hi: int) -> Narrowing | None:
-    """A page over these positions was read: the unreadable position lies below or above it."""
-    if had is None or hi <= had.lo or had.hi <= lo:
-        return had
-    rest = replace(had, hi=max(lo, had.lo)) if hi >= had.hi else replace(had, lo=hi)
-    return rest if rest.lo < rest.hi else None
+def controls(tail: Tail) -> tuple[PageRequest, ...]:
+    """Pages of single positions below; if all of them fail, the platform has failed."""
+    total, span = tail.told or 0, tail.narrowing
+    if span is None or not total:
+        return ()
+    below = (top_below(max(0, span.bottom - steps + 1), 0, tail.avoided) for steps in CONTROL_STEPS)
+    tops = dict.fromkeys(at for at in below if at > 0)
+    beyond = PageRequest(number=total + 1, size=1, purpose=Purpose.NARROW)
+    return tuple(single_page(tail, at - 1, Purpose.NARROW) for at in tops) or (beyond,)
 
 
-def shifted(had: Iterable[Unreadable], gone: int, total: int) -> tuple[Unreadable, ...]:
-    """The positions after records were deleted, most likely the oldest ones."""
-    moved = (replace(item, position=item.position - gone) for item in had)
-    return tuple(item for item in moved if 0 <= item.position < total)
+def failed(tail: Tail, request: PageRequest) -> Tail:
+    """A page failed, perhaps because of one record: its positions are narrowed down."""
+    lo, hi = covered(request, tail.told or 0, tail.order)
+    span = tail.narrowing
+    if lo >= hi:
+        return tail
+    if span is None or not span.lo <= lo < hi <= span.hi:
+        return replace(tail, narrowing=Narrowing(lo=lo, hi=hi, bottom=lo, size=hi - lo))
+    return replace(tail, narrowing=replace(span, lo=lo, hi=hi))
 
 
-def registered(
-    had: Iterable[Unreadable], position: int, *, now: float, interval: float, reason: str, is_missing: bool
-) -> tuple[Unreadable, ...]:
-    """A position failed by itself: it is tried again with backoff."""
-    others = tuple(item for item in had if item.position != position)
-    before = next((item for item in had if item.position == position), None)
-    tries = before.tries + 1 if before else 1
-    item = Unreadable(
-        position=position,
-        soonest=now + interval,
-        due=now + backoff(tries, first=interval, longest=LONGEST_WAIT),
+def registered(tail: Tail, request: PageRequest, *, clock: Clock, interval: float, reason: str) -> Tail:
+    """A single position is unreadable: pages avoid it. If growth is missing there, its record is new."""
+    lo, hi = covered(request, tail.told or 0, tail.order)
+    tail = replace(tail, narrowing=None)
+    if lo >= hi:
+        return tail
+    known = {item.position: item for item in tail.unreadable}
+    gaps = list(tail.gaps)
+    tries, is_missing = (known[lo].tries + 1, known[lo].is_missing) if lo in known else (1, False)
+    for number, gap in enumerate(gaps):
+        if gap.missing and gap.lo + gap.anchor <= lo < gap.hi:
+            gaps[number] = replace(gap, missing=gap.missing - 1)
+            is_missing = is_missing or not gap.is_early
+            break
+    known[lo] = Unreadable(
+        position=lo,
+        soonest=clock.now + interval,
+        due=clock.now + backoff(tries, first=interval, longest=LONGEST_WAIT),
         tries=tries,
         reason=reason,
-        is_missing=is_missing or (before is not None and before.is_missing),
+        is_missing=is_missing,
     )
-    return tuple(sorted((*others, item), key=lambda item: item.position))
+    tail = replace(tail, unreadable=tuple(known[position] for position in sorted(known)))
+    bounds = Bounds(total=tail.total or 0, clock=clock)
+    after = (past(gap, tail.avoided, bounds) for gap in gaps)
+    return replace(tail, gaps=tuple(gap for gap in after if gap is not None))
 
 
-def readable(had: Iterable[Unreadable], lo: int, hi: int, *, now: float) -> tuple[Unreadable, ...]:
-    """A page over these positions was read: they are readable, and all others are tried in the next poll."""
-    items = tuple(had)
-    left = tuple(item for item in items if not lo <= item.position < hi)
-    return (
-        left
-        if len(left) == len(items)
-        else tuple(replace(item, due=min(item.due, max(now, item.soonest))) for item in left)
-    )
+def readable(tail: Tail, lo: int, hi: int, *, now: float) -> tuple[Tail, int]:
+    """A page over these positions was read. Also returns how many of them hold records of growth."""
+    read = [item for item in tail.unreadable if lo <= item.position < hi]
+    if read:  # all others are tried in the next poll
+        left = (item for item in tail.unreadable if item not in read)
+        due = (replace(item, due=min(item.due, max(now, item.soonest))) for item in left)
+        tail = replace(tail, unreadable=tuple(due))
+    span = tail.narrowing
+    if span is not None and lo < span.hi and span.lo < hi:  # the unreadable position lies below or above
+        rest = replace(span, hi=max(lo, span.lo)) if hi >= span.hi else replace(span, lo=hi)
+        if rest.lo < rest.hi:
+            tail = replace(tail, narrowing=rest)
+        else:  # the page failed because of its size
+            tail = replace(tail, narrowing=None, weights=refused(tail.weights, span.size))
+    return tail, sum(item.is_missing for item in read)

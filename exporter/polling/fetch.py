@@ -20,10 +20,10 @@ from exporter.discovery.pages import PageRequest
 from exporter.jobapi.client import PageCost
 from exporter.jobapi.errors import ApiError, PlatformFailure, RecordNotFound
 from exporter.jobapi.protocol import Platform
-from exporter.model import Page, Record, Results
+from exporter.model import Clock, Page, Record, Results
 from exporter.polling.paging import Pages
 from exporter.tracking.tracker import wants_results
-from exporter.tracking.values import Clock, Lookup, Tracked
+from exporter.tracking.values import Lookup, Tracked
 
 LOST_AFTER = 20  # consecutive failed look-ups before a control decides whether to continue
 WORKERS = 64  # concurrent look-ups: the maximum of api.concurrency

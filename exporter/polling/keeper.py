@@ -10,8 +10,9 @@ import structlog
 from exporter.discovery.tail import FEW_DELETED
 from exporter.ledger.errors import LedgerError
 from exporter.ledger.ledger import Ledger
+from exporter.model import Clock
 from exporter.settings.time_range import shown
-from exporter.tracking.values import Changes, Clock, Outcome
+from exporter.tracking.values import Changes, Outcome
 
 PRUNE_INTERVAL = 3600.0  # seconds between two prunings of the ledger
 ODD_TIMES = 3  # records with impossible times before a warning: one or two may be written by hand

@@ -11,17 +11,16 @@ from dataclasses import replace
 
 import structlog
 
-from exporter.discovery import failing, probe
+from exporter.discovery import probe, unreadable
 from exporter.discovery.pages import PageRequest, Purpose
-from exporter.discovery.sweeping import sweep_page
+from exporter.discovery.sweep import sweep_page
 from exporter.discovery.tail import Tail, probe_moved
 from exporter.discovery.weights import too_heavy
 from exporter.jobapi.client import PageCost
 from exporter.jobapi.errors import ApiError, TooLargeError
 from exporter.jobapi.pacing import Pacer
 from exporter.jobapi.protocol import Platform
-from exporter.model import Page
-from exporter.tracking.values import Clock
+from exporter.model import Clock, Page
 
 SWEEP_DUTY = 0.01  # share of the time, in addition to the duty of all other pages
 QUICK = 2.5  # seconds: if pages are faster than this, one that takes four times as long has hung
@@ -145,32 +144,25 @@ class Pages:
             return tail, error
         if isinstance(error, TooLargeError):
             tail = replace(tail, weights=too_heavy(tail.weights, request.size))
-        after = failing.failed(tail, request)
+        after = unreadable.failed(tail, request)
         if request.size > 1:
             return after, None
         is_known = request.purpose is Purpose.RETRY
         if not is_known and not self._came and not await self._control(after):
             return replace(tail, narrowing=None), error
-        clock = self._clock()
-        after = failing.registered(
-            after,
-            request,
-            now=clock.now,
-            platform_now=clock.platform,
-            interval=self._interval,
-            reason=str(error),
-        )
+        clock, reason = self._clock(), str(error)
+        after = unreadable.registered(after, request, clock=clock, interval=self._interval, reason=reason)
         if not is_known:
             log.warning(
                 "a page position is unreadable: it is retried, all other positions are read",
                 request=f"pageNo={request.number}&pageSize={request.size}",
-                error=str(error),
+                error=reason,
             )
         return after, None
 
     async def _control(self, tail: Tail) -> bool:
         """Whether a position that was readable before is readable now."""
-        for request in failing.controls(tail):
+        for request in unreadable.controls(tail):
             try:
                 await self._paid(request.number, request.size, pacer=self._pacer, patient=False, retry=False)
             except ApiError as error:

@@ -13,15 +13,14 @@ import structlog
 
 from exporter.discovery.choosing import next_page
 from exporter.discovery.pages import PageRequest
-from exporter.discovery.sweeping import is_behind, is_late_reading
-from exporter.discovery.tail import Tail, backlog
+from exporter.discovery.tail import Tail, backlog, is_behind, is_late_reading
 from exporter.discovery.weights import MAX_PAGE_SIZE
 from exporter.jobapi.errors import ApiError
 from exporter.jobapi.protocol import Platform
 from exporter.ledger.errors import LedgerError, LostLeadershipError
 from exporter.ledger.ledger import Ledger
 from exporter.metrics.process import ProcessMetrics
-from exporter.model import Snapshot
+from exporter.model import Clock, Snapshot
 from exporter.polling.config import PollConfig
 from exporter.polling.fetch import Gathered, Gatherer
 from exporter.polling.keeper import Keeper
@@ -31,7 +30,7 @@ from exporter.tracking.decision import decide
 from exporter.tracking.finding import PageRead
 from exporter.tracking.lookups import due
 from exporter.tracking.probing import probe_read
-from exporter.tracking.values import Changes, Clock, Tracked
+from exporter.tracking.values import Changes, Tracked
 
 ROUND = 400  # look-ups per round: 1-2 s between commits, and few to repeat after a crash
 SWEPT_AGAIN = 7200.0  # seconds that a sweep may continue after its window was set

@@ -11,9 +11,9 @@ from exporter.jobapi.errors import ApiError
 from exporter.ledger.errors import LedgerError
 from exporter.ledger.ledger import Ledger
 from exporter.metrics.process import ProcessMetrics
-from exporter.model import LeaderStatus, Series, Snapshot, backoff
+from exporter.model import Clock, LeaderStatus, Series, Snapshot, backoff
 from exporter.tracking.gauges import pending_results, platform_gauges, unreadable_records
-from exporter.tracking.values import Clock, Rules
+from exporter.tracking.values import Rules
 
 FIRST_BACKOFF = 2.0  # seconds after the first failed poll
 MAX_BACKOFF = 60.0  # seconds between polls while the platform is down

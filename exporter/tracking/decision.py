@@ -4,14 +4,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from exporter.discovery.tail import Tail
-from exporter.model import Series
+from exporter.model import Clock, Series
 from exporter.tracking.counting import Increment, known_end, result_of
 from exporter.tracking.counting_start import CountingStart
 from exporter.tracking.finding import PageRead, page_read
 from exporter.tracking.lookups import is_unreadable, retried
 from exporter.tracking.plausible import hours_off
 from exporter.tracking.tracker import after_lookup, discovered
-from exporter.tracking.values import Changes, Clock, Lookup, Outcome, Rules, Settlement, Tracked
+from exporter.tracking.values import Changes, Lookup, Outcome, Rules, Settlement, Tracked
 
 DISCOVERED = Increment(series=Series("job_records_discovered_total"))
 

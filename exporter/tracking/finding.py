@@ -12,14 +12,14 @@ from dataclasses import dataclass, replace
 from exporter.discovery import reading
 from exporter.discovery.pages import Purpose
 from exporter.discovery.reading import Fresh, Reading
-from exporter.discovery.sweep import Sweep
+from exporter.discovery.scan import Sweep
 from exporter.discovery.tail import Tail, end_first_reading, is_first_reading
 from exporter.discovery.weights import weighed
-from exporter.model import LONG_AGO, ExecuteStatus, Page, PageItem, Record, Series
+from exporter.model import LONG_AGO, Clock, ExecuteStatus, Page, PageItem, Record, Series
 from exporter.tracking.counting import Increment, incomplete
 from exporter.tracking.counting_start import CountingStart
 from exporter.tracking.tracker import baseline, follow, is_baseline
-from exporter.tracking.values import Changes, Clock, Rules, Settlement, Tracked
+from exporter.tracking.values import Changes, Rules, Settlement, Tracked
 
 ADOPT_BYTES = 32_000_000  # the first reading goes no further down than this takes
 LATE = Increment(series=Series("job_exporter_records_late_total"))
@@ -44,8 +44,7 @@ def page_read(
         replace(tail, weights=weighed(tail.weights, len(read.page.items), read.size)),
         read.page,
         read.known,
-        now=clock.now,
-        platform_now=clock.platform,
+        clock=clock,
         purpose=read.purpose,
         unregistered=counting_start.unregistered,
         bottom=counting_start.bottom_at(max(tail.total or 0, read.page.total or 0)),
@@ -57,7 +56,8 @@ def page_read(
     counting_start = counting_start.after_order(before, tail.order)
     if was_first:
         read_bytes = counting_start.read + read.size
-        counting_start = replace(counting_start, lowest=result.first_low, read=read_bytes)
+        lowest = result.first.low[0] if result.first and result.first.low else None
+        counting_start = replace(counting_start, lowest=lowest, read=read_bytes)
         # It may end early only if no history is counted: then it only has to adopt open records.
         counts_history = any(gap.floor_start is not None for gap in tail.gaps)
         if read_bytes > ADOPT_BYTES and counting_start.baseline_end and not counts_history:
@@ -88,9 +88,10 @@ def _registered(
     counting_start = replace(counting_start, accounted=accounted)
     if was_first:
         unseen = max(0, counting_start.invisible + result.first_unseen)
-        if result.first_at is not None and not unseen:
-            counting_start = replace(counting_start, bottom=result.first_at)
-        registered = LONG_AGO if result.first_at == 0 else counting_start.registered
+        if result.first is not None and not unseen:
+            counting_start = replace(counting_start, bottom=result.first.at)
+        is_whole = result.first is not None and result.first.at == 0
+        registered = LONG_AGO if is_whole else counting_start.registered
         return replace(counting_start, registered=registered, invisible=unseen)
     # A record that growth explains may have been invisible too, if its start says so.
     appeared = sum(

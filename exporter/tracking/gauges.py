@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 
 from exporter.discovery.tail import Tail
-from exporter.model import Series
+from exporter.model import Clock, Series
 from exporter.tracking.counting import is_future
 from exporter.tracking.lookups import is_overdue, is_unreadable
 from exporter.tracking.state import State
-from exporter.tracking.values import Clock, Rules, Stage
+from exporter.tracking.values import Rules, Stage
 
 
 def pending_results(state: State) -> int:

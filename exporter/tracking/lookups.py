@@ -10,7 +10,8 @@ from operator import attrgetter
 
 from msgspec.structs import replace
 
-from exporter.tracking.values import Clock, Rules, Stage, Tracked
+from exporter.model import Clock
+from exporter.tracking.values import Rules, Stage, Tracked
 
 MAX_LOOKUP_INTERVAL = 60.0  # seconds: an end is noticed at most this late
 AGE_SHARE = 0.1  # a job of five minutes is looked up every 30 s

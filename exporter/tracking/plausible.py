@@ -4,8 +4,8 @@ A wrong `api.timezone`, or a second master in another time zone, shifts times by
 counted, but their lag and the latest end are wrong, and the limit of history is off.
 """
 
-from exporter.model import ExecuteStatus, Record
-from exporter.tracking.values import Clock, Stage, Tracked
+from exporter.model import Clock, ExecuteStatus, Record
+from exporter.tracking.values import Stage, Tracked
 
 LEAST = 2700.0  # seconds: clocks of masters differ by minutes, time zones by half an hour or more
 MOST = 26 * 3600.0  # seconds between the first and the last time zone

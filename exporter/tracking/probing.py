@@ -4,12 +4,11 @@ from dataclasses import dataclass, replace
 
 from exporter.discovery import evidence
 from exporter.discovery.gaps import Gap
-from exporter.discovery.sweeping import begin_sweep
+from exporter.discovery.sweep import begin_sweep
 from exporter.discovery.tail import Tail, first_reading, probed
 from exporter.discovery.weights import weighed
-from exporter.model import LONG_AGO, Page
+from exporter.model import LONG_AGO, Clock, Page
 from exporter.tracking.counting_start import CountingStart
-from exporter.tracking.values import Clock
 
 LONG_RUN = 6 * 3600.0  # seconds: a record that ended in the history began so long before it, at most
 
@@ -31,8 +30,8 @@ def probe_read(
     # The first record is always the same: its size does not predict the size of tail records.
     if not tail.weights.widest:
         tail = replace(tail, weights=weighed(tail.weights, len(page.items), size))
-    before, interval = tail.order, start.recheck_interval
-    tail = probed(tail, page, now=clock.now, platform_now=clock.platform, recheck_interval=interval)
+    before = tail.order
+    tail = probed(tail, page, clock=clock, recheck_interval=start.recheck_interval)
     if counting_start is None:
         return _first_start(tail, page.total or 0, clock, start)
     counting_start = counting_start.after_order(before, tail.order)
@@ -55,7 +54,7 @@ def _first_start(tail: Tail, total: int, clock: Clock, start: Start) -> tuple[Ta
     counting_start = CountingStart(baseline_end=baseline_end, floor=None, bottom=total, accounted=total)
     if start.history is None:  # every record is to be counted
         counting_start = replace(counting_start, floor=0.0, registered=LONG_AGO)
-    empty = None if total else evidence.gathered(None, total=0, now=clock.now)
+    empty = None if total else evidence.added(None, total=0, now=clock.now)
     return replace(tail, gaps=_first_gaps(total, counting_start, clock, start), empty=empty), counting_start
 
 
@@ -67,7 +66,7 @@ def _seemed_empty(
         counting_start = replace(counting_start, seemed_empty=True, bottom=tail.told, accounted=tail.told)
         gaps = _first_gaps(tail.told, counting_start, clock, start)
         return replace(tail, gaps=gaps, empty=None), counting_start
-    empty = evidence.gathered(tail.empty, total=0, now=clock.now)
+    empty = evidence.added(tail.empty, total=0, now=clock.now)
     if not empty.is_confirmed(clock.now):
         return replace(tail, empty=empty), counting_start
     floor = counting_start.baseline_end

@@ -27,12 +27,12 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from exporter.model import ExecuteStatus, PageItem, Record, Results, backoff
+from exporter.model import Clock, ExecuteStatus, PageItem, Record, Results, backoff
 from exporter.tracking.counting import MAX_AHEAD, Counting, failure, incomplete
 from exporter.tracking.counting_start import CountingStart
 from exporter.tracking.lookups import next_lookup
 from exporter.tracking.settling import is_given_up, is_settled, more, newer, wait_in_vain
-from exporter.tracking.values import Clock, Lookup, Outcome, Rules, Settlement, Stage, Tracked
+from exporter.tracking.values import Lookup, Outcome, Rules, Settlement, Stage, Tracked
 
 VANISHED_LOOKUPS = 3  # consecutive answers "not found": a lagging database copy may give one
 VANISHED_AFTER = 60.0  # seconds from the first to the last of them

@@ -40,15 +40,6 @@ class Rules:
     buckets: Buckets = field(default_factory=Buckets)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Clock:
-    """One moment by three clocks, in seconds. Waits use ledger time; the other clocks only date things."""
-
-    now: float  # ledger time: runs only while the ledger is polled, and never jumps
-    wall: float  # our clock, POSIX
-    platform: float  # the platform's clock, POSIX; compared with times of records
-
-
 class Tracked(Struct, frozen=True, kw_only=True, gc=False):
     """A record of the open set; ledger time, but for `start`, `seen_open` and `baseline_end`."""
 

@@ -10,12 +10,12 @@ from rich.console import Console
 from exporter.audit.auditor import Audited, Tally
 from exporter.audit.report import put
 from exporter.audit.verdict import Kind, Seen, Terms, judge
-from exporter.model import HostStatus, Record, Results
+from exporter.model import Clock, HostStatus, Record, Results
 from exporter.settings.time_range import Window
 from exporter.tracking.counting import Buckets, Counting
 from exporter.tracking.counting_start import CountingStart
 from exporter.tracking.known import Known, LedgerStatus
-from exporter.tracking.values import Clock, Rules, Stage, Tracked
+from exporter.tracking.values import Rules, Stage, Tracked
 from tests.harness.core import NOW, done, row, rows
 
 TERMS = Terms(

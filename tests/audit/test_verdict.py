@@ -18,13 +18,13 @@ from exporter.audit.verdict import (
     differences,
     judge,
 )
-from exporter.model import ExecuteStatus, HostStatus, Record, Results, ResultStatus, Series
+from exporter.model import Clock, ExecuteStatus, HostStatus, Record, Results, ResultStatus, Series
 from exporter.settings.time_range import shown
 from exporter.tracking.counting import Buckets, Counting
 from exporter.tracking.counting_start import CountingStart
 from exporter.tracking.folding import fold_all
 from exporter.tracking.known import Known, LedgerStatus
-from exporter.tracking.values import Clock, Rules, Stage, Tracked
+from exporter.tracking.values import Rules, Stage, Tracked
 from tests.harness.core import NOW, done, row, rows, series
 
 BUCKETS = Buckets(duration=(1.0, 60.0), hosts=(1.0, 10.0), lag=(5.0,))

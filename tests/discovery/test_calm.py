@@ -14,12 +14,10 @@ from exporter.discovery.order import Ends, First
 from exporter.discovery.pages import Order, PageRequest, Purpose, covered
 from exporter.discovery.probe import Probe, weighed
 from exporter.discovery.reading import read
-from exporter.discovery.sweep import INTERVAL
-from exporter.discovery.sweeping import begin_sweep, sweep_page
-from exporter.discovery.tail import Tail, probe_moved
-from exporter.discovery.unreadable import Narrowing, Unreadable
+from exporter.discovery.sweep import INTERVAL, begin_sweep, sweep_page
+from exporter.discovery.tail import Narrowing, Tail, Unreadable, probe_moved
 from exporter.simulator.world import World
-from tests.discovery.test_tail import WIDE, Reader, add, world
+from tests.discovery.test_tail import WIDE, Reader, add, at, world
 from tests.harness.core import NOW, item, page
 
 POSITIONS = st.integers(0, 60)
@@ -209,8 +207,7 @@ def test_times_of_several_zones_do_not_reverse_an_order(rng: Random, order: Orde
             tail,
             page(request.number, request.size, 3000, *items),
             {str(number) for number in range(3000)},
-            now=NOW,
-            platform_now=NOW,
+            clock=at(NOW),
             purpose=request.purpose,
         ).tail
     assert tail.ends.doubts == 0

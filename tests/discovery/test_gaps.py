@@ -25,10 +25,11 @@ from exporter.discovery.gaps import (
     touches,
 )
 from exporter.discovery.merging import joined
-from exporter.model import PageItem
+from exporter.model import Clock, PageItem
 from tests.harness.core import NOW, item, page
 
-BOUNDS = Bounds(total=1000, now=NOW, platform_now=NOW + 5)
+CLOCK = Clock(now=NOW, wall=NOW, platform=NOW + 5)
+BOUNDS = Bounds(total=1000, clock=CLOCK)
 
 
 def gap(lo: int, hi: int, *, missing: int = 0, **changes: Any) -> Gap:
@@ -269,7 +270,12 @@ def test_empty_positions_that_can_hide_what_is_missing_are_waited_for() -> None:
 def test_looks_at_empty_positions_come_less_and_less_often() -> None:
     """Each wait is longer, at most five minutes; the positions widen, because they shift, and are bounded."""
     again, waits, now = gap(500, 501, missing=1, empty_positions=1, low_known=True), list[float](), NOW
-    while (after := ended(replace(again, empty_positions=1, low_known=True), now=now)) is not None:
+
+    def read_at(now: float) -> Gap | None:
+        shown = replace(again, empty_positions=1, low_known=True)
+        return ended(shown, clock=replace(CLOCK, now=now))
+
+    while (after := read_at(now)) is not None:
         waits.append(after.due - now)
         assert after.lo < again.lo
         assert after.hi > again.hi
@@ -297,9 +303,8 @@ def test_a_look_again_goes_no_higher_than_the_newest_record() -> None:
     """It keeps until when what is missing can have begun."""
     again = kept(ended(gap(995, 1000, missing=1, empty_positions=1, low_known=True)))
     assert (again.hi, again.until) == (1000, NOW + 6)
-    assert (
-        kept(ended(replace(again, empty_positions=1, low_known=True), platform_now=NOW + 99)).until == NOW + 6
-    )
+    later = ended(replace(again, empty_positions=1, low_known=True), clock=replace(CLOCK, platform=NOW + 99))
+    assert kept(later).until == NOW + 6
 
 
 def test_a_first_reading_goes_down_to_its_floor() -> None:

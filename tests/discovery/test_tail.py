@@ -22,7 +22,7 @@ from exporter.discovery.tail import (
     probed,
 )
 from exporter.discovery.weights import MAX_PAGE_SIZE, PAGE_BYTES, Weights, page_limit, too_heavy, weighed
-from exporter.model import Page, PageItem
+from exporter.model import Clock, Page, PageItem
 from exporter.simulator.fleet import Host
 from exporter.simulator.record import RecordSpec
 from exporter.simulator.world import World
@@ -32,6 +32,10 @@ RECHECK = 300.0
 HOST: tuple[Host, ...] = HOSTS[:1]
 WIDE = Weights(widest=MAX_PAGE_SIZE)
 ASC = Ends(order=Order.ASC)
+
+
+def at(now: float) -> Clock:
+    return Clock(now=now, wall=now, platform=now)
 
 
 class Reader:
@@ -56,7 +60,7 @@ class Reader:
         self.take_probe(self.page(self.tail.probe.request))
 
     def take_probe(self, answer: Page) -> None:
-        self.tail = probed(self.tail, answer, now=self.now, platform_now=self.now, recheck_interval=RECHECK)
+        self.tail = probed(self.tail, answer, clock=at(self.now), recheck_interval=RECHECK)
 
     def run(self) -> None:
         """Read whatever is due now."""
@@ -66,7 +70,7 @@ class Reader:
             self.take(self.page(request), request.purpose)
 
     def take(self, answer: Page, purpose: Purpose = Purpose.GAP) -> Reading:
-        reading = read(self.tail, answer, self.known, now=self.now, platform_now=self.now, purpose=purpose)
+        reading = read(self.tail, answer, self.known, clock=at(self.now), purpose=purpose)
         self.known |= {fresh.item.id for fresh in reading.fresh}
         self.tail, self.given_up = reading.tail, self.given_up + reading.given_up
         return reading
@@ -461,9 +465,9 @@ def told(tail: Tail, totals: list[int], *, first: str = "a", start: float = NOW 
     """Probe, 15 s apart, and be told these totals."""
     tail = replace(tail, ends=replace(tail.ends, first=tail.ends.first or First(id="a", start=NOW - 99_000)))
     for number, total in enumerate(totals):
-        at = NOW + 15 * number
+        now = NOW + 15 * number
         answer = page(1, 1, total, *([item(first, start)] if total else []))
-        tail = probed(tail, answer, now=at, platform_now=at, recheck_interval=RECHECK)
+        tail = probed(tail, answer, clock=at(now), recheck_interval=RECHECK)
     return tail
 
 
@@ -643,7 +647,7 @@ def test_growth_tells_the_order_where_no_times_do(order: str) -> None:
     for _ in range(4):
         shown = records if order == "asc" else records[::-1]
         answer = page(1, 1, len(records), item(shown[0], None))
-        tail = probed(tail, answer, now=NOW, platform_now=NOW, recheck_interval=RECHECK)
+        tail = probed(tail, answer, clock=at(NOW), recheck_interval=RECHECK)
         records.append(f"{len(records):03}")
     assert tail.order is (Order.ASC if order == "asc" else Order.DESC)
 
@@ -689,10 +693,11 @@ def test_a_first_reading_ends_when_its_floor_is_reached() -> None:
         first = (request.number - 1) * request.size
         items = (item(str(number), NOW + number) for number in range(first, first + request.size))
         answer = page(request.number, request.size, 1000, *items)
-        reading = read(tail, answer, set(), now=NOW, platform_now=NOW)
+        reading = read(tail, answer, set(), clock=at(NOW))
         tail, asked = reading.tail, asked + request.size
     assert reading is not None
-    assert reading.first_low == NOW + 800
+    assert reading.first is not None
+    assert reading.first.low == (NOW + 800, "800")
     assert asked == 200
     assert tail.gaps == ()
 
@@ -702,7 +707,7 @@ def test_a_first_reading_can_be_ended_early() -> None:
     tail = first_tail()
     assert is_first_reading(tail)
     items = tuple(item(str(number)) for number in range(25))
-    tail = read(tail, page(40, 25, 1000, *items), set(), now=NOW, platform_now=NOW).tail
+    tail = read(tail, page(40, 25, 1000, *items), set(), clock=at(NOW)).tail
     other = replace(tail.gaps[0], floor=None)
     ended = end_first_reading(replace(tail, gaps=(*tail.gaps, other)))
     assert ended.gaps == (other,)

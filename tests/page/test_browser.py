@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from exporter.discovery.gaps import open_gap
-from exporter.discovery.tail import Tail
-from exporter.discovery.unreadable import Unreadable
+from exporter.discovery.tail import Tail, Unreadable
 from exporter.model import IdcFailure, ResultStatus, Snapshot
 from exporter.page.handlers import Landing, routes
 from exporter.page.render import render_reference

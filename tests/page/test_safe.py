@@ -6,8 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from markupsafe import Markup
 
-from exporter.discovery.tail import Tail
-from exporter.discovery.unreadable import Unreadable
+from exporter.discovery.tail import Tail, Unreadable
 from exporter.page.format import visible
 from exporter.page.handlers import failures_json
 from exporter.page.render import LONGEST_NAME, environment

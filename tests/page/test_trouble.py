@@ -6,8 +6,7 @@ import pytest
 from msgspec import structs
 
 from exporter.discovery.gaps import open_gap
-from exporter.discovery.tail import Tail, first_reading
-from exporter.discovery.unreadable import Unreadable
+from exporter.discovery.tail import Tail, Unreadable, first_reading
 from exporter.model import Snapshot
 from exporter.page.handlers import Landing
 from exporter.page.progress import Backlog, Pace, backlog

@@ -20,10 +20,10 @@ from exporter.jobapi.errors import (
     RecordNotFound,
     TooLargeError,
 )
-from exporter.model import Page, Record, Results
+from exporter.model import Clock, Page, Record, Results
 from exporter.polling.fetch import LOST_AFTER, TRUSTED, Gathered, Gatherer
 from exporter.polling.paging import Pages
-from exporter.tracking.values import Clock, Stage, Tracked
+from exporter.tracking.values import Stage, Tracked
 from tests.harness.core import NOW, done, item, page, row, rows
 
 REQUEST = PageRequest(number=3, size=20)

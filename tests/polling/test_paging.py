@@ -12,9 +12,8 @@ from exporter.discovery.tail import Tail
 from exporter.jobapi.client import PageCost
 from exporter.jobapi.errors import ApiError, ConnectError, DeadlineError, HttpError
 from exporter.jobapi.pacing import AT_START
-from exporter.model import Page, Record, Results
+from exporter.model import Clock, Page, Record, Results
 from exporter.polling.paging import MOST_EMPTY, MOST_FAILED, QUICK, Pages
-from exporter.tracking.values import Clock
 from tests.harness.core import NOW, item, page
 
 TAIL = Tail(total=1000, told=1000, ends=Ends(order=Order.ASC))

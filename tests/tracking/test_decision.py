@@ -10,11 +10,11 @@ import pytest
 from exporter.discovery.order import Ends, First
 from exporter.discovery.pages import Order
 from exporter.discovery.tail import Tail, first_reading
-from exporter.model import ExecuteStatus, Page, Record, ResultStatus
+from exporter.model import Clock, ExecuteStatus, Page, Record, ResultStatus
 from exporter.tracking.counting_start import CountingStart
 from exporter.tracking.decision import DISCOVERED, decide
 from exporter.tracking.finding import PageRead
-from exporter.tracking.values import Changes, Clock, Lookup, Outcome, Rules, Stage, Tracked
+from exporter.tracking.values import Changes, Lookup, Outcome, Rules, Stage, Tracked
 from tests.harness.core import NOW, done, item, page, row, rows, series
 
 CLOCK = Clock(now=NOW, wall=NOW, platform=NOW + (100.0))

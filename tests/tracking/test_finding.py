@@ -8,15 +8,15 @@ from exporter.discovery.choosing import next_page
 from exporter.discovery.order import Ends
 from exporter.discovery.pages import Order, Purpose
 from exporter.discovery.reading import Fresh
-from exporter.discovery.sweep import begun as sweep_begun
+from exporter.discovery.scan import Sweep, Walk
 from exporter.discovery.tail import Tail, first_reading, is_first_reading
 from exporter.discovery.weights import Weights
-from exporter.model import LONG_AGO, Page, PageItem
+from exporter.model import LONG_AGO, Clock, Page, PageItem
 from exporter.tracking.counting_start import CountingStart
 from exporter.tracking.decision import decide
 from exporter.tracking.finding import ADOPT_BYTES, PageRead, doubtful_ids
 from exporter.tracking.probing import LONG_RUN, Start, probe_read
-from exporter.tracking.values import Changes, Clock, Outcome, Rules
+from exporter.tracking.values import Changes, Outcome, Rules
 from tests.harness.core import NOW, done, item, page
 
 CLOCK = Clock(now=NOW, wall=NOW, platform=NOW + (100.0))
@@ -251,7 +251,8 @@ def test_what_was_invisible_to_the_first_sweep_may_be_old() -> None:
 
 
 def swept(*, is_first: bool, total: int = 100) -> Tail:
-    sweep = sweep_begun(total, Order.ASC, now=NOW, oldest=NOW - 86400, is_first=is_first)
+    walk = Walk(total=total, order=Order.ASC, at=total)
+    sweep = Sweep(walk=walk, began=NOW, oldest=NOW - 86400, is_first=is_first)
     return Tail(total=total, told=total, ends=Ends(order=Order.ASC), weights=Weights(widest=50), sweep=sweep)
 
 

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from exporter.discovery.tail import Tail
-from exporter.model import Series
+from exporter.model import Clock, Series
 from exporter.tracking.gauges import pending_results, platform_gauges
 from exporter.tracking.state import State
-from exporter.tracking.values import Clock, Rules, Stage, Tracked
+from exporter.tracking.values import Rules, Stage, Tracked
 from tests.harness.core import NOW, series
 
 OLDEST = "job_record_oldest_open_start_timestamp_seconds"

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from exporter.model import ExecuteStatus, HostStatus, PageItem, Record, Results, ResultStatus
+from exporter.model import Clock, ExecuteStatus, HostStatus, PageItem, Record, Results, ResultStatus
 from exporter.tracking.counting import Buckets
 from exporter.tracking.counting_start import CountingStart
 from exporter.tracking.lookups import MAX_LOOKUP_INTERVAL, due, is_overdue, is_unreadable, retried
@@ -22,7 +22,7 @@ from exporter.tracking.tracker import (
     follow,
     wants_results,
 )
-from exporter.tracking.values import Clock, Lookup, Outcome, Rules, Settlement, Stage, Tracked
+from exporter.tracking.values import Lookup, Outcome, Rules, Settlement, Stage, Tracked
 from tests.harness import core
 from tests.harness.core import NOW, item, row, rows, series
 
