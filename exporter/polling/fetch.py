@@ -35,7 +35,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
-class Gathered:
+class Fetched:
     """The answers of a round so far."""
 
     page: tuple[Page, PageCost] | None = None
@@ -44,21 +44,18 @@ class Gathered:
     lost: ApiError | None = None  # why no record can be requested; None: look-ups work
     answers: int = 0  # look-ups that returned a record
     failed: int = 0  # consecutive failures
-    suspects: list[Lookup] = field(
-        default_factory=list
-    )  # failed look-ups; record or platform may be the cause
+    suspects: list[Lookup] = field(default_factory=list)  # failed; record or platform may be the cause
     unreachable: ApiError | None = None  # the last failure that no record can have caused
 
 
-class Gatherer:
+class Fetcher:
     """Sends a round's requests to one platform."""
 
     def __init__(self, api: Platform, *, pages: Pages, clock: Callable[[], Clock]) -> None:
         self._api, self._pages, self._clock = api, pages, clock
         self._tasks: set[asyncio.Task[Any]] = set()  # what `cancel` cancels
-        self._shown: dict[
-            bool, tuple[str, ...]
-        ] = {}  # records on the last probe (True), and on the last page
+        # Records on the last probe (True), and on the last page.
+        self._shown: dict[bool, tuple[str, ...]] = {}
         self._answered = ""  # the record of the last good look-up
         self._answered_at = -TRUSTED  # ledger time
 
@@ -83,20 +80,18 @@ class Gatherer:
         elif not page.total:
             self._shown, self._answered = {}, ""
 
-    async def gather(self, request: PageRequest | None, lookups: Iterable[Tracked]) -> Gathered:
+    async def fetch(self, request: PageRequest | None, lookups: Iterable[Tracked]) -> Fetched:
         """Request the page and the records concurrently; the API client limits requests in flight."""
-        gathered, items = Gathered(), list(lookups)
+        fetched, items = Fetched(), list(lookups)
         queue = iter(items)
-        # The page comes first, so that its duration does not include waiting in our own queue.
-        jobs: list[Coroutine[Any, Any, None]] = (
-            [] if request is None else [self._read_page(request, gathered)]
-        )
-        jobs += [self._look_up_each(queue, gathered) for _ in range(min(WORKERS, len(items)))]
+        jobs = [self._look_up_each(queue, fetched) for _ in range(min(WORKERS, len(items)))]
+        if request is not None:  # first, so that its duration does not include waiting in our own queue
+            jobs.insert(0, self._read_page(request, fetched))
         if await self._done(jobs):
-            await self._done([self._blame(gathered)])
-        elif gathered.answers:
-            gathered.lookups += gathered.suspects
-        return gathered
+            await self._done([self._blame(fetched)])
+        elif fetched.answers:
+            fetched.lookups += fetched.suspects
+        return fetched
 
     async def _done(self, jobs: Iterable[Coroutine[Any, Any, None]]) -> bool:
         """Run all jobs concurrently; True if none was cancelled. Raises any error other than ApiError."""
@@ -113,78 +108,78 @@ class Gatherer:
                 raise outcome
         return not cancelled
 
-    async def _read_page(self, request: PageRequest, gathered: Gathered) -> None:
+    async def _read_page(self, request: PageRequest, fetched: Fetched) -> None:
         try:
-            gathered.page = await self._pages.ask(request)
-            self.shown(gathered.page[0])
+            fetched.page = await self._pages.ask(request)
+            self.shown(fetched.page[0])
         except ApiError as error:
-            gathered.page_error = error
+            fetched.page_error = error
 
-    async def _look_up_each(self, items: Iterator[Tracked], gathered: Gathered) -> None:
+    async def _look_up_each(self, items: Iterator[Tracked], fetched: Fetched) -> None:
         """Look up records one after the other while the platform answers."""
         for item in items:
-            if gathered.lost is not None:
+            if fetched.lost is not None:
                 return
-            await self._look_up(item, gathered)
-            if gathered.failed >= LOST_AFTER:
-                gathered.failed = 0
-                await self._control(gathered)
+            await self._look_up(item, fetched)
+            if fetched.failed >= LOST_AFTER:
+                fetched.failed = 0
+                await self._control(fetched)
 
-    async def _look_up(self, item: Tracked, gathered: Gathered) -> None:
+    async def _look_up(self, item: Tracked, fetched: Fetched) -> None:
         """Look up one record, and its results once it is done."""
-        told: Record | None = None
+        record: Record | None = None
         results: Results | None = None
         failure: ApiError | None = None
         try:
             if item.record is None or item.lookups:  # else a page has just returned the record
-                told = await self._api.record(item.id)
-                self._answer(item.id, gathered)
+                record = await self._api.record(item.id)
+                self._answer(item.id, fetched)
         except RecordNotFound:
-            gathered.suspects.append(Lookup(id=item.id, not_found=True))
+            fetched.suspects.append(Lookup(id=item.id, not_found=True))
             return
         except ApiError as error:
             failure = error
-        record = told or item.record
-        if record is not None and (failure is None or failure.may_be_record):
+        known = record or item.record
+        if known is not None and (failure is None or failure.may_be_record):
             try:
-                if wants_results(item, record, clock=self._clock()):
+                if wants_results(item, known, clock=self._clock()):
                     results = await self._api.results(item.id)
-                    self._answer(item.id, gathered)
+                    self._answer(item.id, fetched)
             except ApiError as error:
                 failure = error
-        self._take(Lookup(id=item.id, record=told, results=results), failure, gathered)
+        self._sort(Lookup(id=item.id, record=record, results=results), failure, fetched)
 
-    def _answer(self, record_id: str, gathered: Gathered) -> None:
-        gathered.answers += 1
-        gathered.failed = 0
+    def _answer(self, record_id: str, fetched: Fetched) -> None:
+        fetched.answers += 1
+        fetched.failed = 0
         self._answered, self._answered_at = record_id, self._clock().now
 
-    def _take(self, lookup: Lookup, failure: ApiError | None, gathered: Gathered) -> None:
+    def _sort(self, lookup: Lookup, failure: ApiError | None, fetched: Fetched) -> None:
         """Keep the result of a look-up. A failure that the record may have caused makes it a suspect."""
         if failure is None:
-            gathered.lookups.append(lookup)
+            fetched.lookups.append(lookup)
             return
-        gathered.failed += 1
+        fetched.failed += 1
         if failure.may_be_record or lookup.record is not None:  # it answered, but not with the results
-            gathered.suspects.append(replace(lookup, failure=str(failure)))
+            fetched.suspects.append(replace(lookup, failure=str(failure)))
         else:
-            gathered.unreachable = failure
-            gathered.lookups.append(lookup)
+            fetched.unreachable = failure
+            fetched.lookups.append(lookup)
 
-    async def _blame(self, gathered: Gathered) -> None:
+    async def _blame(self, fetched: Fetched) -> None:
         """Decide whether records or the platform caused the failures of a round."""
         is_trusted = self._clock().now < self._answered_at + TRUSTED
-        if not gathered.answers and not is_trusted and gathered.lost is None:
-            if gathered.suspects:
-                await self._control(gathered)
+        if not fetched.answers and not is_trusted and fetched.lost is None:
+            if fetched.suspects:
+                await self._control(fetched)
             else:
-                gathered.lost = gathered.unreachable
-        if gathered.lost is None:
-            gathered.lookups += gathered.suspects
+                fetched.lost = fetched.unreachable
+        if fetched.lost is None:
+            fetched.lookups += fetched.suspects
 
-    async def _control(self, gathered: Gathered) -> None:
+    async def _control(self, fetched: Fetched) -> None:
         """Request records shown by pages until one is answered; if none is, the platform has failed."""
-        suspects = {lookup.id for lookup in gathered.suspects}
+        suspects = {lookup.id for lookup in fetched.suspects}
         shown = [id_ for ids in self._shown.values() for id_ in ids]
         failure: ApiError | None = None
         for id_ in dict.fromkeys([*shown, self._answered]):
@@ -198,6 +193,6 @@ class Gatherer:
             except ApiError as error:
                 failure = error
             else:
-                self._answer(id_, gathered)
+                self._answer(id_, fetched)
                 return
-        gathered.lost = failure
+        fetched.lost = failure

@@ -51,17 +51,16 @@ class Pages:
         self._sweep_pacer = Pacer(min(duty, SWEEP_DUTY), monotonic=monotonic)
         self._seconds: float | None = None  # duration of the last good page
         self._lost = 0  # consecutive failed probes
-        self._came = 0  # good pages in this poll
-        self._swept = 0.0  # seconds: the slowest sweep page of this poll
-        self._sweep_pages = 0  # in this poll
-        self._failed = 0  # failed pages in this poll
-        self._hung = 0.0  # seconds that they took
-        self._empty = 0  # pages without a record in this poll
+        self.begin()
 
     def begin(self) -> None:
         """Reset the counts at the start of a poll."""
-        self._came, self._sweep_pages, self._swept = 0, 0, 0.0
-        self._failed, self._hung, self._empty = 0, 0.0, 0
+        self._came = 0  # good pages
+        self._failed = 0  # failed pages
+        self._hung = 0.0  # seconds that they took
+        self._empty = 0  # pages without a record
+        self._sweep_pages = 0
+        self._swept = 0.0  # seconds: the slowest sweep page
 
     @property
     def is_over(self) -> bool:

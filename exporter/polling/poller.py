@@ -22,7 +22,7 @@ from exporter.ledger.ledger import Ledger
 from exporter.metrics.process import ProcessMetrics
 from exporter.model import Clock, Snapshot
 from exporter.polling.config import PollConfig
-from exporter.polling.fetch import Gathered, Gatherer
+from exporter.polling.fetch import Fetched, Fetcher
 from exporter.polling.keeper import Keeper
 from exporter.polling.paging import Pages
 from exporter.polling.status import Status
@@ -59,7 +59,7 @@ class Poller:
         self._pages = Pages(
             api, duty=config.duty, interval=config.rules.interval, clock=self._clock, monotonic=monotonic
         )
-        self._gatherer = Gatherer(api, pages=self._pages, clock=self._clock)
+        self._fetcher = Fetcher(api, pages=self._pages, clock=self._clock)
         self._status = Status(
             ledger=ledger,
             process=process,
@@ -124,7 +124,7 @@ class Poller:
         try:
             self._status.poll_ended(error, began=began)
             self.publish()
-            await self._status.tell(self._tail)
+            await self._status.report()
         except LedgerError as caught:
             if not isinstance(error, LedgerError):  # else it is already logged
                 log.warning("result of the poll not reported to the other replicas", error=str(caught))
@@ -152,7 +152,7 @@ class Poller:
 
     def break_off(self) -> None:
         """Abort the poll: another replica leads, so this poll can commit nothing."""
-        self._gatherer.cancel()
+        self._fetcher.cancel()
 
     async def _rounds(self, began: float) -> bool:
         """Request the total, then run rounds until nothing is due (False) or the interval is over (True)."""
@@ -186,13 +186,13 @@ class Poller:
             if lookups:
                 await self._worked(None, lookups)
             else:
-                await self._gatherer.waited(self._sleep(wait))
+                await self._fetcher.waited(self._sleep(wait))
 
     async def _probe(self) -> None:
         """Request the number of records."""
-        tail, page, cost = await self._gatherer.waited(self._pages.probe(self._tail))
+        tail, page, cost = await self._fetcher.waited(self._pages.probe(self._tail))
         self._status.reached = True
-        self._gatherer.shown(page)
+        self._fetcher.shown(page)
         before = self._ledger.state.counting_start
         tail, after = probe_read(tail, before, page, size=cost.size, clock=self._clock(), start=self._config)
         if before is None:
@@ -221,7 +221,7 @@ class Poller:
             if lookups or self._monotonic() + wait >= end:
                 request = None  # look-ups continue; the next poll requests the page
             else:
-                await self._gatherer.waited(self._sleep(wait))
+                await self._fetcher.waited(self._sleep(wait))
         if request is None:
             request = self._pages.sweep_page(self._tail, limit=limit)
         if request is None and not lookups:
@@ -231,29 +231,29 @@ class Poller:
 
     async def _worked(self, request: PageRequest | None, lookups: Iterable[Tracked]) -> None:
         """Request a page and records, decide, and commit."""
-        gathered = await self._gatherer.gather(request, lookups)
-        error = gathered.page_error
+        fetched = await self._fetcher.fetch(request, lookups)
+        error = fetched.page_error
         if request is not None and error is not None:
             failed = self._pages.failed(self._tail, request, error)
-            self._tail, error = await self._gatherer.waited(failed)
+            self._tail, error = await self._fetcher.waited(failed)
         # In a thread: deciding a full round would delay scrapes.
-        await self._commit(await asyncio.to_thread(self._decided, gathered, request))
+        await self._commit(await asyncio.to_thread(self._decided, fetched, request))
         if error is not None:
             raise error
-        if gathered.lost is not None:
-            raise gathered.lost
+        if fetched.lost is not None:
+            raise fetched.lost
 
     def _due(self, *, limit: int) -> list[Tracked]:
         followed = self._ledger.state.followed.values()
         return due(followed, now=self._ledger.time(), rules=self._config.rules, limit=limit)
 
-    def _decided(self, gathered: Gathered, request: PageRequest | None) -> Changes:
+    def _decided(self, fetched: Fetched, request: PageRequest | None) -> Changes:
         """The changes that follow from the answers of a round."""
         state, read = self._ledger.state, None
         if state.counting_start is None:
             raise LedgerError("the ledger does not say where counting began")
-        if gathered.page is not None and request is not None:
-            page, cost = gathered.page
+        if fetched.page is not None and request is not None:
+            page, cost = fetched.page
             known = self._ledger.known([item.id for item in page.items])
             read = PageRead(page=page, known=frozenset(known), size=cost.size, purpose=request.purpose)
         return decide(
@@ -261,7 +261,7 @@ class Poller:
             state.counting_start,
             state.followed,
             read=read,
-            lookups=gathered.lookups,
+            lookups=fetched.lookups,
             clock=self._clock(),
             rules=self._config.rules,
             sweeps=self._config.sweep > 0,

@@ -45,6 +45,7 @@ class Status:
         self._not_before = 0.0  # backing off until then; monotonic
         self._publish_due = 0.0  # earliest next publication within a poll; monotonic
         self._version = 0
+        self._platform: Mapping[Series, float] = {}  # the platform's gauges, as last published
         self.caught_up = False
         self.reached = False  # the last poll reached the job API and understood the answers
         self.last_error: str | None = "the first poll has not ended yet"  # None: the last one was good
@@ -90,30 +91,27 @@ class Status:
 
     def publish(self, tail: Tail) -> None:
         """Publish a snapshot: of this replica's state if it leads, else of the leader's last report."""
-        began = self._monotonic()
-        platform = self._heard() if self._ledger.follows else self._seen(tail)
+        began, state = self._monotonic(), self._ledger.state
+        self._platform = self._leader_gauges() if self._ledger.follows else self._own_gauges(tail)
         self._version += 1
-        state = self._ledger.state
         self._show(
             Snapshot(
                 counters={**self._process.counters(), **state.counters},
-                gauges={**self._process.gauges(), **platform},
+                gauges={**self._process.gauges(), **self._platform},
                 version=self._version,
                 time=state.time,
             )
         )
         self._publish_due = self._monotonic() + (self._monotonic() - began) / PUBLISH_SHARE
 
-    async def tell(self, tail: Tail) -> None:
-        """Report the result of the poll to the other replicas. Raises LedgerError."""
-        if not self._ledger.shared or not self._ledger.leads:
-            return
-        platform = self._seen(tail)
-        gauges = {**self._process.leader_gauges(), **platform}
-        said = LeaderStatus(gauges=tuple(gauges.items()), error=self.last_error)
-        await asyncio.shield(asyncio.to_thread(self._ledger.tell, said))
+    async def report(self) -> None:
+        """Report the published gauges to the other replicas. Raises LedgerError."""
+        if self._ledger.shared and self._ledger.leads:
+            gauges = {**self._process.leader_gauges(), **self._platform}
+            status = LeaderStatus(gauges=tuple(gauges.items()), error=self.last_error)
+            await asyncio.shield(asyncio.to_thread(self._ledger.tell, status))
 
-    def _seen(self, tail: Tail) -> Mapping[Series, float]:
+    def _own_gauges(self, tail: Tail) -> Mapping[Series, float]:
         """The platform's gauges. Also updates the process gauges that depend on the ledger."""
         state = self._ledger.state
         self._process.state(
@@ -126,17 +124,15 @@ class Status:
         )
         if not self.reached:
             return {}
-        return platform_gauges(
-            state, tail, clock=self._clock(), skew=self._skew(), rules=self._rules, hidden=tail.invisible
-        )
+        return platform_gauges(state, tail, clock=self._clock(), skew=self._skew(), rules=self._rules)
 
-    def _heard(self) -> Mapping[Series, float]:
+    def _leader_gauges(self) -> Mapping[Series, float]:
         """The platform's gauges as the leader reported them. Also keeps the state needed for a takeover."""
-        said = self._ledger.leader_status
-        if said is None:
+        status = self._ledger.leader_status
+        if status is None:
             self.last_error = "no replica has ended a poll yet"
             return self._process.adopt({})
-        gauges = dict(said.gauges)
-        self.last_error = said.error
+        gauges = dict(status.gauges)
+        self.last_error = status.error
         self.caught_up = not gauges.get(Series("job_exporter_catching_up"))
         return self._process.adopt(gauges)

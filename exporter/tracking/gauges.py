@@ -21,13 +21,13 @@ def unreadable_records(state: State) -> int:
 
 
 def platform_gauges(
-    state: State, tail: Tail, *, clock: Clock, skew: float | None, rules: Rules, hidden: int = 0
+    state: State, tail: Tail, *, clock: Clock, skew: float | None, rules: Rules
 ) -> Mapping[Series, float]:
-    """The gauges that disappear while the platform is unreachable; `hidden`: records that no page shows."""
+    """The gauges that disappear while the platform is unreachable."""
     # A record that was not looked up yet counts as running.
     open_ = {"init": 0, "doing": 0}
     oldest: dict[str, float] = {}
-    overdue = 0
+    overdue, hidden = 0, tail.invisible
     for item in state.followed.values():
         if item.stage is Stage.DONE or item.baseline_end is not None:
             continue

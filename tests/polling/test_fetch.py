@@ -21,7 +21,7 @@ from exporter.jobapi.errors import (
     TooLargeError,
 )
 from exporter.model import Clock, Page, Record, Results
-from exporter.polling.fetch import LOST_AFTER, TRUSTED, Gathered, Gatherer
+from exporter.polling.fetch import LOST_AFTER, TRUSTED, Fetched, Fetcher
 from exporter.polling.paging import Pages
 from exporter.tracking.values import Stage, Tracked
 from tests.harness.core import NOW, done, item, page, row, rows
@@ -66,19 +66,19 @@ class Api:
         return COMPLETE
 
 
-def gatherer(api: Api) -> Gatherer:
+def fetcher(api: Api) -> Fetcher:
     def clock() -> Clock:
         return Clock(now=NOW + api.now, wall=NOW, platform=NOW)
 
     pages = Pages(api, duty=0.1, interval=15.0, clock=clock, monotonic=lambda: api.now)
-    return Gatherer(api, pages=pages, clock=clock)
+    return Fetcher(api, pages=pages, clock=clock)
 
 
 def followed(count: int = 1, **changes: Any) -> list[Tracked]:
     return [Tracked(id=f"r{number}", found=NOW, due=NOW, **changes) for number in range(count)]
 
 
-def run(job: Coroutine[Any, Any, Gathered]) -> Gathered:
+def run(job: Coroutine[Any, Any, Fetched]) -> Fetched:
     return asyncio.run(job)
 
 
@@ -89,44 +89,44 @@ def always(error: ApiError, endpoint: str) -> Callable[[str, str], ApiError | No
 def test_a_page_and_looks_are_asked_together() -> None:
     """A record, its results once it is done, and the page; each look carries its record."""
     api = Api()
-    gathered = run(gatherer(api).gather(REQUEST, followed(2)))
-    assert gathered.page is not None
-    assert gathered.page[0].number == 3
-    assert {look.id: (look.record, look.results) for look in gathered.lookups} == {
+    fetched = run(fetcher(api).fetch(REQUEST, followed(2)))
+    assert fetched.page is not None
+    assert fetched.page[0].number == 3
+    assert {look.id: (look.record, look.results) for look in fetched.lookups} == {
         "r0": (done("r0"), COMPLETE),
         "r1": (done("r1"), COMPLETE),
     }
-    assert gathered.lost is None
+    assert fetched.lost is None
 
 
 def test_what_a_page_has_just_told_is_not_asked_again() -> None:
     """A record that was done on it: only its results are asked for."""
     api = Api()
-    gathered = run(gatherer(api).gather(None, followed(record=done("r0"))))
+    fetched = run(fetcher(api).fetch(None, followed(record=done("r0"))))
     assert api.asked == [("result", "r0")]
-    assert gathered.lookups[0].record is None
+    assert fetched.lookups[0].record is None
 
 
 def test_a_record_that_waits_for_its_hosts_is_asked_for_with_them() -> None:
     """What counts is the newest that is told of it."""
     api = Api()
-    gathered = run(gatherer(api).gather(None, followed(record=done("r0"), lookups=1, stage=Stage.DONE)))
+    fetched = run(fetcher(api).fetch(None, followed(record=done("r0"), lookups=1, stage=Stage.DONE)))
     assert api.asked == [("record", "r0"), ("result", "r0")]
-    assert gathered.lookups[0].record == done("r0")
+    assert fetched.lookups[0].record == done("r0")
 
 
 def test_the_page_is_asked_for_first() -> None:
     """What it takes is then the platform's time, not that of our queue of look-ups."""
-    run(gatherer(api := Api()).gather(REQUEST, followed(100)))
+    run(fetcher(api := Api()).fetch(REQUEST, followed(100)))
     assert api.asked[0] == ("page", "")
 
 
 def test_a_page_that_fails_costs_no_look() -> None:
     """The failure is brought back with what was answered."""
     error = HttpError("HTTP 500", endpoint="page", status=500)
-    gathered = run(gatherer(Api(fails=always(error, "page"))).gather(REQUEST, followed()))
-    assert (gathered.page, gathered.page_error) == (None, error)
-    assert len(gathered.lookups) == 1
+    fetched = run(fetcher(Api(fails=always(error, "page"))).fetch(REQUEST, followed()))
+    assert (fetched.page, fetched.page_error) == (None, error)
+    assert len(fetched.lookups) == 1
 
 
 REFUSED = HttpError("HTTP 500", endpoint="record", status=500, of_platform=True)
@@ -141,14 +141,14 @@ def only(
     return lambda _endpoint, id_: error if id_ in of or (but and id_ not in but) else None
 
 
-def told(gathered: Gathered) -> dict[str, tuple[bool, bool]]:
+def told(fetched: Fetched) -> dict[str, tuple[bool, bool]]:
     """Tell of each record that was looked up whether it was not found, and whether its own answer failed."""
-    return {one.id: (one.not_found, one.failure is not None) for one in gathered.lookups}
+    return {one.id: (one.not_found, one.failure is not None) for one in fetched.lookups}
 
 
-def controlled(api: Api, *shown: str) -> Gatherer:
-    """Give a gatherer to which the platform has shown these records."""
-    asked = gatherer(api)
+def controlled(api: Api, *shown: str) -> Fetcher:
+    """Give a fetcher to which the platform has shown these records."""
+    asked = fetcher(api)
     asked.shown(page(1, 1, 60, *map(item, shown)))
     return asked
 
@@ -166,45 +166,45 @@ def controlled(api: Api, *shown: str) -> Gatherer:
 def test_a_record_whose_own_answer_fails_costs_no_other(error: ApiError) -> None:
     """While any look-up is answered, a failure is its record's; and so is "not found"."""
     errors = {"r0": GONE, "r1": error}
-    gathered = run(gatherer(Api(fails=lambda _endpoint, id_: errors.get(id_))).gather(None, followed(3)))
-    assert told(gathered) == {"r0": (True, False), "r1": (False, True), "r2": (False, False)}
-    assert gathered.lost is None
+    fetched = run(fetcher(Api(fails=lambda _endpoint, id_: errors.get(id_))).fetch(None, followed(3)))
+    assert told(fetched) == {"r0": (True, False), "r1": (False, True), "r2": (False, False)}
+    assert fetched.lost is None
 
 
 @pytest.mark.parametrize("error", [REFUSED, GONE])
 def test_without_any_answer_a_control_tells_whose_failure_it_is(error: ApiError) -> None:
     """A record that a page shows: if it can be had, the platform answers look-ups."""
     fails = only(error, but={"c"})
-    gathered = run(controlled(api := Api(fails=fails), "c").gather(None, followed(3)))
-    assert len(gathered.lookups) == 3
-    assert gathered.lost is None
+    fetched = run(controlled(api := Api(fails=fails), "c").fetch(None, followed(3)))
+    assert len(fetched.lookups) == 3
+    assert fetched.lost is None
     assert [id_ for _, id_ in api.asked].count("c") == 1
 
 
 @pytest.mark.parametrize("error", [REFUSED, GONE])
 def test_if_the_control_fails_too_the_platform_is_lost(error: ApiError) -> None:
     """No record is blamed, and none is taken for gone."""
-    gathered = run(controlled(Api(fails=always(error, "record")), "c").gather(None, followed(3)))
-    assert gathered.lookups == []
-    assert gathered.lost is not None
-    assert gathered.lost.reason == ("api" if error is GONE else "http")
+    fetched = run(controlled(Api(fails=always(error, "record")), "c").fetch(None, followed(3)))
+    assert fetched.lookups == []
+    assert fetched.lost is not None
+    assert fetched.lost.reason == ("api" if error is GONE else "http")
 
 
 def test_a_control_is_none_of_those_that_failed() -> None:
     """Of the records that were shown, the first may be the one that can't be read; any other will do."""
     fails = only(REFUSED, of={"r0"})
     asked = controlled(Api(fails=fails), "r0", "c")
-    assert told(run(asked.gather(None, followed(1)))) == {"r0": (False, True)}
+    assert told(run(asked.fetch(None, followed(1)))) == {"r0": (False, True)}
 
 
 def test_what_was_answered_before_is_a_control_too() -> None:
     """Where the first record of the platform can't be looked up for ever."""
     fails = only(REFUSED, of={"first", "r0"})
     asked = controlled(api := Api(fails=fails), "first")
-    run(asked.gather(None, followed(2)))
+    run(asked.fetch(None, followed(2)))
     api.now += TRUSTED
-    gathered = run(asked.gather(None, followed(1)))
-    assert (told(gathered), gathered.lost) == ({"r0": (False, True)}, None)
+    fetched = run(asked.fetch(None, followed(1)))
+    assert (told(fetched), fetched.lost) == ({"r0": (False, True)}, None)
     assert api.asked[-2:] == [("record", "first"), ("record", "r1")]
 
 
@@ -212,10 +212,10 @@ def test_a_good_look_up_spares_the_control_for_some_seconds() -> None:
     """A poll has many rounds; it asks for the control once."""
     asked = controlled(api := Api(fails=only(GONE, but={"c"})), "c")
     for _ in range(3):
-        assert told(run(asked.gather(None, followed(1)))) == {"r0": (True, False)}
+        assert told(run(asked.fetch(None, followed(1)))) == {"r0": (True, False)}
     assert api.asked.count(("record", "c")) == 1
     api.now += TRUSTED
-    run(asked.gather(None, followed(1)))
+    run(asked.fetch(None, followed(1)))
     assert api.asked.count(("record", "c")) == 2
 
 
@@ -223,31 +223,31 @@ def test_where_the_platform_shows_nothing_its_answers_are_all_there_is() -> None
     """Nothing can be asked as a control: an empty platform knows no record."""
     asked = controlled(Api(fails=always(GONE, "record")), "c")
     asked.shown(page(1, 1, 0))
-    assert told(run(asked.gather(None, followed(1)))) == {"r0": (True, False)}
+    assert told(run(asked.fetch(None, followed(1)))) == {"r0": (True, False)}
 
 
 def test_look_ups_end_when_the_platform_is_gone() -> None:
     """After so many failures in a row the control is asked, and the rest is not."""
     asked = controlled(api := Api(fails=always(REFUSED, "record")), "c")
-    gathered = run(asked.gather(None, followed(400)))
+    fetched = run(asked.fetch(None, followed(400)))
     assert len(api.asked) == LOST_AFTER + 1
-    assert (gathered.lost, gathered.lookups) == (REFUSED, [])
+    assert (fetched.lost, fetched.lookups) == (REFUSED, [])
 
 
 def test_any_number_of_unreadable_records_is_not_the_platform() -> None:
     """While it shows that it answers look-ups."""
     fails = only(REFUSED, but={"c"})
-    gathered = run(controlled(api := Api(fails=fails), "c").gather(None, followed(100)))
-    assert gathered.lost is None
-    assert set(told(gathered).values()) == {(False, True)}
+    fetched = run(controlled(api := Api(fails=fails), "c").fetch(None, followed(100)))
+    assert fetched.lost is None
+    assert set(told(fetched).values()) == {(False, True)}
     assert len(api.asked) == 100 + 100 // LOST_AFTER
 
 
 def test_results_that_fail_are_their_records() -> None:
     """The record was answered."""
-    gathered = run(gatherer(Api(fails=always(REFUSED, "result"))).gather(None, followed(2)))
-    assert told(gathered) == {"r0": (False, True), "r1": (False, True)}
-    assert gathered.lost is None
+    fetched = run(fetcher(Api(fails=always(REFUSED, "result"))).fetch(None, followed(2)))
+    assert told(fetched) == {"r0": (False, True), "r1": (False, True)}
+    assert fetched.lost is None
 
 
 @pytest.mark.parametrize(
@@ -261,35 +261,35 @@ def test_results_that_fail_are_their_records() -> None:
 )
 def test_what_is_no_records_fault_is_the_platforms(error: ApiError) -> None:
     """It is lost at once, unless something was answered in the same round: then nothing was learnt."""
-    gathered = run(controlled(api := Api(fails=always(error, "record")), "c").gather(None, followed(3)))
-    assert gathered.lost is error
+    fetched = run(controlled(api := Api(fails=always(error, "record")), "c").fetch(None, followed(3)))
+    assert fetched.lost is error
     assert ("record", "c") not in api.asked
     once = Api(fails=lambda _endpoint, id_: error if id_ == "r0" else None)
-    gathered = run(controlled(once, "c").gather(None, followed(2)))
-    assert gathered.lost is None
-    assert told(gathered) == {"r0": (False, False), "r1": (False, False)}
+    fetched = run(controlled(once, "c").fetch(None, followed(2)))
+    assert fetched.lost is None
+    assert told(fetched) == {"r0": (False, False), "r1": (False, False)}
 
 
 def test_a_cancelled_round_brings_back_what_was_answered() -> None:
     """The page never comes; the look that did is not lost."""
 
-    async def cut_short() -> Gathered:
-        asked = gatherer(Api(silent=frozenset({"page"})))
-        task = asyncio.create_task(asked.gather(REQUEST, followed()))
+    async def cut_short() -> Fetched:
+        asked = fetcher(Api(silent=frozenset({"page"})))
+        task = asyncio.create_task(asked.fetch(REQUEST, followed()))
         for _ in range(10):
             await asyncio.sleep(0)
         asked.cancel()
         return await task
 
-    gathered = run(cut_short())
-    assert (gathered.page, gathered.page_error, len(gathered.lookups)) == (None, None, 1)
+    fetched = run(cut_short())
+    assert (fetched.page, fetched.page_error, len(fetched.lookups)) == (None, None, 1)
 
 
 def test_a_wait_can_be_cut_short() -> None:
     """As a pause before a page, when the program is to end."""
 
     async def cut_short() -> None:
-        asked = gatherer(Api())
+        asked = fetcher(Api())
         task = asyncio.create_task(asked.waited(asyncio.Event().wait()))
         await asyncio.sleep(0)
         asked.cancel()
@@ -307,4 +307,4 @@ def test_a_fault_of_the_exporter_is_raised() -> None:
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        run(gatherer(BrokenApi()).gather(REQUEST, followed()))
+        run(fetcher(BrokenApi()).fetch(REQUEST, followed()))

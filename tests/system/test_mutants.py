@@ -89,8 +89,8 @@ MUTANTS = (
     Mutant(
         name="memory moves on before the commit",
         file="polling/poller.py",
-        old="        await self._commit(await asyncio.to_thread(self._decided, gathered, request))\n",
-        new="        changes = self._decided(gathered, request)\n        self._tail = changes.tail\n"
+        old="        await self._commit(await asyncio.to_thread(self._decided, fetched, request))\n",
+        new="        changes = self._decided(fetched, request)\n        self._tail = changes.tail\n"
         "        await self._commit(changes)\n",
         tests=("tests/system/test_exactly_once.py",),
     ),
@@ -115,7 +115,7 @@ MUTANTS = (
     Mutant(
         name="whatever fails is the fault of a record",
         file="polling/fetch.py",
-        old="        gathered.lost = failure\n",
+        old="        fetched.lost = failure\n",
         new="        del failure\n",
         tests=("tests/polling/test_fetch.py",),
     ),
