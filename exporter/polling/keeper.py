@@ -1,7 +1,6 @@
 """Writes the changes of a poll to the ledger, one transaction at a time, and logs what is worth a line."""
 
 import asyncio
-import time
 from collections.abc import Callable, Mapping
 from itertools import islice
 
@@ -23,20 +22,11 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 class Keeper:
     """Commits, loads and releases: each replaces the ledger's memory, so only one runs at a time."""
 
-    def __init__(
-        self,
-        ledger: Ledger,
-        *,
-        retention: float,
-        clock: Callable[[], Clock],
-        wall: Callable[[], float] = time.time,
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, ledger: Ledger, *, retention: float, clock: Callable[[], Clock]) -> None:
         """`retention`: seconds that the ids of settled records are kept."""
-        self._ledger, self._retention = ledger, retention
-        self._clock, self._wall, self._monotonic = clock, wall, monotonic
+        self._ledger, self._retention, self._clock = ledger, retention, clock
         self._writing = asyncio.Lock()
-        self._prune_due = 0.0  # monotonic
+        self._prune_due = 0.0  # ledger time
         self._hours_off: dict[str, float] = {}  # records with impossible times, until the warning
 
     async def idle(self) -> None:
@@ -55,7 +45,7 @@ class Keeper:
         before, start = self._ledger.state.tail, self._ledger.state.counting_start
         after, total = changes.tail, changes.tail.total or 0
         async with self._writing:
-            await asyncio.shield(asyncio.to_thread(self._ledger.commit, changes, now=self._wall()))
+            await asyncio.shield(asyncio.to_thread(self._ledger.commit, changes, now=self._clock().wall))
         if total < FEW_DELETED * (before.total or 0):
             log.warning("the platform has far fewer records than before", before=before.total, now=total)
         if after.order is not None and after.order is not before.order:
@@ -96,12 +86,11 @@ class Keeper:
 
     async def prune(self) -> None:
         """Forget records that were settled long ago, at most once per `PRUNE_INTERVAL`."""
-        counting_start = self._ledger.state.counting_start
-        is_due = self._monotonic() >= self._prune_due
-        if not is_due or counting_start is None or counting_start.registered is None:
+        start, clock = self._ledger.state.counting_start, self._clock()
+        if clock.now < self._prune_due or start is None or start.registered is None:
             return
-        self._prune_due = self._monotonic() + PRUNE_INTERVAL
-        clock = self._clock()  # use the earlier clock: keeping ids too long does no harm
+        self._prune_due = clock.now + PRUNE_INTERVAL
+        # The earlier clock: keeping ids too long does no harm.
         before = min(clock.wall, clock.platform) - self._retention
         async with self._writing:
             gone = await asyncio.to_thread(self._ledger.prune, before=before)
@@ -112,7 +101,9 @@ class Keeper:
         """Publish held samples that are due; True if there were any. A failure is left to the next poll."""
         try:
             async with self._writing:
-                released = await asyncio.shield(asyncio.to_thread(self._ledger.release, now=self._wall()))
+                released = await asyncio.shield(
+                    asyncio.to_thread(self._ledger.release, now=self._clock().wall)
+                )
         except LedgerError:
             return False
         return bool(released)

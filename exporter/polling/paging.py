@@ -79,35 +79,30 @@ class Pages:
         return sweep_page(tail, limit=limit)
 
     async def ask(self, request: PageRequest) -> tuple[Page, PageCost]:
-        """Request a page of the tail or the sweep, and charge its duration to the duty. Raises ApiError."""
-        is_sweep = request.purpose is Purpose.SWEEP
-        pacer = self._sweep_pacer if is_sweep else self._pacer
+        """Request a page of the tail or the sweep. Raises ApiError."""
         is_try = request.purpose in {Purpose.NARROW, Purpose.RETRY}
         patient = self._seconds is None or self._seconds > QUICK
-        self._sweep_pages += is_sweep
-        page, cost = await self._paid(
-            request.number, request.size, pacer=pacer, patient=patient, retry=not is_try
-        )
+        page, cost = await self._paid(request, patient=patient, retry=not is_try)
         self._came += 1
         self._empty += not page.items
         self._seconds = cost.seconds
-        if is_sweep:
+        if request.purpose is Purpose.SWEEP:
             self._swept = max(self._swept, cost.seconds)
         return page, cost
 
-    async def _paid(
-        self, number: int, size: int, *, pacer: Pacer, patient: bool, retry: bool
-    ) -> tuple[Page, PageCost]:
-        """Request a page, and charge it to the duty whether it fails or not. Raises ApiError."""
-        began = self._monotonic()
+    async def _paid(self, request: PageRequest, *, patient: bool, retry: bool) -> tuple[Page, PageCost]:
+        """Request a page, and charge its duration to the duty even if it fails. Raises ApiError."""
+        is_sweep, began = request.purpose is Purpose.SWEEP, self._monotonic()
+        self._sweep_pages += is_sweep
+        pacer = self._sweep_pacer if is_sweep else self._pacer
         try:
-            page, cost = await self._api.page(number, size, patient=patient, retry=retry)
+            page, cost = await self._api.page(request.number, request.size, patient=patient, retry=retry)
         except ApiError as error:
             took = self._monotonic() - began
             self._failed += 1
             self._hung += took
             # The platform does no work for a page that hangs: charge no more than for a normal page.
-            is_hung = error.reason == "timeout" and self._seconds is not None
+            is_hung = error.reason == "timeout"
             pacer.charge(min(took, self._seconds or took) if is_hung else took)
             raise
         pacer.charge(cost.seconds)
@@ -163,7 +158,7 @@ class Pages:
         """Whether a position that was readable before is readable now."""
         for request in unreadable.controls(tail):
             try:
-                await self._paid(request.number, request.size, pacer=self._pacer, patient=False, retry=False)
+                await self._paid(request, patient=False, retry=False)
             except ApiError as error:
                 if not error.may_be_record:
                     return False

@@ -63,20 +63,17 @@ class Poller:
         self._status = Status(
             ledger=ledger,
             process=process,
-            rules=config.rules,
+            config=config,
             clock=self._clock,
             skew=self._skew,
             publish=publish,
             monotonic=monotonic,
-            sweeps=config.sweep > 0,
         )
         self._keeper = Keeper(
             ledger,
             # The ledger must keep the ids of all records that a sweep reads.
             retention=max(config.retention, config.sweep + SWEPT_AGAIN),
             clock=self._clock,
-            wall=wall,
-            monotonic=monotonic,
         )
         self._tail: Tail = ledger.state.tail
         self._loads = ledger.loads  # number of the load that `_tail` continues from

@@ -12,8 +12,8 @@ from exporter.ledger.errors import LedgerError
 from exporter.ledger.ledger import Ledger
 from exporter.metrics.process import ProcessMetrics
 from exporter.model import Clock, LeaderStatus, Series, Snapshot, backoff
+from exporter.polling.config import PollConfig
 from exporter.tracking.gauges import pending_results, platform_gauges, unreadable_records
-from exporter.tracking.values import Rules
 
 FIRST_BACKOFF = 2.0  # seconds after the first failed poll
 MAX_BACKOFF = 60.0  # seconds between polls while the platform is down
@@ -30,17 +30,15 @@ class Status:
         *,
         ledger: Ledger,
         process: ProcessMetrics,
-        rules: Rules,
+        config: PollConfig,
         clock: Callable[[], Clock],
         skew: Callable[[], float | None],
         publish: Callable[[Snapshot], None],
-        sweeps: bool,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """`skew`: the platform's clock minus our clock, in seconds; None: unknown."""
-        self._ledger, self._process, self._rules = ledger, process, rules
+        self._ledger, self._process, self._config = ledger, process, config
         self._clock, self._skew, self._show, self._monotonic = clock, skew, publish, monotonic
-        self._sweeps = sweeps
         self._failures = 0  # consecutive failed polls
         self._not_before = 0.0  # backing off until then; monotonic
         self._publish_due = 0.0  # earliest next publication within a poll; monotonic
@@ -82,7 +80,7 @@ class Status:
         asked = getattr(error, "retry_after", None) or 0.0
         pause = max(backoff(self._failures, first=FIRST_BACKOFF, longest=MAX_BACKOFF), asked)
         # End slightly early, so that the timer's poll at that moment is not skipped.
-        self._not_before = since + pause - self._rules.interval / 4
+        self._not_before = since + pause - self._config.rules.interval / 4
 
     @property
     def publish_is_due(self) -> bool:
@@ -117,14 +115,15 @@ class Status:
         self._process.state(
             pending_results=pending_results(state),
             unreadable_records=unreadable_records(state) + len(tail.unreadable),
-            last_sweep=(tail.swept or 0.0) if self._sweeps else None,
+            last_sweep=(tail.swept or 0.0) if self._config.sweep else None,
             catching_up=not self.caught_up,
             ledger_records=state.records,
             leader=self._ledger.leads,
         )
         if not self.reached:
             return {}
-        return platform_gauges(state, tail, clock=self._clock(), skew=self._skew(), rules=self._rules)
+        rules = self._config.rules
+        return platform_gauges(state, tail, clock=self._clock(), skew=self._skew(), rules=rules)
 
     def _leader_gauges(self) -> Mapping[Series, float]:
         """The platform's gauges as the leader reported them. Also keeps the state needed for a takeover."""
