@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from exporter.discovery.pages import Order
+from exporter.discovery.scan import Sweep
 from exporter.discovery.tail import Tail, is_first_reading
 
 
@@ -50,6 +51,13 @@ class CountingStart:
         floor = self.baseline_end if self.lowest is None else self.lowest
         is_registered = sweeps or self.registered is not None
         return replace(self, floor=floor, registered=self.registered if is_registered else floor)
+
+    def after_sweep(self, tail: Tail, ended: Sweep) -> "CountingStart":
+        """Once the first sweep has ended, all records that it saw are registered."""
+        if self.registered is not None:
+            return self
+        invisible = ended.walk.hidden + sum(not item.is_missing for item in tail.unreadable)
+        return replace(self, registered=ended.registered, invisible=invisible)
 
     def bottom_at(self, total: int) -> float:
         """`bottom` at this total: an unknown record from there up is new."""

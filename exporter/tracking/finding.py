@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from exporter.discovery import reading
 from exporter.discovery.pages import Purpose
 from exporter.discovery.reading import Fresh, Reading
-from exporter.discovery.scan import Sweep
 from exporter.discovery.tail import Tail, end_first_reading, is_first_reading
 from exporter.discovery.weights import weighed
 from exporter.model import LONG_AGO, Clock, ExecuteStatus, Page, PageItem, Record, Series
@@ -39,7 +38,6 @@ def page_read(
     tail: Tail, counting_start: CountingStart, read: PageRead, *, clock: Clock, rules: Rules, sweeps: bool
 ) -> Changes:
     """Take in a page: its new records, and the progress of a first reading or sweep."""
-    before, was_first = tail.order, is_first_reading(tail)
     result = reading.read(
         replace(tail, weights=weighed(tail.weights, len(read.page.items), read.size)),
         read.page,
@@ -49,65 +47,60 @@ def page_read(
         unregistered=counting_start.unregistered,
         bottom=counting_start.bottom_at(max(tail.total or 0, read.page.total or 0)),
     )
-    tail = result.tail
+    after = result.tail
     doubtful = doubtful_ids(result.fresh, counting_start)
     found, settlements = _sorted_out(result.fresh, doubtful, counting_start, clock, rules)
-    counting_start = _registered(counting_start, result, doubtful, was_first=was_first)
-    counting_start = counting_start.after_order(before, tail.order)
-    if was_first:
-        read_bytes = counting_start.read + read.size
-        lowest = result.first.low[0] if result.first and result.first.low else None
-        counting_start = replace(counting_start, lowest=lowest, read=read_bytes)
-        # It may end early only if no history is counted: then it only has to adopt open records.
-        counts_history = any(gap.floor_start is not None for gap in tail.gaps)
-        if read_bytes > ADOPT_BYTES and counting_start.baseline_end and not counts_history:
-            tail = end_first_reading(tail)
-    counting_start = counting_start.after_reading(tail, sweeps=sweeps)
+    if is_first_reading(tail):
+        after, counting_start = _first_read(counting_start, result, read.size)
+    else:
+        counting_start = _appeared(counting_start, result.fresh, doubtful)
+    grown = sum(one.is_grown and one.is_within for one in result.fresh)
+    accounted = min(counting_start.accounted + grown, after.total or 0)
+    counting_start = replace(counting_start, accounted=accounted).after_order(tail.order, after.order)
+    counting_start = counting_start.after_reading(after, sweeps=sweeps)
     if result.ended is not None:
-        tail = replace(tail, swept=clock.wall)
-        counting_start = _swept(counting_start, tail, result.ended)
-    increments = [LATE] * sum(one.is_late for one in result.fresh)
-    if result.given_up:
-        increments.append(incomplete("hidden", result.given_up))
+        after = replace(after, swept=clock.wall)
+        counting_start = counting_start.after_sweep(after, result.ended)
+    hidden = (incomplete("hidden", result.given_up),) if result.given_up else ()
     return Changes(
-        tail=tail,
+        tail=after,
         counting_start=counting_start,
         found=found,
         settlements=settlements,
-        increments=tuple(increments),
+        increments=(LATE,) * sum(one.is_late for one in result.fresh) + hidden,
         given_up=result.given_up,
     )
 
 
-def _registered(
-    counting_start: CountingStart, result: Reading, doubtful: Collection[str], *, was_first: bool
+def _first_read(counting_start: CountingStart, result: Reading, size: int) -> tuple[Tail, CountingStart]:
+    """Take in a page of the first reading: how far down all records were seen."""
+    first, tail = result.first, result.tail
+    after = replace(
+        counting_start,
+        invisible=max(0, counting_start.invisible + result.first_unseen),
+        lowest=first.low[0] if first and first.low else None,
+        read=counting_start.read + size,
+    )
+    if first is not None and not after.invisible:
+        after = replace(after, bottom=first.at)
+    if first is not None and first.at == 0:
+        after = replace(after, registered=LONG_AGO)
+    # It may end early only if no history is counted: then it only has to adopt open records.
+    counts_history = not after.baseline_end or any(gap.floor_start is not None for gap in tail.gaps)
+    return end_first_reading(tail) if after.read > ADOPT_BYTES and not counts_history else tail, after
+
+
+def _appeared(
+    counting_start: CountingStart, fresh: Iterable[Fresh], doubtful: Collection[str]
 ) -> CountingStart:
-    """Update what is known of records that were there before."""
-    grown = sum(one.is_grown and one.is_within for one in result.fresh)
-    accounted = min(counting_start.accounted + grown, result.tail.total or 0)
-    counting_start = replace(counting_start, accounted=accounted)
-    if was_first:
-        unseen = max(0, counting_start.invisible + result.first_unseen)
-        if result.first is not None and not unseen:
-            counting_start = replace(counting_start, bottom=result.first.at)
-        is_whole = result.first is not None and result.first.at == 0
-        registered = LONG_AGO if is_whole else counting_start.registered
-        return replace(counting_start, registered=registered, invisible=unseen)
+    """Count the records that were invisible before."""
     # A record that growth explains may have been invisible too, if its start says so.
     appeared = sum(
         one.item.id in doubtful or (one.item.start is not None and _may_be_invisible(one, counting_start))
-        for one in result.fresh
+        for one in fresh
         if is_registered(one, counting_start)
     )
     return replace(counting_start, invisible=max(0, counting_start.invisible - appeared))
-
-
-def _swept(counting_start: CountingStart, tail: Tail, ended: Sweep) -> CountingStart:
-    """The first sweep has ended: all records that it saw are registered."""
-    if counting_start.registered is not None:
-        return counting_start
-    invisible = ended.walk.hidden + sum(not item.is_missing for item in tail.unreadable)
-    return replace(counting_start, registered=ended.registered, invisible=invisible)
 
 
 def _sorted_out(
