@@ -14,10 +14,10 @@ def next_page(tail: Tail, *, now: float, limit: int = MAX_PAGE_SIZE) -> PageRequ
     total = min(tail.total or 0, tail.told or 0)
     if not total or tail.turned is not None:
         return None
-    size, avoid = page_limit(tail.weights, limit), tail.avoided
+    size = page_limit(tail.weights, limit)
     if tail.narrowing is not None and tail.narrowing.lo < total:
         return narrower_page(tail, tail.narrowing, total)
-    gap = next_gap(tail, size, now, total, avoid)
+    gap = next_gap(tail, size, now, total)
     retry = min(
         (item for item in tail.unreadable if item.due <= now and item.position < total),
         key=lambda item: item.due,
@@ -52,12 +52,13 @@ def _page_of(gap: Gap, tail: Tail, size: int, now: float, total: int) -> PageReq
     return page_at(lo, at, total=total, limit=size, order=tail.order, avoid=tail.avoided)
 
 
-def next_gap(tail: Tail, size: int, now: float, total: int, avoid: frozenset[int]) -> Gap | None:
+def next_gap(tail: Tail, size: int, now: float, total: int) -> Gap | None:
     """The gap of which a page of `size` shows most; among equals, the newest.
 
     Small gaps wait and add up while records arrive between two pages. After `PATIENCE` the longest wait comes
     first, so that no gap starves.
     """
+    avoid = tail.avoided
 
     def waiting(gap: Gap) -> float:
         return now - gap.due if now - gap.due > PATIENCE else 0.0

@@ -80,7 +80,7 @@ def read(
     were pruned. From position `bottom` upwards all were seen and registered, whatever their times.
     """
     total = page.total if page.total is not None else tail.told or 0
-    wanted = next_gap(tail, page_limit(tail.weights), clock.now, total, tail.avoided)
+    wanted = next_gap(tail, page_limit(tail.weights), clock.now, total)
     # Growth that this page tells lies above it: it stays a gap of its own until the page has been taken in.
     # It is due a little later: while records arrive all the time, each page would be followed by another.
     tail = accounted(tail, total, clock=clock, due=clock.now + ADD_UP)

@@ -89,29 +89,27 @@ class Replica:
                 return
             else:
                 await self._follow()
-            self._is_well()
+            self._set_trouble(None)
         except LostLeadershipError:
-            self._is_well()
+            self._set_trouble(None)
             log.warning("another replica leads now")
             self._poller.break_off()
             self._news.set()
         except LedgerError as error:
-            self._is_troubled(str(error))
+            self._set_trouble(str(error))
         except Exception as error:
             if self.trouble is None:
                 log.error("heartbeat failed because of a bug in the exporter", exc_info=True)
             self.trouble = type(error).__name__
         self._show_lead()
 
-    def _is_troubled(self, said: str) -> None:
-        if self.trouble is None:
-            log.warning("the ledger is unreachable", error=said)
-        self.trouble = said
-
-    def _is_well(self) -> None:
-        if self.trouble is not None:
+    def _set_trouble(self, trouble: str | None) -> None:
+        """Log a problem when it begins and when it ends (None)."""
+        if trouble is not None and self.trouble is None:
+            log.warning("the ledger is unreachable", error=trouble)
+        elif trouble is None and self.trouble is not None:
             log.info("the ledger is reachable again")
-        self.trouble = None
+        self.trouble = trouble
 
     async def _follow(self) -> None:
         """Take over the lead if it is free; otherwise load what the leader has committed."""
@@ -151,7 +149,7 @@ class Replica:
                 return task.result()
             beats += 1
             if beats == BEATS:
-                self._is_troubled(SILENT)
+                self._set_trouble(SILENT)
             self._show_lead()
 
     def _begun(self, job: Callable[[], T]) -> asyncio.Task[T]:

@@ -73,9 +73,8 @@ def follow(
 def after_lookup(tracked: Tracked, lookup: Lookup, *, clock: Clock, rules: Rules) -> Tracked | Settlement:
     """Apply the answer to a look-up: the record stays in the open set, or leaves it."""
     told, results = lookup.record, lookup.results
-    tracked = replace(tracked, last_lookup=clock.now)
-    if lookup.not_found or told or results:
-        tracked = replace(tracked, lookups=tracked.lookups + 1)
+    is_answered = lookup.not_found or told is not None or results is not None
+    tracked = replace(tracked, last_lookup=clock.now, lookups=tracked.lookups + is_answered)
     if lookup.not_found:
         return _missed(tracked, clock, rules)
     before = tracked
