@@ -153,7 +153,9 @@ class Poller:
 
     async def _rounds(self, began: float) -> bool:
         """Request the total, then run rounds until nothing is due (False) or the interval is over (True)."""
-        await self._remember()
+        await self._keeper.refresh()
+        if self._loads != self._ledger.loads:  # after a failed commit, or while another replica led
+            self._loads, self._tail = self._ledger.loads, self._ledger.state.tail
         self._pages.begin()
         await self._until_pages(began)
         if self._stopping:
@@ -199,12 +201,6 @@ class Poller:
         self._tail = tail
         if backlog(self._tail, self._ledger.time()) > MUCH:
             self._status.caught_up = False
-
-    async def _remember(self) -> None:
-        """Reload from the ledger if memory may be stale: after a failed commit or another replica's lead."""
-        await self._keeper.refresh()
-        if self._loads != self._ledger.loads:
-            self._loads, self._tail = self._ledger.loads, self._ledger.state.tail
 
     async def _round(self, began: float) -> bool:
         """Run one round; False: nothing is due until the next poll."""

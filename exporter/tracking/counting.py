@@ -74,9 +74,8 @@ class Counting:
 
     def _record(self, record: Record) -> Iterator[Increment]:
         result = result_of(record)
-        values = {"provider": record.provider, "script_type": record.script_type}
         by_result = (("result_status", str(result)),)
-        labels = (*by_result, *((name, values[name]) for name in self.record_labels))
+        labels = (*by_result, *((name, getattr(record, name)) for name in self.record_labels))
         failed = result is not ResultStatus.SUCCESS
         yield self._count("job_records_finished_total", labels, record, failed=failed)
         seconds = duration(record, platform_now=self.platform_now)

@@ -12,11 +12,8 @@ from exporter.tracking.counting import Increment
 
 def unnumbered(increments: Iterable[Increment], numbers: Mapping[Series, int]) -> dict[Series, int]:
     """New numbers for the series that have none, counting on from the highest."""
-    new: dict[Series, int] = {}
-    for increment in increments:
-        if increment.series not in numbers and increment.series not in new:
-            new[increment.series] = len(numbers) + len(new) + 1
-    return new
+    new = dict.fromkeys(one.series for one in increments if one.series not in numbers)
+    return {series: number for number, series in enumerate(new, len(numbers) + 1)}
 
 
 def written(increments: Iterable[Increment], numbers: Mapping[Series, int]) -> str:
