@@ -42,12 +42,7 @@ class Replica:
     """One of several replicas on a ledger; `run` runs until cancelled."""
 
     def __init__(
-        self,
-        *,
-        ledger: Ledger,
-        poller: Poller,
-        interval: float,
-        wall: Callable[[], float] = time.time,
+        self, *, ledger: Ledger, poller: Poller, interval: float, wall: Callable[[], float] = time.time
     ) -> None:
         """`interval`: seconds between polls."""
         self._ledger, self._poller, self._interval, self._wall = ledger, poller, interval, wall

@@ -39,13 +39,7 @@ def is_given_up(asked: float, interval: float) -> bool:
 
 
 def is_settled(
-    record: Record,
-    results: Results,
-    *,
-    best: Results | None,
-    waited: float,
-    interval: float,
-    grace: float,
+    record: Record, results: Results, *, best: Results | None, waited: float, interval: float, grace: float
 ) -> bool:
     """Whether a done record counts with these results.
 

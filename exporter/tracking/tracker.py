@@ -185,10 +185,7 @@ def _done(
 def _settle(tracked: Tracked, record: Record, clock: Clock, rules: Rules) -> Settlement:
     """Count a done record with the best results known."""
     counting = Counting(
-        now=clock.wall,
-        platform_now=clock.platform,
-        record_labels=rules.record_labels,
-        buckets=rules.buckets,
+        now=clock.wall, platform_now=clock.platform, record_labels=rules.record_labels, buckets=rules.buckets
     )
     return _leave(
         tracked,
