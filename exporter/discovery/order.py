@@ -35,11 +35,6 @@ class Ends:
     doubts: int = 0  # sweeps or growths in a row that contradict the order
     agreed: float | None = None  # when a sweep last confirmed the order (platform's clock)
 
-    @property
-    def is_contradicted(self) -> bool:
-        """Whether the order was misjudged."""
-        return self.order is not None and self.doubts >= CONTRADICTED
-
     def is_changed(self, first: First | None) -> bool:
         """Whether the probe shows another first record than before."""
         return first is not None and self.first is not None and first.id != self.first.id
@@ -97,14 +92,3 @@ def grown(ends: Ends, first: First | None) -> Ends:
         return replace(ends, order=Order.ASC)
     moved = ends.moved + 1
     return replace(ends, moved=moved, order=Order.DESC if moved >= MOVED_BY_GROWTH else None)
-
-
-def turned(ends: Ends, first: First | None) -> Ends:
-    """Forget the order: both ends are to be compared again."""
-    return replace(ends, order=None, first=first, compared=-1, newest=None, moved=0, doubts=0)
-
-
-def reversed_order(ends: Ends) -> Ends:
-    """The order was misjudged: it is the opposite."""
-    order = Order.ASC if ends.order is Order.DESC else Order.DESC
-    return replace(ends, order=order, newest=None, moved=0, doubts=0)

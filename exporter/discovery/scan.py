@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from exporter.discovery.pages import Order, PageRequest, covered, extended, page_at, top_below
 from exporter.discovery.weights import Weights, page_limit, too_heavy, weighed
-from exporter.model import LONG_AGO, Page
+from exporter.model import Page
 
 NEAR = 200  # positions below the newest where a late record can land between two pages
 OVERLAP = 10  # positions read twice there
@@ -43,11 +43,6 @@ class Sweep:
     top: float | None = None  # median start of its first page
     bottom: float | None = None  # median start of its last page
     older: int = 0  # records in a row that started before its window
-
-    @property
-    def registered(self) -> float:
-        """The start down to which it has read everything; `LONG_AGO`: the whole platform."""
-        return LONG_AGO if self.walk.at == 0 else self.walk.reached or LONG_AGO
 
 
 def next_page(walk: Walk, *, limit: int, avoid: Collection[int] = ()) -> PageRequest:

@@ -154,12 +154,12 @@ def unsure(tail: Tail, since: float, now: float) -> Tail:
 
 def corrected(tail: Tail, now: float) -> Tail:
     """Reverse an order that was misjudged, and read again what was read in that order."""
-    if not tail.ends.is_contradicted:
+    if tail.order is None or tail.ends.doubts < order.CONTRADICTED:
         return tail
-    top = (tail.total or 0) - 1
+    top, opposite = (tail.total or 0) - 1, Order.ASC if tail.order is Order.DESC else Order.DESC
     tail = replace(
         tail,
-        ends=order.reversed_order(tail.ends),
+        ends=replace(tail.ends, order=opposite, newest=None, moved=0, doubts=0),
         turned=None,
         narrowing=None,
         gaps=joined(read_anew(gap, now) for gap in tail.gaps),
@@ -192,9 +192,9 @@ def _suspected(tail: Tail, first: First | None, total: int, now: float) -> Tail:
     turned = evidence.added(tail.turned, total=total, now=now)
     if not turned.is_confirmed(now):
         return replace(tail, turned=turned)
-    # The next sweep verifies what is found.
-    due = min(tail.sweep_due, now)
-    return replace(tail, turned=None, ends=order.turned(tail.ends, first), recheck_due=now, sweep_due=due)
+    # Both ends are compared again; the next sweep verifies what is found.
+    ends, due = Ends(first=first, agreed=tail.ends.agreed), min(tail.sweep_due, now)
+    return replace(tail, turned=None, ends=ends, recheck_due=now, sweep_due=due)
 
 
 def accounted(tail: Tail, total: int, *, first: First | None = None, clock: Clock, due: float) -> Tail:

@@ -13,7 +13,9 @@ from exporter.ledger.ledger import Ledger
 from exporter.metrics.process import ProcessMetrics
 from exporter.model import Clock, LeaderStatus, Series, Snapshot, backoff
 from exporter.polling.config import PollConfig
-from exporter.tracking.gauges import pending_results, platform_gauges, unreadable_records
+from exporter.tracking.gauges import platform_gauges
+from exporter.tracking.lookups import is_unreadable
+from exporter.tracking.values import Stage
 
 FIRST_BACKOFF = 2.0  # seconds after the first failed poll
 MAX_BACKOFF = 60.0  # seconds between polls while the platform is down
@@ -113,8 +115,8 @@ class Status:
         """The platform's gauges. Also updates the process gauges that depend on the ledger."""
         state = self._ledger.state
         self._process.state(
-            pending_results=pending_results(state),
-            unreadable_records=unreadable_records(state) + len(tail.unreadable),
+            pending_results=sum(item.stage is Stage.DONE for item in state.followed.values()),
+            unreadable_records=sum(map(is_unreadable, state.followed.values())) + len(tail.unreadable),
             last_sweep=(tail.swept or 0.0) if self._config.sweep else None,
             catching_up=not self.caught_up,
             ledger_records=state.records,

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from exporter.discovery.pages import Order
 from exporter.discovery.scan import Sweep
 from exporter.discovery.tail import Tail, is_first_reading
+from exporter.model import LONG_AGO
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +58,8 @@ class CountingStart:
         if self.registered is not None:
             return self
         invisible = ended.walk.hidden + sum(not item.is_missing for item in tail.unreadable)
-        return replace(self, registered=ended.registered, invisible=invisible)
+        registered = LONG_AGO if ended.walk.at == 0 else ended.walk.reached or LONG_AGO
+        return replace(self, registered=registered, invisible=invisible)
 
     def bottom_at(self, total: int) -> float:
         """`bottom` at this total: an unknown record from there up is new."""

@@ -22,9 +22,8 @@ def written(increments: Iterable[Increment], numbers: Mapping[Series, int]) -> s
     for increment in increments:
         number = numbers[increment.series]
         sums[number] = sums.get(number, 0.0) + increment.value
-    return ",".join(
-        str(number) if value == 1.0 else f"{number}:{_short(value)}" for number, value in sums.items()
-    )
+    short = {number: int(value) if value.is_integer() else value for number, value in sums.items()}
+    return ",".join(f"{number}:{value!r}" if value != 1 else str(number) for number, value in short.items())
 
 
 def read(text: str, series: Mapping[int, Series]) -> dict[Series, float]:
@@ -34,7 +33,3 @@ def read(text: str, series: Mapping[int, Series]) -> dict[Series, float]:
         number, _, value = part.partition(":")
         moved[series[int(number)]] = float(value or 1.0)
     return moved
-
-
-def _short(value: float) -> str:
-    return str(int(value)) if value.is_integer() else repr(value)

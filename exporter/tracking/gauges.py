@@ -5,19 +5,9 @@ from collections.abc import Mapping
 from exporter.discovery.tail import Tail
 from exporter.model import Clock, Series
 from exporter.tracking.counting import is_future
-from exporter.tracking.lookups import is_overdue, is_unreadable
+from exporter.tracking.lookups import is_overdue
 from exporter.tracking.state import State
 from exporter.tracking.values import Rules, Stage
-
-
-def pending_results(state: State) -> int:
-    """The number of done records that are not settled yet."""
-    return sum(item.stage is Stage.DONE for item in state.followed.values())
-
-
-def unreadable_records(state: State) -> int:
-    """The number of open and pending records whose look-ups fail."""
-    return sum(map(is_unreadable, state.followed.values()))
 
 
 def platform_gauges(

@@ -47,17 +47,14 @@ def is_settled(
     done. The grace ends a little early, because a poll may come a little early.
     """
     is_late = waited >= grace - interval / 4
-    if is_complete(record, results) and _is_whole(record, results, best):
+    # If the record does not list its hosts, two look-ups must agree.
+    agrees = best is not None and set(best.rows) == set(results.rows)
+    if is_complete(record, results) and (record.expected_hosts is not None or agrees):
         return record.result_status is not None or is_late
     # Rows may be missing for a moment, so incomplete results need a second look-up.
     seen_twice = best is not None or not grace
     shows_all = more(best, results) is results or waited >= grace + LESS_SHOWN_LIMIT
     return seen_twice and shows_all and is_late
-
-
-def _is_whole(record: Record, results: Results, best: Results | None) -> bool:
-    """Whether no row is missing. If the record does not list its hosts, two look-ups must agree."""
-    return record.expected_hosts is not None or (best is not None and set(best.rows) == set(results.rows))
 
 
 def _reported(results: Results) -> tuple[int, int]:

@@ -6,7 +6,7 @@ import pytest
 
 from exporter.discovery.tail import Tail
 from exporter.model import Clock, Series
-from exporter.tracking.gauges import pending_results, platform_gauges
+from exporter.tracking.gauges import platform_gauges
 from exporter.tracking.state import State
 from exporter.tracking.values import Rules, Stage, Tracked
 from tests.harness.core import NOW, series
@@ -83,8 +83,3 @@ def test_the_last_ends_are_shown() -> None:
     """As the ledger keeps them."""
     last = series("job_record_last_finished_timestamp_seconds", result_status="fail")
     assert gauges(state(latest={last: NOW}))[last] == NOW
-
-
-def test_pending_are_those_done_and_not_settled() -> None:
-    """Open ones are not."""
-    assert pending_results(state(tracked("a", Stage.DONE), tracked("b"), tracked("c", Stage.FOUND))) == 1
