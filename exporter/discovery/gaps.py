@@ -6,7 +6,7 @@ Rule numbers are those of `tail`.
 from collections.abc import Collection, Container
 from dataclasses import dataclass, replace
 
-from exporter.discovery.pages import top_below
+from exporter.discovery.pages import Purpose, top_below
 from exporter.model import Clock, Page, PageItem, backoff
 
 NEWEST = 50  # positions of the newest records, where rows may still come
@@ -61,6 +61,8 @@ class View:
     page: Page
     fresh: Container[str]  # ids of new records; not of those that are unknown because they are old
     empty_positions: int
+    purpose: Purpose = Purpose.GAP
+    is_above: bool = False  # all records of before were seen and registered there
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -80,7 +80,7 @@ def read(
     were pruned. From position `bottom` upwards all were seen and registered, whatever their times.
     """
     total = page.total if page.total is not None else tail.told or 0
-    wanted = next_gap(tail, page_limit(tail.weights), clock.now, total)
+    wanted = next_gap(tail, page_limit(tail.weights), clock.now, total) if purpose is Purpose.GAP else None
     # Growth that this page tells lies above it: it stays a gap of its own until the page has been taken in.
     # It is due a little later: while records arrive all the time, each page would be followed by another.
     tail = accounted(tail, total, clock=clock, due=clock.now + ADD_UP)
@@ -92,53 +92,52 @@ def read(
     new = [item for item in page.items if item.id not in known]
     if is_first_reading(tail) and not any(touches(gap, lo, hi) for gap in tail.gaps):
         new = []  # a page of the ends: a first reading counts positions and comes to it later
-    is_above = lo >= bottom
-    may_be_old = not is_above and unregistered > LONG_AGO
-    fresh = {item.id for item in new if not may_be_old or (item.start or 0.0) > unregistered}
-    view = View(lo=lo, hi=hi, page=page, fresh=fresh, empty_positions=empty_positions)
+    may_be_old = lo < bottom and unregistered > LONG_AGO
+    view = View(
+        lo=lo,
+        hi=hi,
+        page=page,
+        fresh={item.id for item in new if not may_be_old or (item.start or 0.0) > unregistered},
+        empty_positions=empty_positions,
+        purpose=purpose,
+        is_above=lo >= bottom,
+    )
     bounds = Bounds(total=tail.total or 0, clock=clock, record_bytes=tail.weights.record_bytes)
-    return _reading(tail, new, was_missing, view, bounds, purpose=purpose, wanted=wanted, is_above=is_above)
+    return _reading(tail, new, was_missing, view, bounds, stalls=wanted)
 
 
 def _reading(
-    tail: Tail,
-    new: list[PageItem],
-    was_missing: int,
-    view: View,
-    bounds: Bounds,
-    *,
-    purpose: Purpose,
-    wanted: Gap | None,
-    is_above: bool,
+    tail: Tail, new: list[PageItem], was_missing: int, view: View, bounds: Bounds, *, stalls: Gap | None
 ) -> Reading:
     """Take in the new records of a page; `was_missing`: growth at positions that were unreadable."""
     left = sorted(new, key=lambda item: item.start or 0.0, reverse=True)
     regained = {item.id for item in left[:was_missing]}
-    after = _explained(tail, left[was_missing:], view, bounds, is_sweep=purpose is Purpose.SWEEP)
+    after = _explained(tail, left[was_missing:], view, bounds)
     grown = regained.union(item.id for item in after.grown)
     early, late = ({item.id for item in items} for items in (after.early, after.left))
     reading = replace(
-        _concluded(tail, after, view, bounds, stalls=wanted if purpose is Purpose.GAP else None),
+        _concluded(tail, after, view, bounds, stalls=stalls),
         fresh=tuple(
             Fresh(
                 item=item,
                 is_grown=item.id in grown,
                 is_early=item.id in early,
                 is_within=item.id in view.fresh or item.id in regained,
-                is_above=is_above,
+                is_above=view.is_above,
             )
             for item in new
         ),
     )
     had = tail.sweep
     is_next = had is not None and not had.walk.done and view.lo < had.walk.at <= view.hi
-    if had is None or not (purpose is Purpose.SWEEP or (purpose is Purpose.NARROW and is_next)):
+    if had is None or not (view.purpose is Purpose.SWEEP or (view.purpose is Purpose.NARROW and is_next)):
         return reading
     return _swept(reading, had, view.page, unexplained=late, clock=bounds.clock)
 
 
-def _explained(tail: Tail, left: list[PageItem], view: View, bounds: Bounds, *, is_sweep: bool) -> Explained:
-    """Let the new records of a page (newest first) explain what gaps miss."""
+def _explained(tail: Tail, left: list[PageItem], view: View, bounds: Bounds) -> Explained:
+    """Let the new records of a page (newest first) explain what gaps miss; a sweep reads no gap."""
+    is_sweep = view.purpose is Purpose.SWEEP
     gaps: list[Gap] = []
     found: list[list[PageItem]] = []
     grown: list[PageItem] = []
@@ -163,16 +162,12 @@ def _concluded(tail: Tail, after: Explained, view: View, bounds: Bounds, *, stal
     gaps = [concluded(gap, bounds) if gap.at <= gap.lo else gap for gap in after.gaps]
     closed = (gap.missing for gap, kept in zip(after.gaps, gaps, strict=True) if kept is None)
     given_up = 0 if is_first_reading(tail) else sum(closed)
-    kept = (
-        replace(gap, is_stalled=True) if gap == stalls else gap
-        for gap in (*gaps, after.empty)
-        if gap is not None
-    )
+    kept = (gap for gap in (*gaps, after.empty) if gap is not None)
+    kept = (replace(gap, is_stalled=True) if gap == stalls else gap for gap in kept)
     # A record that no gap was missing may have been given up before.
     hidden = max(0, tail.hidden - sum(item.id in view.fresh for item in after.left)) + given_up
-    before, first = (
-        next((gap for gap in each if gap.floor is not None), None) for each in (tail.gaps, after.gaps)
-    )
+    pairs = zip(tail.gaps, reversed(after.gaps), strict=True)
+    before, first = next(((had, gap) for had, gap in pairs if had.floor is not None), (None, None))
     return Reading(
         tail=replace(tail, gaps=joined(kept), hidden=hidden),
         given_up=given_up,
