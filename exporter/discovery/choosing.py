@@ -11,7 +11,7 @@ PATIENCE = 30.0  # seconds that a gap or an unreadable position may wait for lar
 
 def next_page(tail: Tail, *, now: float, limit: int = MAX_PAGE_SIZE) -> PageRequest | None:
     """The page to request now; None: nothing is due."""
-    total = min(tail.total or 0, tail.told or 0)
+    total = min(tail.total or 0, tail.last_total or 0)
     if not total or tail.turned is not None:
         return None
     size = page_limit(tail.weights, limit)

@@ -79,7 +79,7 @@ def read(
     Records that started by `unregistered` may be unknown because they are old: they were never registered, or
     were pruned. From position `bottom` upwards all were seen and registered, whatever their times.
     """
-    total = page.total if page.total is not None else tail.told or 0
+    total = page.total if page.total is not None else tail.last_total or 0
     wanted = next_gap(tail, page_limit(tail.weights), clock.now, total) if purpose is Purpose.GAP else None
     # Growth that this page tells lies above it: it stays a gap of its own until the page has been taken in.
     # It is due a little later: while records arrive all the time, each page would be followed by another.
@@ -160,16 +160,16 @@ def _explained(tail: Tail, left: list[PageItem], view: View, bounds: Bounds) -> 
 def _concluded(tail: Tail, after: Explained, view: View, bounds: Bounds, *, stalls: Gap | None) -> Reading:
     """Conclude the gaps whose bottom the page reached; `stalls`: waits if the page did not change it."""
     gaps = [concluded(gap, bounds) if gap.at <= gap.lo else gap for gap in after.gaps]
-    closed = (gap.missing for gap, kept in zip(after.gaps, gaps, strict=True) if kept is None)
+    closed = (gap.missing for gap, left in zip(after.gaps, gaps, strict=True) if left is None)
     given_up = 0 if is_first_reading(tail) else sum(closed)
-    kept = (gap for gap in (*gaps, after.empty) if gap is not None)
-    kept = (replace(gap, is_stalled=True) if gap == stalls else gap for gap in kept)
+    open_gaps = (gap for gap in (*gaps, after.empty) if gap is not None)
+    open_gaps = (replace(gap, is_stalled=True) if gap == stalls else gap for gap in open_gaps)
     # A record that no gap was missing may have been given up before.
     hidden = max(0, tail.hidden - sum(item.id in view.fresh for item in after.left)) + given_up
     pairs = zip(tail.gaps, reversed(after.gaps), strict=True)
     before, first = next(((had, gap) for had, gap in pairs if had.floor is not None), (None, None))
     return Reading(
-        tail=replace(tail, gaps=joined(kept), hidden=hidden),
+        tail=replace(tail, gaps=joined(open_gaps), hidden=hidden),
         given_up=given_up,
         first=first,
         first_unseen=before.at - first.at - len(after.early) if before and first else 0,
@@ -201,11 +201,11 @@ def _swept(reading: Reading, had: Sweep, page: Page, *, unexplained: Container[s
         return replace(reading, tail=corrected(again, clock.now))
     # Records that are missing from gaps within its reach are hidden.
     closed = [gap for gap in tail.gaps if gap.opened < after.began and gap.lo >= after.walk.at]
-    kept = tuple(gap for gap in tail.gaps if gap not in closed)
-    hidden = after.walk.hidden - sum(gap.missing for gap in kept)  # each record once
+    gaps = tuple(gap for gap in tail.gaps if gap not in closed)
+    hidden = after.walk.hidden - sum(gap.missing for gap in gaps)  # each record once
     return replace(
         reading,
-        tail=replace(tail, unswept=None, gaps=kept, hidden=max(0, hidden)),
+        tail=replace(tail, unswept=None, gaps=gaps, hidden=max(0, hidden)),
         given_up=reading.given_up + sum(gap.missing for gap in closed),
         ended=after,
     )

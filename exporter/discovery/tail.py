@@ -69,8 +69,8 @@ class Tail:
     """What is known of the platform's pages, as kept in the ledger. Times are ledger time."""
 
     total: int | None = None  # records on the platform, as accepted; None: never asked
-    told: int | None = None  # the last answer's total: positions of pages follow from it
-    told_at: float | None = None  # when an answer last had an accepted total (platform's clock)
+    last_total: int | None = None  # the last answer's total: positions of pages follow from it
+    accepted_at: float | None = None  # when an answer last had an accepted total (platform's clock)
     fewer: Evidence | None = None  # answers with fewer records than accepted, or with older ones
     turned: Evidence | None = None  # answers that suggest another order
     empty: Evidence | None = None  # answers since the first start with no records
@@ -114,8 +114,8 @@ def probed(tail: Tail, page: Page, *, clock: Clock, recheck_interval: float) -> 
     item = page.items[0] if page.items else None
     # Without an item, the record has no rows now: that is no evidence.
     first = First(id=item.id, start=item.start) if item is not None else None
-    if tail.told_at is not None and clock.platform - tail.told_at > OUTAGE:
-        tail = unsure(tail, tail.told_at, now)
+    if tail.accepted_at is not None and clock.platform - tail.accepted_at > OUTAGE:
+        tail = unsure(tail, tail.accepted_at, now)
     tail = _suspected(tail, first, total, now)
     is_suspect = tail.turned is not None
     is_changed = tail.ends.is_changed(first)
@@ -202,10 +202,10 @@ def accounted(tail: Tail, total: int, *, first: First | None = None, clock: Cloc
 
     `first`: the record of the probe.
     """
-    had, told_at = tail.total, tail.told_at
-    tail = replace(tail, told=total)
+    had, accepted_at = tail.total, tail.accepted_at
+    tail = replace(tail, last_total=total)
     if had is None:
-        return replace(tail, total=total, told_at=clock.platform)
+        return replace(tail, total=total, accepted_at=clock.platform)
     is_older = order.is_older(tail.ends, first)
     if total < had or is_older:
         fewer = evidence.added(tail.fewer, total=total, now=clock.now)
@@ -215,14 +215,14 @@ def accounted(tail: Tail, total: int, *, first: First | None = None, clock: Cloc
             if not fewer.is_confirmed(clock.now):
                 return replace(tail, fewer=fewer)
             total = fewer.total
-    tail = replace(tail, fewer=None, told_at=clock.platform)
+    tail = replace(tail, fewer=None, accepted_at=clock.platform)
     if total < had:
         return _shrunk(tail, had - total, total, clock.now)
     if total == had:
         return tail
     anchor = min(1, had)
     gap = open_gap(had - anchor, total, missing=total - had, now=due)
-    return replace(tail, total=total, gaps=(*tail.gaps, replace(gap, anchor=anchor, after=told_at)))
+    return replace(tail, total=total, gaps=(*tail.gaps, replace(gap, anchor=anchor, after=accepted_at)))
 
 
 def _shrunk(tail: Tail, gone: int, total: int, now: float) -> Tail:

@@ -29,13 +29,13 @@ def narrower_page(tail: Tail, span: Narrowing, total: int) -> PageRequest:
 
 def single_page(tail: Tail, position: int, purpose: Purpose) -> PageRequest:
     """The page of one position."""
-    request = page_at(position, position + 1, total=tail.told or 0, limit=1, order=tail.order)
+    request = page_at(position, position + 1, total=tail.last_total or 0, limit=1, order=tail.order)
     return replace(request, purpose=purpose)
 
 
 def controls(tail: Tail) -> tuple[PageRequest, ...]:
     """Pages of single positions below; if all of them fail, the platform has failed."""
-    total, span = tail.told or 0, tail.narrowing
+    total, span = tail.last_total or 0, tail.narrowing
     if span is None or not total:
         return ()
     below = (top_below(max(0, span.bottom - steps + 1), 0, tail.avoided) for steps in CONTROL_STEPS)
@@ -46,7 +46,7 @@ def controls(tail: Tail) -> tuple[PageRequest, ...]:
 
 def failed(tail: Tail, request: PageRequest) -> Tail:
     """A page failed, perhaps because of one record: its positions are narrowed down."""
-    lo, hi = covered(request, tail.told or 0, tail.order)
+    lo, hi = covered(request, tail.last_total or 0, tail.order)
     span = tail.narrowing
     if lo >= hi:
         return tail
@@ -57,7 +57,7 @@ def failed(tail: Tail, request: PageRequest) -> Tail:
 
 def registered(tail: Tail, request: PageRequest, *, clock: Clock, interval: float, reason: str) -> Tail:
     """A single position is unreadable: pages avoid it. If growth is missing there, its record is new."""
-    lo, hi = covered(request, tail.told or 0, tail.order)
+    lo, hi = covered(request, tail.last_total or 0, tail.order)
     tail = replace(tail, narrowing=None)
     if lo >= hi:
         return tail

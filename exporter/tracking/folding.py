@@ -42,7 +42,7 @@ class Folding:
             return [increment]
         folded = list(fold(increment, self._values, self._limit))
         for part in folded:
-            _take(part.series, self._values)
+            _add_values(part.series, self._values)
         return folded
 
     @cached_property
@@ -50,11 +50,11 @@ class Folding:
         """Label → values that have a series. Slow: visits all series, so only when a new series comes."""
         values: dict[str, set[str]] = {name: set() for name in BOUNDED_LABELS}
         for series in self._had:
-            _take(series, values)
+            _add_values(series, values)
         return values
 
 
-def _take(series: Series, values: dict[str, set[str]]) -> None:
+def _add_values(series: Series, values: dict[str, set[str]]) -> None:
     for name, value in series.labels:
         if name in values and value != OTHER:
             values[name].add(value)

@@ -14,13 +14,13 @@ LEAST_TRIES = 5  # minimum number of look-ups, however long the poll interval
 LESS_SHOWN_LIMIT = 60.0  # seconds after the grace in which missing rows may come back
 
 
-def newer(known: Record | None, told: Record) -> Record:
-    """Return the newer version of a done record: the known one, or the one just told."""
+def newer(known: Record | None, answer: Record) -> Record:
+    """Return the newer version of a done record: the known one, or the answer."""
     if known is None:
-        return told
-    is_older = told.execute_status is not ExecuteStatus.DONE
-    lost_result = known.result_status is not None and told.result_status is None
-    return known if is_older or lost_result else told
+        return answer
+    is_older = answer.execute_status is not ExecuteStatus.DONE
+    lost_result = known.result_status is not None and answer.result_status is None
+    return known if is_older or lost_result else answer
 
 
 def more(best: Results | None, results: Results) -> Results:

@@ -72,22 +72,22 @@ def follow(
 
 def after_lookup(tracked: Tracked, lookup: Lookup, *, clock: Clock, rules: Rules) -> Tracked | Settlement:
     """Apply the answer to a look-up: the record stays in the open set, or leaves it."""
-    told, results = lookup.record, lookup.results
-    is_answered = lookup.not_found or told is not None or results is not None
+    answer, results = lookup.record, lookup.results
+    is_answered = lookup.not_found or answer is not None or results is not None
     tracked = replace(tracked, last_lookup=clock.now, lookups=tracked.lookups + is_answered)
     if lookup.not_found:
         return _missed(tracked, clock, rules)
     before = tracked
-    if told is not None:
-        if is_baseline(tracked, told, clock):
-            return baseline(tracked, told)
-        tracked = _seen(tracked, told, clock, rules)
+    if answer is not None:
+        if is_baseline(tracked, answer, clock):
+            return baseline(tracked, answer)
+        tracked = _seen(tracked, answer, clock, rules)
     elif results is None and lookup.failure is None:  # the platform failed, not the record
         return replace(tracked, due=clock.now + rules.interval)
     if lookup.failure is not None:
         tracked = replace(tracked, unread=before.unread + 1)
     if tracked.stage is Stage.DONE and tracked.record is not None:
-        is_older = told is not None and told.execute_status is not ExecuteStatus.DONE
+        is_older = answer is not None and answer.execute_status is not ExecuteStatus.DONE
         return _done(tracked, tracked.record, results, clock, rules, is_older=is_older)
     if lookup.failure is None:
         return tracked
@@ -108,10 +108,10 @@ def discovered(before: Tracked | None, after: Tracked | Settlement) -> bool:
     return after.baseline_end is None and (before is None or before.baseline_end is not None)
 
 
-def _seen(tracked: Tracked, told: Record, clock: Clock, rules: Rules) -> Tracked:
+def _seen(tracked: Tracked, answer: Record, clock: Clock, rules: Rules) -> Tracked:
     """Move a record to the stage that an answer shows."""
-    done = tracked.stage is Stage.DONE or told.execute_status is ExecuteStatus.DONE
-    record = newer(tracked.record, told) if done else told
+    done = tracked.stage is Stage.DONE or answer.execute_status is ExecuteStatus.DONE
+    record = newer(tracked.record, answer) if done else answer
     tracked = replace(
         tracked,
         stage=Stage.DONE if done else Stage(record.execute_status),

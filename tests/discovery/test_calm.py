@@ -73,8 +73,8 @@ def tails(draw: st.DrawFn) -> Tail:
     positions = st.builds(Unreadable, position=POSITIONS, due=st.sampled_from([NOW, NOW + 1800]))
     return Tail(
         total=total,
-        told=total,
-        told_at=NOW - 15,
+        last_total=total,
+        accepted_at=NOW - 15,
         fewer=draw(evidence),
         turned=draw(evidence),
         probe=draw(st.builds(Probe, number=st.integers(1, 80))),
@@ -194,7 +194,7 @@ def test_an_order_found_by_growth_alone_is_corrected_by_growth() -> None:
 @given(rng=st.randoms(use_true_random=False), order=st.sampled_from(list(Order)))
 def test_times_of_several_zones_do_not_reverse_an_order(rng: Random, order: Order) -> None:
     """A sweep compares medians."""
-    tail = Tail(total=3000, told=3000, ends=Ends(order=order), weights=WIDE)
+    tail = Tail(total=3000, last_total=3000, ends=Ends(order=order), weights=WIDE)
     tail = begin_sweep(tail, now=NOW, oldest=NOW - 86400.0, is_first=False)
     while (request := sweep_page(tail, limit=50)) is not None:
         lo, hi = covered(request, 3000, order)

@@ -298,7 +298,7 @@ def test_a_small_gap_does_not_wait_for_ever() -> None:
     """Larger gaps go first, because their pages show more; but none waits longer than two polls for them."""
     small = open_gap(100, 102, missing=1, now=NOW)
     large = open_gap(150, 200, missing=50, now=NOW + PATIENCE - 1)
-    tail = Tail(total=200, told=200, ends=ASC, weights=Weights(widest=50), gaps=(small, large))
+    tail = Tail(total=200, last_total=200, ends=ASC, weights=Weights(widest=50), gaps=(small, large))
     assert next_page(tail, now=NOW + PATIENCE, limit=50) == PageRequest(number=4, size=50)
     assert next_page(tail, now=NOW + PATIENCE + 1, limit=50) == PageRequest(number=51, size=2)
 
@@ -307,7 +307,7 @@ def test_of_gaps_that_wait_too_long_the_oldest_comes_first() -> None:
     """Where more arrives than pages may show, the rest of a gap would wait behind wider ones for ever."""
     rest = open_gap(100, 102, missing=1, now=NOW)
     wide = open_gap(150, 200, missing=50, now=NOW + 1)
-    tail = Tail(total=200, told=200, ends=ASC, weights=Weights(widest=50), gaps=(rest, wide))
+    tail = Tail(total=200, last_total=200, ends=ASC, weights=Weights(widest=50), gaps=(rest, wide))
     assert next_page(tail, now=NOW + 1000, limit=50) == PageRequest(number=51, size=2)
 
 
@@ -471,7 +471,7 @@ def told(tail: Tail, totals: list[int], *, first: str = "a", start: float = NOW 
     return tail
 
 
-CALM = Tail(total=2000, told=2000, ends=ASC, recheck_due=NOW + 999)
+CALM = Tail(total=2000, last_total=2000, ends=ASC, recheck_due=NOW + 999)
 
 
 @pytest.mark.parametrize("lie", [0, 40, 1999])
@@ -677,7 +677,7 @@ def test_a_first_reading_reads_the_newest() -> None:
 def first_tail(total: int = 1000) -> Tail:
     return Tail(
         total=total,
-        told=total,
+        last_total=total,
         ends=ASC,
         weights=Weights(widest=50),
         gaps=first_reading(total, now=NOW, newest=200),

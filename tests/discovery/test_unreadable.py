@@ -9,7 +9,7 @@ from exporter.discovery.unreadable import readable, registered
 from exporter.model import Clock
 from tests.harness.core import NOW
 
-TAIL = Tail(total=100, told=100, ends=Ends(order=Order.ASC))
+TAIL = Tail(total=100, last_total=100, ends=Ends(order=Order.ASC))
 
 
 def failing(*positions: int) -> Tail:

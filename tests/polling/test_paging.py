@@ -16,7 +16,7 @@ from exporter.model import Clock, Page, Record, Results
 from exporter.polling.paging import MOST_EMPTY, MOST_FAILED, QUICK, Pages
 from tests.harness.core import NOW, item, page
 
-TAIL = Tail(total=1000, told=1000, ends=Ends(order=Order.ASC))
+TAIL = Tail(total=1000, last_total=1000, ends=Ends(order=Order.ASC))
 ONE = PageRequest(number=951, size=1)
 MANY = PageRequest(number=20, size=50)
 BROKEN = HttpError("HTTP 500", endpoint="page", status=500)

@@ -109,8 +109,8 @@ MUTANTS = (
     Mutant(
         name="an older answer replaces a newer one",
         file="tracking/settling.py",
-        old="    return known if is_older or lost_result else told\n",
-        new="    return told\n",
+        old="    return known if is_older or lost_result else answer\n",
+        new="    return answer\n",
     ),
     Mutant(
         name="whatever fails is the fault of a record",

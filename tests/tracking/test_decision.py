@@ -21,7 +21,7 @@ CLOCK = Clock(now=NOW, wall=NOW, platform=NOW + (100.0))
 RULES = Rules()
 HOSTS = frozenset("a")
 BEGAN = CountingStart(baseline_end=NOW, floor=NOW - 5000, registered=NOW - 5000)
-TAIL = Tail(total=100, told=100, ends=Ends(order=Order.ASC))
+TAIL = Tail(total=100, last_total=100, ends=Ends(order=Order.ASC))
 
 
 def decided(
@@ -159,7 +159,7 @@ def test_the_baseline_does_not_tell_a_last_end() -> None:
 
 def test_a_page_at_the_other_end_tells_the_order() -> None:
     """The keeper logs it."""
-    unsure = Tail(total=100, told=100, ends=Ends(first=First(id="first", start=NOW - 100)))
+    unsure = Tail(total=100, last_total=100, ends=Ends(first=First(id="first", start=NOW - 100)))
     assert decided(tail=unsure, answer=page(100, 1, 100, item("a"))).tail.order is Order.ASC
 
 

@@ -113,7 +113,9 @@ def test_a_first_answer_of_an_empty_platform_may_be_false() -> None:
 
 def first_tail(total: int = 1000, *, newest: int = 100, since: float | None = None) -> Tail:
     gaps = first_reading(total, now=NOW, newest=newest, since=since)
-    return Tail(total=total, told=total, ends=Ends(order=Order.ASC), weights=Weights(widest=50), gaps=gaps)
+    return Tail(
+        total=total, last_total=total, ends=Ends(order=Order.ASC), weights=Weights(widest=50), gaps=gaps
+    )
 
 
 def full(number: int, *, start: float, size: int = 50) -> Page:
@@ -253,7 +255,9 @@ def test_what_was_invisible_to_the_first_sweep_may_be_old() -> None:
 def swept(*, is_first: bool, total: int = 100) -> Tail:
     walk = Walk(total=total, order=Order.ASC, at=total)
     sweep = Sweep(walk=walk, began=NOW, oldest=NOW - 86400, is_first=is_first)
-    return Tail(total=total, told=total, ends=Ends(order=Order.ASC), weights=Weights(widest=50), sweep=sweep)
+    return Tail(
+        total=total, last_total=total, ends=Ends(order=Order.ASC), weights=Weights(widest=50), sweep=sweep
+    )
 
 
 def test_the_first_sweep_registers_what_had_ended_before() -> None:
