@@ -4,15 +4,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from exporter.discovery.tail import Tail
-from exporter.model import Clock, Series
+from exporter.model import Clock, ExecuteStatus, Record, Series
 from exporter.tracking.counting import Increment, known_end, result_of
 from exporter.tracking.counting_start import CountingStart
 from exporter.tracking.finding import PageRead, page_read
 from exporter.tracking.lookups import is_unreadable, retried
-from exporter.tracking.plausible import hours_off
 from exporter.tracking.tracker import after_lookup, discovered
-from exporter.tracking.values import Changes, Lookup, Outcome, Rules, Settlement, Tracked
+from exporter.tracking.values import Changes, Lookup, Outcome, Rules, Settlement, Stage, Tracked
 
+LEAST_OFF = 2700.0  # seconds: clocks of masters differ by minutes, time zones by half an hour or more
+MOST_OFF = 26 * 3600.0  # seconds between the first and the last time zone
 DISCOVERED = Increment(series=Series("job_records_discovered_total"))
 
 
@@ -53,7 +54,7 @@ def decide(
         hours_off={
             lookup.id: hours
             for before, lookup in answers
-            if (hours := hours_off(before, lookup.record, began=counting_start.began, clock=clock))
+            if (hours := _hours_off(before, lookup.record, began=counting_start.began, clock=clock))
         },
     )
 
@@ -70,3 +71,25 @@ def _latest(settlements: Iterable[Settlement], platform_now: float) -> Mapping[S
             series = Series("job_record_last_finished_timestamp_seconds", labels)
             latest[series] = max(latest.get(series, 0.0), end)
     return latest
+
+
+def _hours_off(before: Tracked, record: Record | None, *, began: float, clock: Clock) -> float | None:
+    """Minimum hours by which a record's times are wrong; None: they may be right.
+
+    A wrong `api.timezone`, or a second master in another time zone, shifts times by hours: the record is
+    counted, but its lag and the latest end are wrong.
+    `before`: the record before the look-up; `began`: records that ended by then are not counted.
+    """
+    if record is None or before.stage is Stage.DONE:
+        return None
+    offs: list[float] = []
+    if record.start is not None:
+        offs.append(max(0.0, record.start - clock.platform))
+    if record.execute_status is ExecuteStatus.DONE and record.end is not None:
+        offs.append(max(0.0, record.end - clock.platform))
+        if before.seen_open is not None:
+            offs.append(min(0.0, record.end - before.seen_open))
+        if before.baseline_end is None:  # it came after counting began, or was open then
+            offs.append(min(0.0, record.end - began))
+    off = max(offs, key=abs, default=0.0)
+    return off / 3600.0 if LEAST_OFF <= abs(off) <= MOST_OFF else None
