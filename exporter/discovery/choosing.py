@@ -44,11 +44,9 @@ def _page_of(gap: Gap, tail: Tail, size: int, now: float, total: int) -> PageReq
     """A page of this gap. It is one request however wide, so it also shows gaps within its reach."""
     at = min(gap.at, total)
     reach = at - size
-    within = (
-        max(other.lo, reach) for other in tail.gaps if is_due(other, now) and reach < other.at <= gap.at
-    )
+    lows = (max(other.lo, reach) for other in tail.gaps if is_due(other, now) and reach < other.at <= gap.at)
     at = top_below(at, gap.lo, tail.avoided)
-    lo = min((lo for lo in within if lo < at), default=gap.lo)
+    lo = min((lo for lo in lows if lo < at), default=gap.lo)
     return page_at(lo, at, total=total, limit=size, order=tail.order, avoid=tail.avoided)
 
 

@@ -101,11 +101,8 @@ def explained(gap: Gap, left: list[PageItem], view: View) -> list[PageItem]:
     room = min(view.hi, gap.hi) - max(view.lo, gap.lo + gap.anchor)
     end = float("inf") if gap.until is None else gap.until
     takes_old = gap.since is None or gap.is_early
-    fitting = [
-        item
-        for item in left
-        if (item.start is None or item.start <= end) and (takes_old or item.id in view.fresh)
-    ]
+    in_time = (item for item in left if item.start is None or item.start <= end)
+    fitting = [item for item in in_time if takes_old or item.id in view.fresh]
     found = fitting[: max(0, min(gap.missing, room))]
     for item in found:
         left.remove(item)

@@ -99,11 +99,9 @@ class Keeper:
 
     async def release(self) -> bool:
         """Publish held samples that are due; True if there were any. A failure is left to the next poll."""
+        now = self._clock().wall
         try:
             async with self._writing:
-                released = await asyncio.shield(
-                    asyncio.to_thread(self._ledger.release, now=self._clock().wall)
-                )
+                return bool(await asyncio.shield(asyncio.to_thread(self._ledger.release, now=now)))
         except LedgerError:
             return False
-        return bool(released)

@@ -62,11 +62,10 @@ def _seemed_empty(
     tail: Tail, counting_start: CountingStart, clock: Clock, start: Start
 ) -> tuple[Tail, CountingStart]:
     """Confirm that the platform is empty, or begin the first reading after all."""
-    if tail.last_total:
-        counting_start = replace(
-            counting_start, seemed_empty=True, bottom=tail.last_total, accounted=tail.last_total
-        )
-        gaps = _first_gaps(tail.last_total, counting_start, clock, start)
+    total = tail.last_total
+    if total:
+        counting_start = replace(counting_start, seemed_empty=True, bottom=total, accounted=total)
+        gaps = _first_gaps(total, counting_start, clock, start)
         return replace(tail, gaps=gaps, empty=None), counting_start
     empty = evidence.added(tail.empty, total=0, now=clock.now)
     if not empty.is_confirmed(clock.now):
