@@ -49,7 +49,7 @@ def page_read(
     )
     after = result.tail
     doubtful = doubtful_ids(result.fresh, counting_start)
-    found, settlements = _sorted_out(result.fresh, doubtful, counting_start, clock, rules)
+    found, settlements = _followed(result.fresh, doubtful, counting_start, clock, rules)
     if is_first_reading(tail):
         after, counting_start = _first_read(counting_start, result, read.size)
     else:
@@ -90,25 +90,19 @@ def _first_read(counting_start: CountingStart, result: Reading, size: int) -> tu
     return end_first_reading(tail) if after.read > ADOPT_BYTES and not counts_history else tail, after
 
 
-def _appeared(
-    counting_start: CountingStart, fresh: Iterable[Fresh], doubtful: Collection[str]
-) -> CountingStart:
+def _appeared(start: CountingStart, fresh: Iterable[Fresh], doubtful: Collection[str]) -> CountingStart:
     """Count the records that were invisible before."""
     # A record that growth explains may have been invisible too, if its start says so.
     appeared = sum(
-        one.item.id in doubtful or (one.item.start is not None and _may_be_invisible(one, counting_start))
+        one.item.id in doubtful or (one.item.start is not None and _may_be_invisible(one, start))
         for one in fresh
-        if is_registered(one, counting_start)
+        if is_registered(one, start)
     )
-    return replace(counting_start, invisible=max(0, counting_start.invisible - appeared))
+    return replace(start, invisible=max(0, start.invisible - appeared))
 
 
-def _sorted_out(
-    fresh: Iterable[Fresh],
-    doubtful: Collection[str],
-    counting_start: CountingStart,
-    clock: Clock,
-    rules: Rules,
+def _followed(
+    fresh: Iterable[Fresh], doubtful: Collection[str], start: CountingStart, clock: Clock, rules: Rules
 ) -> tuple[tuple[Tracked, ...], tuple[Settlement, ...]]:
     """Follow the new records of a page. Those that the page itself shows done before may be the baseline."""
     followed: list[Tracked] = []
@@ -117,8 +111,8 @@ def _sorted_out(
         tracked = follow(
             one.item,
             doubtful=one.item.id in doubtful,
-            new_without_end=one.is_grown or (is_registered(one, counting_start) and not one.is_early),
-            counting_start=counting_start,
+            new_without_end=one.is_grown or (is_registered(one, start) and not one.is_early),
+            counting_start=start,
             clock=clock,
             rules=rules,
         )
