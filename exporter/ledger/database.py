@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from exporter.ledger import address, postgres
-from exporter.ledger.errors import LedgerError, explained
+from exporter.ledger.errors import explained
 from exporter.ledger.sqlite_file import SqliteFile
 from exporter.ledger.watchdog import Watchdog
 
@@ -22,7 +22,9 @@ SPARE_SECONDS = 2.0  # a slow server gets so much longer, to end the statement i
 class Database:
     """The database of a ledger; all methods raise LedgerError."""
 
-    def __init__(self, url: str, *, patience: float, caller: str = "", watched: bool = False) -> None:
+    def __init__(
+        self, url: str, *, patience: float = STATEMENT_SECONDS, caller: str = "", watched: bool = False
+    ) -> None:
         """Lock and check an SQLite file; PostgreSQL is not connected to yet. Raises LedgerError.
 
         `patience`: seconds after which PostgreSQL ends an idle transaction, because a process that was paused
@@ -38,23 +40,14 @@ class Database:
         self._watchdog = Watchdog(self._hang_up)
         self._is_watched = watched and self.shared
         self._connections: weakref.WeakSet[Any] = weakref.WeakSet()
+        with explained(self.name):
+            self.engine = self._postgresql(parsed) if path is None else _sqlite(parsed)
         self._file = None if path is None else SqliteFile(path)
-        try:
-            self.engine = self._sqlite(parsed) if self._file else self._postgresql(parsed)
-        except (sa.exc.ArgumentError, ValueError, TypeError) as error:
-            self._release()
-            raise LedgerError(
-                f"state.url is not a database address ({type(error).__name__}); {address.ADVICE}"
-            ) from None
 
     def close(self) -> None:
         """Release it. A thread that waits for an answer of the server gets an error."""
-        self._watchdog.close()
         self._hang_up()
         self.engine.dispose()
-        self._release()
-
-    def _release(self) -> None:
         if self._file is not None:
             self._file.close()
 
@@ -91,11 +84,6 @@ class Database:
         limit = STATEMENT_SECONDS if slow else max(ANSWER_SECONDS, self._patience)
         return self._watchdog.watching(limit + SPARE_SECONDS)
 
-    def _sqlite(self, url: sa.URL) -> sa.Engine:
-        engine = sa.create_engine(url)
-        sa.event.listen(engine, "connect", _sqlite_pragmas)
-        return engine
-
     def _postgresql(self, url: sa.URL) -> sa.Engine:
         engine = postgres.make_engine(url, caller=self._caller)
         sa.event.listen(engine, "begin", self._limit)
@@ -107,6 +95,12 @@ class Database:
         limit = self._watchdog.limit
         statement = STATEMENT_SECONDS if limit is None else limit - SPARE_SECONDS
         postgres.limit(connection, idle=self._patience, statement=statement)
+
+
+def _sqlite(url: sa.URL) -> sa.Engine:
+    engine = sa.create_engine(url)
+    sa.event.listen(engine, "connect", _sqlite_pragmas)
+    return engine
 
 
 def _sqlite_pragmas(connection: Any, _record: Any) -> None:

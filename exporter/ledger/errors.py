@@ -4,7 +4,7 @@ LedgerError                 the ledger cannot be used
 ├── LedgerBusyError         another process uses it
 └── LostLeadershipError     another replica may lead: nothing was written
 
-Inside the package, `explained` and `Ledger` turn SchemaError and NotLeadingError into these.
+Inside the package, `explained` turns SchemaError into these.
 """
 
 import contextlib
@@ -17,10 +17,6 @@ import sqlalchemy as sa
 
 class SchemaError(Exception):
     """The database is not a ledger that this program can use."""
-
-
-class NotLeadingError(Exception):
-    """This replica does not lead."""
 
 
 class LedgerError(Exception):

@@ -51,7 +51,7 @@ def lay_out(connection: sa.Connection, layout: Layout, newborn: Sample) -> list[
         put(connection, "buckets " + family, bounds)
     # Existing series are not read first: a process that is paused in a long read would keep its locks.
     initial = [row_of(series, newborn) for series in layout.initial]
-    bulk.insert(connection, counters, initial, "ON CONFLICT DO NOTHING")
+    bulk.insert(connection, counters, initial, existing="skip")
     return notes
 
 

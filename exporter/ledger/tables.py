@@ -9,7 +9,9 @@ import msgspec
 import sqlalchemy as sa
 
 from exporter.discovery.tail import Tail
+from exporter.ledger import bulk
 from exporter.model import Exemplar, Sample, Series
+from exporter.tracking.counting_start import CountingStart
 
 T = TypeVar("T")
 
@@ -87,11 +89,13 @@ COPIED = tuple(table for table in METADATA.sorted_tables if table is not leader)
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
-    """The state of polling at the last commit."""
+    """The small part of the state, as of the last commit; the defaults are a new ledger's."""
 
-    time: float  # ledger time
-    wall: float  # our wall clock at that time
-    tail: Tail
+    time: float = 1_000_000.0  # ledger time; small, so that nobody takes it for a POSIX time
+    wall: float = 0.0  # our wall clock at that time
+    tail: Tail = msgspec.field(default_factory=Tail)
+    counting_start: CountingStart | None = None
+    latest: tuple[tuple[Series, float], ...] = ()  # gauges that keep their highest value
 
 
 def get(connection: sa.Connection, key: str, type_: type[T]) -> T | None:
@@ -102,9 +106,12 @@ def get(connection: sa.Connection, key: str, type_: type[T]) -> T | None:
 
 def put(connection: sa.Connection, key: str, value: Any) -> None:
     """Write a value of `meta`."""
-    text = encode(value)
-    if not connection.execute(sa.update(meta).where(meta.c.key == key).values(value=text)).rowcount:
-        connection.execute(sa.insert(meta).values(key=key, value=text))
+    bulk.insert(connection, meta, [{"key": key, "value": encode(value)}], existing="replace")
+
+
+def progress(connection: sa.Connection) -> Progress:
+    """Read the progress."""
+    return get(connection, "progress", Progress) or Progress()
 
 
 def encode(value: Any) -> str:
@@ -119,14 +126,8 @@ def name_of(series: Series) -> dict[str, Any]:
 
 def row_of(series: Series, sample: Sample) -> dict[str, Any]:
     """A row of `counters`."""
-    return {
-        **name_of(series),
-        "value": sample.value,
-        "born": sample.born,
-        "held_until": sample.held_until,
-        "held_at": sample.held_at,
-        "exemplar": encode(sample.exemplar) if sample.exemplar else None,
-    }
+    exemplar = encode(sample.exemplar) if sample.exemplar else None
+    return {**name_of(series), **msgspec.structs.asdict(sample), "exemplar": exemplar}
 
 
 def series_of(row: sa.Row[Any]) -> Series:
@@ -137,11 +138,10 @@ def series_of(row: sa.Row[Any]) -> Series:
 
 def sample_of(row: sa.Row[Any]) -> Sample:
     """The sample in a row of `counters`."""
-    exemplar = msgspec.json.decode(row.exemplar, type=Exemplar) if row.exemplar else None
     return Sample(
         value=row.value,
         born=row.born,
-        exemplar=exemplar,
+        exemplar=msgspec.json.decode(row.exemplar, type=Exemplar) if row.exemplar else None,
         held_until=row.held_until,
         held_at=row.held_at,
     )

@@ -5,59 +5,40 @@ keepalives itself. So each statement has a deadline of its own.
 """
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-TICK = 0.5  # seconds between two checks; deadlines are some seconds
 
+class Watchdog(threading.local):
+    """Calls `bark` from a thread of its own when an answer to this thread is overdue, until it has come."""
 
-class Watchdog:
-    """Calls `bark` from its own thread while any answer is overdue."""
-
-    def __init__(self, bark: Callable[[], None], monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._bark, self._monotonic = bark, monotonic
-        self._lock = threading.Lock()
-        self._limits: dict[int, float] = {}  # seconds, by thread
-        self._deadlines: dict[int, float] = {}  # monotonic, by thread
-        self._thread: threading.Thread | None = None
-        self._closed = threading.Event()
+    def __init__(self, bark: Callable[[], None]) -> None:
+        """Runs once in each thread, as for any `threading.local`."""
+        self._bark = bark
+        self.limit: float | None = None  # seconds for a statement of this thread; None: it is not watched
+        self._answered = threading.Event()
 
     @contextmanager
     def watching(self, seconds: float) -> Iterator[None]:
         """Give each statement of this thread so many seconds, until the block ends."""
-        thread = threading.get_ident()
-        self._start()
-        self._limits[thread] = seconds
+        self.limit = seconds
         self.renew()
         try:
             yield
         finally:
-            self._deadlines.pop(thread, None)
-            self._limits.pop(thread, None)
-
-    @property
-    def limit(self) -> float | None:
-        """Seconds that a statement of this thread may take; None: it is not watched."""
-        return self._limits.get(threading.get_ident())
+            self.limit = None
+            self._answered.set()
 
     def renew(self) -> None:
         """Begin the deadline of this thread's next statement."""
-        if (limit := self.limit) is not None:
-            self._deadlines[threading.get_ident()] = self._monotonic() + limit
+        self._answered.set()
+        if self.limit is not None:
+            self._answered = threading.Event()
+            name = f"ledger watchdog, {self.limit:g} s"
+            job = (self._answered, self.limit, self._bark)
+            threading.Thread(target=_watch, args=job, name=name, daemon=True).start()
 
-    def close(self) -> None:
-        """End the thread."""
-        self._closed.set()
 
-    def _start(self) -> None:
-        with self._lock:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="ledger watchdog", daemon=True)
-                self._thread.start()
-
-    def _run(self) -> None:
-        while not self._closed.wait(TICK):
-            now = self._monotonic()
-            if any(deadline < now for deadline in [*self._deadlines.values()]):
-                self._bark()
+def _watch(answered: threading.Event, seconds: float, bark: Callable[[], None]) -> None:
+    while not answered.wait(seconds):
+        bark()

@@ -125,12 +125,12 @@ def test_a_copy_that_is_not_the_same_is_none(
     target = target_of(tmp_path, postgres_url)
     insert = bulk.insert
 
-    def meddle(connection: sa.Connection, table: sa.Table, rows: Any) -> None:
+    def meddle(connection: sa.Connection, table: sa.Table, rows: Any, **existing: Any) -> None:
         if table is tables.counters:
             if trouble == "failed":
                 raise sa.exc.OperationalError("INSERT", None, Exception("database or disk is full"))
             rows = rows[:-1] if trouble == "lost" else [*rows[:-1], _altered(rows[-1])]
-        insert(connection, table, rows)
+        insert(connection, table, rows, **existing)
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(bulk, "insert", meddle)

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from exporter.ledger import database
 from exporter.ledger.errors import LedgerError
 from exporter.ledger.ledger import Ledger
-from exporter.ledger.watchdog import TICK, Watchdog
+from exporter.ledger.watchdog import Watchdog
 from exporter.tracking.values import Outcome, Settlement, Tracked
 from tests.crash.cable import Cable, cable, through
 from tests.crash.harness import attempts
@@ -135,20 +135,18 @@ async def test_a_silent_follower_listens_anew(
 
 
 def test_a_watch_ends_with_its_block() -> None:
-    """The watchdog does not act after a timely answer, nor after the end of its block."""
-    barked, now = threading.Event(), [0.0]
-    watchdog = Watchdog(barked.set, monotonic=lambda: now[0])
-    with watchdog.watching(5.0):
-        inside = watchdog.limit
-        now[0] = 4.0
+    """The watchdog acts while an answer is overdue, and not after the end of its block."""
+    barks = threading.Semaphore(0)
+    watchdog = Watchdog(barks.release)
+    with watchdog.watching(0.05):
+        assert all(barks.acquire(timeout=60) for _ in range(2))
+    with watchdog.watching(3600.0):
         watchdog.renew()
-        now[0] = 8.0
-        assert not barked.wait(3 * TICK)
-        now[0] = 10.0
-        assert barked.wait(60)
-    assert (inside, watchdog.limit) == (5.0, None)
-    barked.clear()
+        watches = [thread for thread in threading.enumerate() if thread.name == "ledger watchdog, 3600 s"]
+        assert watches
     watchdog.renew()
-    now[0] = 100.0
-    assert not barked.wait(3 * TICK)
-    watchdog.close()
+    for watch in watches:
+        watch.join(60)
+        assert not watch.is_alive()
+    assert not any(thread.name == watches[0].name for thread in threading.enumerate())
+    assert watchdog.limit is None
