@@ -15,24 +15,28 @@ from exporter.tracking.counting_start import CountingStart
 
 T = TypeVar("T")
 
-PREFIX = "job_exporter_"
 METADATA = sa.MetaData()
 
-meta = sa.Table(  # single values, as JSON
-    PREFIX + "meta",
-    METADATA,
-    sa.Column("key", sa.String(64), primary_key=True),
-    sa.Column("value", sa.Text, nullable=False),
-)
-followed = sa.Table(  # open and pending records
-    PREFIX + "followed",
-    METADATA,
-    sa.Column("id", sa.String(64), primary_key=True),
-    sa.Column("state", sa.Text, nullable=False),
-)
-settled = sa.Table(  # records that are no longer followed; the primary key makes counting exactly-once
-    PREFIX + "settled",
-    METADATA,
+
+def _table(name: str, *columns: sa.Column[Any]) -> sa.Table:
+    return sa.Table(f"job_exporter_{name}", METADATA, *columns)
+
+
+def _text(name: str, *, key: bool = False) -> sa.Column[Any]:
+    return sa.Column(name, sa.Text, primary_key=key, nullable=False)
+
+
+def _number(*, auto: bool = False) -> sa.Column[Any]:
+    return sa.Column("number", sa.Integer, primary_key=True, autoincrement=auto)
+
+
+# Single values, as JSON.
+meta = _table("meta", sa.Column("key", sa.String(64), primary_key=True), _text("value"))
+# Open and pending records.
+followed = _table("followed", sa.Column("id", sa.String(64), primary_key=True), _text("state"))
+# Records that are no longer followed; the primary key makes counting exactly-once.
+settled = _table(
+    "settled",
     sa.Column("id", sa.String(64), primary_key=True),
     sa.Column("outcome", sa.String(16), nullable=False),
     sa.Column("result", sa.String(16)),
@@ -44,19 +48,18 @@ settled = sa.Table(  # records that are no longer followed; the primary key make
     sa.Column("done", sa.Double),  # first seen done
     sa.Column("moved", sa.Text),  # its increments: see `tracking.effects`
 )
-moving = sa.Table(  # numbers of series, as used in `settled.moved`; rows are never changed
-    PREFIX + "series",
-    METADATA,
-    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+# Numbers of series, as used in `settled.moved`; rows are never changed. Labels are JSON: [[name, value], …].
+moving = _table(
+    "series",
+    _number(),
     sa.Column("family", sa.String(128), nullable=False),
-    sa.Column("labels", sa.Text, nullable=False),  # JSON: [[name, value], …]
+    _text("labels"),
     sa.Column("part", sa.String(32), nullable=False),
 )
-counters = sa.Table(
-    PREFIX + "counters",
-    METADATA,
+counters = _table(
+    "counters",
     sa.Column("family", sa.String(128), primary_key=True),
-    sa.Column("labels", sa.Text, primary_key=True),  # JSON: [[name, value], …]
+    _text("labels", key=True),
     sa.Column("part", sa.String(32), primary_key=True),
     sa.Column("value", sa.Double, nullable=False),
     sa.Column("born", sa.Double, nullable=False),
@@ -64,22 +67,13 @@ counters = sa.Table(
     sa.Column("held_at", sa.Double, nullable=False),
     sa.Column("exemplar", sa.Text),
 )
-failures = sa.Table(  # recent failures, for the status page
-    PREFIX + "failures",
-    METADATA,
-    sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
-    sa.Column("state", sa.Text, nullable=False),
-)
-recent = sa.Table(  # tallies of the last hours, for the status page
-    PREFIX + "recent",
-    METADATA,
-    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("state", sa.Text, nullable=False),
-)
-leader = sa.Table(  # one row: the lease, see `lease`; not used with SQLite
-    PREFIX + "leader",
-    METADATA,
-    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+# Recent failures, and tallies of the last hours, for the status page.
+failures = _table("failures", _number(auto=True), _text("state"))
+recent = _table("recent", _number(), _text("state"))
+# One row: the lease, see `lease`; not used with SQLite.
+leader = _table(
+    "leader",
+    _number(),
     sa.Column("term", sa.BigInteger, nullable=False),
     sa.Column("holder", sa.String(300), nullable=False),
     sa.Column("until", sa.Double, nullable=False),  # POSIX seconds by the database's clock
