@@ -26,8 +26,9 @@ def parsed(url: str) -> sa.URL:
     return address.set(drivername=DRIVERS[address.drivername])
 
 
-def sqlite_path(address: sa.URL) -> Path | None:
-    """The file of an SQLite ledger; None for PostgreSQL. Raises LedgerError for a database in memory."""
+def sqlite_path(url: str) -> Path | None:
+    """The file of an SQLite ledger; None for PostgreSQL. Raises LedgerError, also for one in memory."""
+    address = parsed(url)
     if address.drivername != "sqlite":
         return None
     if address.database in IN_MEMORY:

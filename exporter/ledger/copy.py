@@ -33,7 +33,7 @@ def copy(source: str, target: str) -> Mapping[str, int]:
 @contextlib.contextmanager
 def _source(url: str) -> Iterator[sa.Connection]:
     """Read a ledger that nobody writes to until the block ends."""
-    path = address.sqlite_path(address.parsed(url))
+    path = address.sqlite_path(url)
     if path is not None and not path.is_file():
         raise LedgerError(f"there is no ledger {path} to copy")
     with (
@@ -56,7 +56,7 @@ def _lock_lease(connection: sa.Connection, name: str) -> None:
 @contextlib.contextmanager
 def _target(url: str) -> Iterator[sa.Connection]:
     """Create a ledger without rows; keep it if the block ends without an error."""
-    path = address.sqlite_path(address.parsed(url))
+    path = address.sqlite_path(url)
     if path is None:
         with _created(url) as connection:
             yield connection

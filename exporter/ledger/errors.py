@@ -9,7 +9,7 @@ Inside the package, `explained` turns SchemaError into these.
 
 import contextlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import msgspec
 import sqlalchemy as sa
@@ -48,44 +48,36 @@ def explained(name: str) -> Iterator[None]:
         raise LedgerError(f"ledger {name}: {advised(str(cause), getattr(cause, 'sqlstate', None))}") from None
 
 
-# Advice by PostgreSQL's error codes, and by words of SQLite, psycopg and libpq (which have no code). The first
-# that fits is given.
-_ADVICE: Mapping[tuple[str, ...], str] = {
-    ("25006",): "this server is read-only; name the primary server in state.url",
-    (
-        "42501",
-    ): "let this user make tables in its schema (GRANT USAGE, CREATE ON SCHEMA …) and own those of the "
-    "ledger (ALTER TABLE … OWNER TO …), or give it a schema of its own",
-    ("3F000",): "the schema does not exist; make one for this user",
-    ("53100", "disk is full"): "make room on its disk; nothing is lost meanwhile",
-    ("25P03",): "this process was paused, or has too little CPU; nothing is lost meanwhile",
-    ("55P03",): "another connection has locked its rows; if that lasts, end that connection on the server",
-    ("invalid connection option", "invalid sslmode", "invalid port"): "correct it in state.url",
-    ("not a database",): "it is not a ledger; name another file in state.url, or move this one away",
+# Advice by PostgreSQL's error codes, and by words of SQLite, psycopg and libpq, which have no code. The first
+# pattern that fits decides.
+_ADVICE = {
+    "^25006": "this server is read-only; name the primary server in state.url",
+    "^42501": "let this user make tables in its schema (GRANT USAGE, CREATE ON SCHEMA …) and own those of "
+    "the ledger (ALTER TABLE … OWNER TO …), or give it a schema of its own",
+    "^3F000": "the schema does not exist; make one for this user",
+    "^53100|disk is full": "make room on its disk; nothing is lost meanwhile",
+    "^25P03": "this process was paused, or has too little CPU; nothing is lost meanwhile",
+    "^55P03": "another connection has locked its rows; if that lasts, end that connection on the server",
+    "invalid (connection option|sslmode|port)": "correct it in state.url",
+    "not a database": "it is not a ledger; name another file in state.url, or move this one away",
     # The rows of a damaged file may contradict each other.
-    ("malformed", "decode to UTF-8", "UNIQUE constraint"): (
-        "it is damaged; restore it from a backup, or move it away to start anew"
-    ),
-    ("unable to open",): "name a file in a folder of this user in state.url",
-    ("readonly",): "let this user write the file and its folder",
-    ("disk I/O error",): "check its disk; nothing is lost meanwhile",
-    ("is locked",): "another program writes to it; stop that one",
-    ("password authentication failed",): "correct user and password in state.url",
-    ("no password supplied",): "give a password in state.url, or a PGPASSFILE",
-    ("pg_hba.conf",): "allow this user and address in the server's pg_hba.conf",
-    ("does not exist",): "create it on the server, or name another in state.url",
-    ("statement pooling",): "set the pooler to pool sessions or transactions",
-    ("too many",): "raise max_connections of the server, or put a pooler in front of it",
-    (
-        "connection failed",
-        "connection is bad",
-        "connection timeout",
-        "server closed the connection",
-        "terminating connection",
-        "connection socket closed",
-        "another command is already in progress",  # a statement was cut off, so the ROLLBACK failed
-    ): "check that the server runs and can be reached from here; nothing is lost meanwhile",
-    ("failed to resolve",): "correct the name of the server in state.url",
+    "malformed|decode to UTF-8|UNIQUE constraint": "it is damaged; restore it from a backup, or move it away "
+    "to start anew",
+    "unable to open": "name a file in a folder of this user in state.url",
+    "readonly": "let this user write the file and its folder",
+    "disk I/O error": "check its disk; nothing is lost meanwhile",
+    "is locked": "another program writes to it; stop that one",
+    "password authentication failed": "correct user and password in state.url",
+    "no password supplied": "give a password in state.url, or a PGPASSFILE",
+    "pg_hba.conf": "allow this user and address in the server's pg_hba.conf",
+    "does not exist": "create it on the server, or name another in state.url",
+    "statement pooling": "set the pooler to pool sessions or transactions",
+    "too many": "raise max_connections of the server, or put a pooler in front of it",
+    # After a statement that was cut off, the ROLLBACK fails with "another command …".
+    "connection (failed|is bad|timeout|socket closed)|server closed the connection|terminating connection"
+    "|another command is already in progress": "check that the server runs and can be reached from here; "
+    "nothing is lost meanwhile",
+    "failed to resolve": "correct the name of the server in state.url",
 }
 _GUESSES = re.compile(r" (?:Is the server running|This probably means) .*")  # libpq's, less precise than ours
 
@@ -93,7 +85,6 @@ _GUESSES = re.compile(r" (?:Is the server running|This probably means) .*")  # l
 def advised(message: str, code: str | None = None) -> str:
     """What the database said, and what to do about it."""
     message = _GUESSES.sub("", " ".join(message.split()))[:200]
-    for signs, advice in _ADVICE.items():
-        if any(sign == code or sign in message for sign in signs):
-            return f"{message}: {advice}"
-    return message
+    fitting = (advice for pattern, advice in _ADVICE.items() if re.search(pattern, f"{code} {message}"))
+    advice = next(fitting, None)
+    return f"{message}: {advice}" if advice else message

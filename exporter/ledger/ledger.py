@@ -103,7 +103,7 @@ class Ledger:
 
     def keep_lead(self) -> None:
         """Renew the lease. Raises LedgerError; LostLeadershipError if another replica has taken over."""
-        with self._writing():
+        with self._writing(news=False):
             pass
 
     def take_lead(self, *, now: float) -> bool:
@@ -170,7 +170,6 @@ class Ledger:
         self._require_state()
         with self._writing() as connection:
             state = commit.commit(connection, self.state, changes, self._layout, wall=now, time=self.time())
-            self._notify(connection)
         self.state = state
         return state
 
@@ -186,7 +185,6 @@ class Ledger:
         state = replace(self.state, time=time, holds=commit.later(self.state.holds, time))
         with self._writing() as connection:
             commit.put_progress(connection, state, wall=now)
-            self._notify(connection)
         self.state = state
         return True
 
@@ -194,7 +192,6 @@ class Ledger:
         """Tell the other replicas how a poll ended. Raises LedgerError."""
         with self._writing() as connection:
             tables.put(connection, "leader_status", leader_status)
-            self._notify(connection)
         self.leader_status = leader_status
 
     def prune(self, *, before: float) -> int:
@@ -204,7 +201,7 @@ class Ledger:
         records' own times, so that no jump of our clock counts a record twice or makes a new one baseline.
         """
         self._require_state()
-        with self._writing(slow=True) as connection:
+        with self._writing(slow=True, news=False) as connection:
             state = commit.prune(connection, self.state, before=before)
         gone = self.state.records - state.records
         self.state = state
@@ -227,8 +224,11 @@ class Ledger:
             self._leadership.hold(grant)
 
     @contextlib.contextmanager
-    def _writing(self, *, slow: bool = False) -> Iterator[sa.Connection]:
-        """Run a transaction that renews the lease first. Raises LedgerError, LostLeadershipError."""
+    def _writing(self, *, slow: bool = False, news: bool = True) -> Iterator[sa.Connection]:
+        """Run a transaction that renews the lease first. Raises LedgerError, LostLeadershipError.
+
+        `news`: it changes what followers show.
+        """
         if self._leadership is None:
             with self._database.writing(slow=slow) as connection:
                 yield connection
@@ -237,6 +237,8 @@ class Ledger:
             with self._database.writing(slow=slow) as connection:
                 grant = self._leadership.renew(connection)
                 yield connection
+                if news:
+                    notify(connection)
         except LostLeadershipError:
             self._leadership.hold(None)
             raise
@@ -253,7 +255,3 @@ class Ledger:
         """Raise LedgerError if `state` may be older than the database."""
         if self._doubtful:
             raise LedgerError("the ledger must be loaded again before anything is written")
-
-    def _notify(self, connection: sa.Connection) -> None:
-        if self.shared:
-            notify(connection)

@@ -1,19 +1,19 @@
-"""What only PostgreSQL needs: connections that notice a dead server, limits on transactions, notifications.
+"""What only PostgreSQL needs: connections that notice a dead server, and limits on transactions.
 
 All settings apply to one transaction and no statement is prepared, so any connection pooler can stand in
 between.
 """
 
-import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import AsyncIterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import sqlalchemy as sa
 
-from exporter.ledger.errors import LedgerError, SchemaError, advised
+from exporter.ledger.errors import LedgerError, SchemaError
 
 OLDEST = 13  # the oldest version with support when this was written
 # A broken connection is noticed after 5 s of silence and 3 keepalives 2 s apart; data that was sent and not
@@ -26,22 +26,24 @@ CONNECTION: Mapping[str, Any] = {
     "tcp_user_timeout": 10_000,
     "client_encoding": "utf8",  # a database in SQL_ASCII (a server in the C locale) would answer in bytes
 }
-SILENCE_SECONDS = 30.0  # without a notification, after which the connection is tested
 
 
-def make_engine(url: sa.URL, *, caller: str) -> sa.Engine:
+def make_engine(url: sa.URL, settings: Mapping[str, Any]) -> sa.Engine:
     """Make an engine that sends each statement as one message, with its values in the text.
 
     The server can end a transaction that is idle between two statements, but not one that is between two
     messages of a statement, as psycopg usually sends it. A process that is paused there would keep its locks.
     """
-    psycopg = _driver()
-    given = {name: value for name, value in CONNECTION.items() if name not in url.query}
+    try:
+        import psycopg  # noqa: PLC0415  (an extra: needed for PostgreSQL only)
+    except ImportError:
+        raise LedgerError("PostgreSQL needs the package psycopg; install job-exporter[postgresql]") from None
+    given = {name: value for name, value in settings.items() if name not in url.query}
     engine = sa.create_engine(
         url,
         pool_size=2,  # one for a commit, one for a heartbeat at the same time
         pool_pre_ping=True,  # after a restart of the server no commit fails
-        connect_args={"cursor_factory": psycopg.ClientCursor, "application_name": caller, **given},
+        connect_args={**given, "cursor_factory": psycopg.ClientCursor},
     )
     sa.event.listen(engine, "connect", _require_version)
     return engine
@@ -60,29 +62,43 @@ def limit(connection: sa.Connection, *, idle: float, statement: float) -> None:
     connection.execute(sa.select(*settings))
 
 
-async def notifications(
-    engine: sa.Engine, channel: str, *, name: str, caller: str, answer: float
-) -> AsyncIterator[None]:
-    """Yield once when listening begins and at each notification.
+class Watchdog(threading.local):
+    """Calls `bark` from another thread as long as an answer to this thread is overdue.
 
-    Raises LedgerError when the connection breaks, or does not answer a test within `answer` seconds.
+    A connection can be open and silent for ever: a proxy may drop the server's side, keep ours, and answer
+    keepalives itself. So each statement has a deadline of its own.
     """
-    psycopg = _driver()
-    _, given = engine.dialect.create_connect_args(engine.url)
-    settings = {"application_name": caller, **CONNECTION, **given}
-    try:
-        async with await psycopg.AsyncConnection.connect(**settings, autocommit=True) as connection:
-            await connection.execute(psycopg.sql.SQL("LISTEN {}").format(psycopg.sql.Identifier(channel)))
+
+    def __init__(self, bark: Callable[[], None]) -> None:
+        """Runs once in each thread, as for any `threading.local`."""
+        self._bark = bark
+        self.limit: float | None = None  # seconds for a statement of this thread; None: it is not watched
+        self._answered = threading.Event()
+
+    @contextlib.contextmanager
+    def watching(self, seconds: float) -> Iterator[None]:
+        """Give each statement of this thread so many seconds, until the block ends."""
+        self.limit = seconds
+        self.renew()
+        try:
             yield
-            while True:
-                async for _ in connection.notifies(timeout=SILENCE_SECONDS):
-                    yield
-                async with asyncio.timeout(answer):
-                    await connection.execute("SELECT 1")
-    except psycopg.Error as error:
-        raise LedgerError(f"ledger {name}: {advised(str(error))}") from None
-    except TimeoutError:
-        raise LedgerError(f"ledger {name}: the connection for notifications is silent") from None
+        finally:
+            self.limit = None
+            self._answered.set()
+
+    def renew(self) -> None:
+        """Begin the deadline of this thread's next statement."""
+        self._answered.set()
+        if self.limit is not None:
+            self._answered = threading.Event()
+            job = (self._answered, self.limit, self._bark)
+            name = f"ledger watchdog, {self.limit:g} s"
+            threading.Thread(target=_watch, args=job, name=name, daemon=True).start()
+
+
+def _watch(answered: threading.Event, seconds: float, bark: Callable[[], None]) -> None:
+    while not answered.wait(seconds):
+        bark()
 
 
 def hang_up(connection: Any) -> None:
@@ -92,14 +108,6 @@ def hang_up(connection: Any) -> None:
         socket.socket(fileno=os.dup(connection.fileno())) as duplicate,
     ):
         duplicate.shutdown(socket.SHUT_RDWR)
-
-
-def _driver() -> Any:
-    try:
-        import psycopg  # noqa: PLC0415  (an extra: needed for PostgreSQL only)
-    except ImportError:
-        raise LedgerError("PostgreSQL needs the package psycopg; install job-exporter[postgresql]") from None
-    return psycopg
 
 
 def _require_version(connection: Any, _record: Any) -> None:

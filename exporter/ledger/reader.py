@@ -130,7 +130,7 @@ def _followed(row: sa.Row[Any], offset: float) -> Known:
 
 def _opened(url: str) -> tuple[Callable[[], AbstractContextManager[sa.Connection]], Callable[[], None]]:
     """Functions that begin a read-only transaction, and that close the database. Raises LedgerError."""
-    path = address.sqlite_path(address.parsed(url))
+    path = address.sqlite_path(url)
     if path is None:
         database = Database(url)
         return database.reading, database.close

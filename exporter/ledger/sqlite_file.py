@@ -21,8 +21,7 @@ class SqliteFile:
     """The lock on an SQLite ledger. Raises LedgerError if the file is damaged or cannot be locked."""
 
     def __init__(self, path: Path) -> None:
-        if said := damage(path):
-            raise LedgerError(f"ledger {path}: {advised(said)}")
+        _check(path)
         self._path, self._lock_path = path, Path(f"{path}.lock")
         try:
             self._lock = self._lock_path.open("a")
@@ -61,18 +60,19 @@ class SqliteFile:
         self._lock.close()
 
 
-def damage(path: Path) -> str | None:
-    """What is wrong with a ledger's file; None if it is whole or does not exist."""
+def _check(path: Path) -> None:
+    """Raise LedgerError if the file is damaged; there may be none."""
     if not path.is_file():
-        return None
+        return
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-            found: str = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            fault = None if connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",) else MALFORMED
     except UnicodeDecodeError:
-        return MALFORMED
+        fault = MALFORMED
     except sqlite3.Error as error:
-        return str(error)
-    return None if found == "ok" else MALFORMED
+        fault = str(error)
+    if fault is not None:
+        raise LedgerError(f"ledger {path}: {advised(fault)}")
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from exporter.ledger import database
 from exporter.ledger.errors import LedgerError
 from exporter.ledger.ledger import Ledger
-from exporter.ledger.watchdog import Watchdog
+from exporter.ledger.postgres import Watchdog
 from exporter.tracking.values import Outcome, Settlement, Tracked
 from tests.crash.cable import Cable, cable, through
 from tests.crash.harness import attempts
@@ -121,7 +121,7 @@ async def test_a_silent_follower_listens_anew(
 ) -> None:
     """A follower notices that its connection for notifications is silent."""
     monkeypatch.setattr(database, "ANSWER_SECONDS", 0.5)
-    monkeypatch.setattr("exporter.ledger.postgres.SILENCE_SECONDS", 0.5)
+    monkeypatch.setattr("exporter.ledger.database.SILENCE_SECONDS", 0.5)
     async with cable(postgres.folder / ".s.PGSQL.5432") as line:
         ledger = await asyncio.to_thread(replica, through(line, postgres_url))
         with closing(ledger):

@@ -78,8 +78,8 @@ MUTANTS = (
     Mutant(
         name="memory is replaced before the commit has ended",
         file="ledger/ledger.py",
-        old="            self._notify(connection)\n        self.state = state\n        return state\n",
-        new="            self._notify(connection)\n            self.state = state\n        return state\n",
+        old="wall=now, time=self.time())\n        self.state = state\n        return state\n",
+        new="wall=now, time=self.time())\n            self.state = state\n        return state\n",
     ),
     Mutant(
         name="memory moves on before the commit",
