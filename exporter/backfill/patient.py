@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from exporter.backfill.samples import BackfillError
 from exporter.discovery.pages import PROBE, PageRequest
@@ -38,7 +38,7 @@ class PatientApi:
         self._has_answered = False
         self._lost_since: float | None = None  # monotonic
         self._failures = 0  # in a row
-        self.missed = 0  # look-ups without a result
+        self.missed = 0  # records that could not be read, or their results
 
     async def total(self) -> int | None:
         """The number of records on the platform; None if it does not tell."""
@@ -95,14 +95,3 @@ class PatientApi:
         if is_wrong or isinstance(error, CredentialsError) or now - self._lost_since >= PATIENCE:
             raise BackfillError(str(error)) from None
         await self._sleep(max(min(MAX_PAUSE, 2.0 ** min(self._failures, 6)), error.retry_after or 0.0))
-
-
-async def together(jobs: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Run all at once, as far as the API client allows; the first failure cancels the others."""
-    tasks = [asyncio.ensure_future(job) for job in jobs]
-    try:
-        return list(await asyncio.gather(*tasks))
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
