@@ -37,8 +37,3 @@ def sqlite_path(url: str) -> Path | None:
             "write sqlite:///job-exporter.db"
         )
     return Path(str(address.database))
-
-
-def named(address: sa.URL) -> str:
-    """The address without its password and query, for messages."""
-    return address.set(query={}).render_as_string(hide_password=True)

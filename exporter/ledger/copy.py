@@ -36,10 +36,7 @@ def _source(url: str) -> Iterator[sa.Connection]:
     path = address.sqlite_path(url)
     if path is not None and not path.is_file():
         raise LedgerError(f"there is no ledger {path} to copy")
-    with (
-        contextlib.closing(Database(url)) as database,
-        database.reading(locking=True) as connection,
-    ):
+    with contextlib.closing(Database(url)) as database, database.writing() as connection:
         migrations.require_current(connection)
         if database.shared:
             _lock_lease(connection, database.name)

@@ -2,9 +2,12 @@
 
 import asyncio
 import contextlib
+import sqlite3
 import weakref
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import sqlalchemy as sa
 
@@ -24,25 +27,27 @@ class Database:
     """The database of a ledger; all methods raise LedgerError."""
 
     def __init__(
-        self, url: str, *, patience: float = STATEMENT_SECONDS, caller: str = "", watched: bool = False
+        self, url: str, *, patience: float | None = None, caller: str = "", read_only: bool = False
     ) -> None:
         """Lock and check an SQLite file; PostgreSQL is not connected to yet. Raises LedgerError.
 
         `patience`: seconds after which PostgreSQL ends an idle transaction, because a process that was paused
-        in a transaction must not keep its locks. `caller`: shown in PostgreSQL's list of connections.
-        `watched`: close the connections if the server does not answer.
+        in a transaction must not keep its locks; connections to a server that does not answer are closed.
+        None: a minute, and they stay open. `caller`: shown in PostgreSQL's list of connections. `read_only`:
+        do not lock an SQLite file, and leave no trace.
         """
         path, parsed = address.sqlite_path(url), address.parsed(url)
-        self.name = address.named(parsed)
+        self.name = parsed.set(query={}).render_as_string(hide_password=True)
         self.shared = path is None  # other processes may use it, too
-        self._patience, self._answer = patience, max(ANSWER_SECONDS, patience)
+        self._patience = STATEMENT_SECONDS if patience is None else patience
+        self._answer = max(ANSWER_SECONDS, self._patience)
         self._settings = {**postgres.CONNECTION, "application_name": f"job-exporter {caller}".rstrip()}
         self._watchdog = postgres.Watchdog(self._hang_up)
-        self._is_watched = watched and self.shared
+        self._is_watched = self.shared and patience is not None
         self._connections: weakref.WeakSet[Any] = weakref.WeakSet()
         with explained(self.name):
-            self.engine = self._postgresql(parsed) if path is None else _sqlite(parsed)
-        self._file = None if path is None else SqliteFile(path)
+            self.engine = self._postgresql(parsed) if path is None else _sqlite(parsed, read_only=read_only)
+        self._file = None if path is None or read_only else SqliteFile(path)
 
     def close(self) -> None:
         """Release it. A thread that waits for an answer of the server gets an error."""
@@ -60,11 +65,15 @@ class Database:
             yield connection
 
     @contextlib.contextmanager
-    def reading(self, *, slow: bool = False, locking: bool = False) -> Iterator[sa.Connection]:
-        """Read one consistent state. `slow`: statements may take long; `locking`: rows may be locked."""
-        options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": not locking}
+    def reading(self, *, slow: bool = False) -> Iterator[sa.Connection]:
+        """Read one consistent state. `slow`: statements may take long."""
+        options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         with explained(self.name), self._watching(slow), self.engine.connect() as connection:
-            yield connection.execution_options(**options) if self.shared else connection
+            if self.shared:
+                connection.execution_options(**options)
+            else:
+                connection.exec_driver_sql("BEGIN")  # Python's driver begins no transaction for a query
+            yield connection
 
     async def notifications(self, channel: str) -> AsyncIterator[None]:
         """Yield once when listening begins and at each notification.
@@ -113,10 +122,19 @@ class Database:
             postgres.hang_up(connection)
 
 
-def _sqlite(url: sa.URL) -> sa.Engine:
+def _sqlite(url: sa.URL, *, read_only: bool) -> sa.Engine:
+    if read_only:
+        return sa.create_engine(url, creator=lambda: _connect(url.database), poolclass=sa.NullPool)
     engine = sa.create_engine(url)
     sa.event.listen(engine, "connect", _set_pragmas)
     return engine
+
+
+def _connect(path: str | None) -> sqlite3.Connection:
+    # Without a write-ahead log nobody uses the file; `immutable` then keeps SQLite from creating a log. Each
+    # transaction has its own connection, so this is decided each time.
+    immutable = "" if Path(f"{path}-wal").exists() else "&immutable=1"
+    return sqlite3.connect(f"file:{quote(str(path))}?mode=ro{immutable}", uri=True)
 
 
 def _set_pragmas(connection: Any, _record: Any) -> None:

@@ -31,8 +31,6 @@ from exporter.tracking.decision import Changes
 from exporter.tracking.state import State
 from exporter.tracking.values import Outcome
 
-LEASE = 15.0  # seconds: as for the default poll interval
-
 
 class Ledger:
     """A ledger in use by this process; `state` is the state after the last commit."""
@@ -44,7 +42,7 @@ class Ledger:
         platform: str,
         now: float,
         layout: Layout,
-        lease: float = LEASE,
+        lease: float = 15.0,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Open the ledger, or create it; lead unless another replica does.
@@ -56,13 +54,13 @@ class Ledger:
         self._monotonic = monotonic
         self._ahead = tables.Progress().time - monotonic()  # of ledger time
         leadership = Leadership(lease)
-        self._database = Database(url, patience=lease, caller=leadership.holder, watched=True)
+        self._database = Database(url, patience=lease, caller=leadership.holder)
         self._leadership = leadership if self._database.shared else None
         self.notes: list[str] = []  # log lines on changes of the layout, from when this process began to lead
         self.state = State()
         self.leader_status: LeaderStatus | None = None  # of the last load; None: no replica has polled
         self.loads = 0  # how often `state` was loaded from the database
-        self._doubtful = True  # `state` may be older than the database
+        self.doubtful = True  # `state` may be older than the database: `refresh` must run before a commit
         try:
             self._open(now)
             self.refresh()
@@ -90,11 +88,6 @@ class Ledger:
     def leads(self) -> bool:
         """Whether this process may write, as far as it knows; a commit verifies it."""
         return self._leadership is None or self._leadership.leads
-
-    @property
-    def doubtful(self) -> bool:
-        """Whether a commit has failed, so that `refresh` must run before the next commit."""
-        return self._doubtful
 
     @property
     def term(self) -> int | None:
@@ -147,7 +140,7 @@ class Ledger:
             state = load(connection, everything=not follows)
             self.leader_status = tables.get(connection, "leader_status", LeaderStatus)
         self._continue_from(state.time)
-        self.state, self._doubtful = state, False
+        self.state, self.doubtful = state, False
         self.loads += 1
 
     def known(self, ids: Collection[str]) -> set[str]:
@@ -180,7 +173,7 @@ class Ledger:
         Raises LedgerError.
         """
         time = self.time()
-        if not self.state.holds or self.state.holds[0] > time or self._doubtful:
+        if not self.state.holds or self.state.holds[0] > time or self.doubtful:
             return False
         state = replace(self.state, time=time, holds=commit.later(self.state.holds, time))
         with self._writing() as connection:
@@ -220,7 +213,7 @@ class Ledger:
                 notes = lay_out(connection, self._layout, self._layout.newborn(wall=now, time=self.time()))
         self.notes = notes
         if self._leadership is not None:
-            self._doubtful = True  # a follower's state is not complete
+            self.doubtful = True  # a follower's state is not complete
             self._leadership.hold(grant)
 
     @contextlib.contextmanager
@@ -243,7 +236,7 @@ class Ledger:
             self._leadership.hold(None)
             raise
         except BaseException:
-            self._doubtful = True
+            self.doubtful = True
             raise
         self._leadership.hold(grant)
 
@@ -253,5 +246,5 @@ class Ledger:
 
     def _require_state(self) -> None:
         """Raise LedgerError if `state` may be older than the database."""
-        if self._doubtful:
+        if self.doubtful:
             raise LedgerError("the ledger must be loaded again before anything is written")

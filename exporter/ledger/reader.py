@@ -3,12 +3,8 @@
 Each question is a transaction of its own, because a long one would keep the database from cleaning up.
 """
 
-import sqlite3
-from collections.abc import Callable, Collection, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
+from collections.abc import Collection
 from typing import Any
-from urllib.parse import quote
 
 import msgspec
 import sqlalchemy as sa
@@ -17,7 +13,7 @@ from exporter.discovery.tail import Tail
 from exporter.ledger import address, migrations, tables
 from exporter.ledger.commit import IDS, chunked
 from exporter.ledger.database import Database
-from exporter.ledger.errors import LedgerError, SchemaError, explained
+from exporter.ledger.errors import LedgerError, SchemaError
 from exporter.ledger.tables import counters, followed, moving, settled
 from exporter.model import Series
 from exporter.tracking import effects
@@ -39,7 +35,11 @@ class Inspection:
 
     def __init__(self, url: str, *, platform: str) -> None:
         """Open the ledger. Raises LedgerError if it has another version or belongs to another platform."""
-        self._reading, self.close = _opened(url)
+        path = address.sqlite_path(url)
+        if path is not None and not path.is_file():
+            raise LedgerError(f"there is no ledger {path}; name the daemon's in state.url")
+        database = Database(url, read_only=True)
+        self._reading, self.close = database.reading, database.close
         self._series: dict[int, Series] = {}  # by number; rows are never changed
         try:
             with self._reading() as connection:
@@ -126,29 +126,3 @@ def _followed(row: sa.Row[Any], offset: float) -> Known:
         lookups=tracked.lookups,
         done=None if tracked.done is None else offset + tracked.done,
     )
-
-
-def _opened(url: str) -> tuple[Callable[[], AbstractContextManager[sa.Connection]], Callable[[], None]]:
-    """Functions that begin a read-only transaction, and that close the database. Raises LedgerError."""
-    path = address.sqlite_path(url)
-    if path is None:
-        database = Database(url)
-        return database.reading, database.close
-    if not path.is_file():
-        raise LedgerError(f"there is no ledger {path}; name the daemon's in state.url")
-    engine = sa.create_engine("sqlite://", creator=lambda: _connect(path), poolclass=sa.NullPool)
-
-    @contextmanager
-    def reading() -> Iterator[sa.Connection]:
-        with explained(url), engine.connect() as connection:
-            connection.exec_driver_sql("BEGIN")  # Python's driver begins no transaction for a query
-            yield connection
-
-    return reading, engine.dispose
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    # Without a write-ahead log nobody uses the file; `immutable` then keeps SQLite from creating a log. Each
-    # transaction has its own connection, so this is decided each time.
-    immutable = "" if Path(f"{path}-wal").exists() else "&immutable=1"
-    return sqlite3.connect(f"file:{quote(str(path))}?mode=ro{immutable}", uri=True)
