@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import sqlite3
+import threading
 import weakref
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -21,6 +22,11 @@ STATEMENT_SECONDS = 60.0  # limit of a slow statement: loading, pruning
 ANSWER_SECONDS = 5.0
 SPARE_SECONDS = 2.0  # a slow server gets so much longer, to end the statement itself
 SILENCE_SECONDS = 30.0  # without a notification, after which the connection is tested
+
+
+class _OfThread(threading.local):
+    seconds = STATEMENT_SECONDS  # that a statement may take
+    watch: postgres.Watch | None = None
 
 
 class Database:
@@ -42,7 +48,7 @@ class Database:
         self._patience = STATEMENT_SECONDS if patience is None else patience
         self._answer = max(ANSWER_SECONDS, self._patience)
         self._settings = {**postgres.CONNECTION, "application_name": f"job-exporter {caller}".rstrip()}
-        self._watchdog = postgres.Watchdog(self._hang_up)
+        self._thread = _OfThread()
         self._is_watched = self.shared and patience is not None
         self._connections: weakref.WeakSet[Any] = weakref.WeakSet()
         with explained(self.name):
@@ -100,22 +106,26 @@ class Database:
 
     def _postgresql(self, url: sa.URL) -> sa.Engine:
         engine = postgres.make_engine(url, self._settings)
-        sa.event.listen(engine, "begin", self._limit)
+        sa.event.listen(
+            engine, "begin", lambda made: postgres.limit(made, self._patience, self._thread.seconds)
+        )
         sa.event.listen(engine, "connect", lambda made, _record: self._connections.add(made))
-        sa.event.listen(engine, "before_cursor_execute", lambda *_: self._watchdog.renew())
+        sa.event.listen(engine, "before_cursor_execute", self._renew)
         return engine
 
-    def _limit(self, connection: sa.Connection) -> None:
-        limit = self._watchdog.limit
-        statement = STATEMENT_SECONDS if limit is None else limit - SPARE_SECONDS
-        postgres.limit(connection, idle=self._patience, statement=statement)
-
-    def _watching(self, slow: bool) -> contextlib.AbstractContextManager[None]:
+    @contextlib.contextmanager
+    def _watching(self, slow: bool) -> Iterator[None]:
         """Close the connections if an answer is overdue."""
-        limit = STATEMENT_SECONDS if slow else self._answer
-        return (
-            self._watchdog.watching(limit + SPARE_SECONDS) if self._is_watched else contextlib.nullcontext()
-        )
+        if not self._is_watched:
+            yield
+            return
+        seconds = self._thread.seconds = STATEMENT_SECONDS if slow else self._answer
+        with postgres.Watch(seconds + SPARE_SECONDS, self._hang_up) as self._thread.watch:
+            yield
+
+    def _renew(self, *_: object) -> None:
+        if self._thread.watch is not None:
+            self._thread.watch.renew()
 
     def _hang_up(self) -> None:
         for connection in [*self._connections]:

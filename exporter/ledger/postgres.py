@@ -8,7 +8,8 @@ import contextlib
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -26,6 +27,7 @@ CONNECTION: Mapping[str, Any] = {
     "tcp_user_timeout": 10_000,
     "client_encoding": "utf8",  # a database in SQL_ASCII (a server in the C locale) would answer in bytes
 }
+TICK = 0.5  # seconds between two calls while an answer is overdue; deadlines are some seconds
 
 
 def make_engine(url: sa.URL, settings: Mapping[str, Any]) -> sa.Engine:
@@ -49,7 +51,7 @@ def make_engine(url: sa.URL, settings: Mapping[str, Any]) -> sa.Engine:
     return engine
 
 
-def limit(connection: sa.Connection, *, idle: float, statement: float) -> None:
+def limit(connection: sa.Connection, idle: float, statement: float) -> None:
     """Set the server's limits for this transaction: seconds between statements, and of one statement."""
     seconds = {
         "idle_in_transaction_session_timeout": idle,
@@ -62,43 +64,33 @@ def limit(connection: sa.Connection, *, idle: float, statement: float) -> None:
     connection.execute(sa.select(*settings))
 
 
-class Watchdog(threading.local):
-    """Calls `bark` from another thread as long as an answer to this thread is overdue.
+class Watch:
+    """Calls `bark` from a thread of its own while an answer is overdue, until the block ends.
 
     A connection can be open and silent for ever: a proxy may drop the server's side, keep ours, and answer
     keepalives itself. So each statement has a deadline of its own.
     """
 
-    def __init__(self, bark: Callable[[], None]) -> None:
-        """Runs once in each thread, as for any `threading.local`."""
-        self._bark = bark
-        self.limit: float | None = None  # seconds for a statement of this thread; None: it is not watched
-        self._answered = threading.Event()
+    def __init__(self, seconds: float, bark: Callable[[], None]) -> None:
+        """`seconds`: for each statement."""
+        self._seconds, self._bark, self._ended = seconds, bark, threading.Event()
 
-    @contextlib.contextmanager
-    def watching(self, seconds: float) -> Iterator[None]:
-        """Give each statement of this thread so many seconds, until the block ends."""
-        self.limit = seconds
+    def __enter__(self) -> "Watch":
         self.renew()
-        try:
-            yield
-        finally:
-            self.limit = None
-            self._answered.set()
+        threading.Thread(target=self._run, name="ledger watch", daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
 
     def renew(self) -> None:
-        """Begin the deadline of this thread's next statement."""
-        self._answered.set()
-        if self.limit is not None:
-            self._answered = threading.Event()
-            job = (self._answered, self.limit, self._bark)
-            name = f"ledger watchdog, {self.limit:g} s"
-            threading.Thread(target=_watch, args=job, name=name, daemon=True).start()
+        """Begin the deadline of the next statement."""
+        self._deadline = time.monotonic() + self._seconds
 
-
-def _watch(answered: threading.Event, seconds: float, bark: Callable[[], None]) -> None:
-    while not answered.wait(seconds):
-        bark()
+    def _run(self) -> None:
+        while not self._ended.wait(max(self._deadline - time.monotonic(), TICK)):
+            if self._deadline < time.monotonic():
+                self._bark()
 
 
 def hang_up(connection: Any) -> None:

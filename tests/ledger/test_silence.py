@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from exporter.ledger import database
 from exporter.ledger.errors import LedgerError
 from exporter.ledger.ledger import Ledger
-from exporter.ledger.postgres import Watchdog
+from exporter.ledger.postgres import Watch
 from exporter.tracking.values import Outcome, Settlement, Tracked
 from tests.crash.cable import Cable, cable, through
 from tests.crash.harness import attempts
@@ -135,18 +135,14 @@ async def test_a_silent_follower_listens_anew(
 
 
 def test_a_watch_ends_with_its_block() -> None:
-    """The watchdog acts while an answer is overdue, and not after the end of its block."""
+    """The watch acts while an answer is overdue, not before that, and not after the end of its block."""
     barks = threading.Semaphore(0)
-    watchdog = Watchdog(barks.release)
-    with watchdog.watching(0.05):
+    with Watch(0.05, barks.release):
         assert all(barks.acquire(timeout=60) for _ in range(2))
-    with watchdog.watching(3600.0):
-        watchdog.renew()
-        watches = [thread for thread in threading.enumerate() if thread.name == "ledger watchdog, 3600 s"]
+    with Watch(3600.0, barks.release) as watch:
+        watch.renew()
+        watches = [thread for thread in threading.enumerate() if thread.name == "ledger watch"]
         assert watches
-    watchdog.renew()
-    for watch in watches:
-        watch.join(60)
-        assert not watch.is_alive()
-    assert not any(thread.name == watches[0].name for thread in threading.enumerate())
-    assert watchdog.limit is None
+    for thread in watches:
+        thread.join(60)
+        assert not thread.is_alive()
