@@ -11,7 +11,7 @@ from exporter.jobapi.client import PageCost
 from exporter.jobapi.errors import ApiError, CredentialsError, DeadlineError, RecordNotFound, TooLargeError
 from exporter.jobapi.pacing import Pacer
 from exporter.jobapi.protocol import GONE, Platform
-from exporter.model import Page
+from exporter.model import Page, backoff
 
 PATIENCE = 600.0  # seconds to wait for a platform that went away: a restart takes less
 MAX_PAUSE = 60.0  # seconds between two tries meanwhile
@@ -78,7 +78,7 @@ class PatientApi:
                 if tries >= TRIES or isinstance(error, TooLargeError):
                     self.missed += 1
                     return None
-                await self._sleep(FIRST_PAUSE * 2.0 ** (tries - 1))
+                await self._sleep(backoff(tries, first=FIRST_PAUSE, longest=MAX_PAUSE))
             else:
                 self._answered()
                 return answer
@@ -94,4 +94,5 @@ class PatientApi:
         is_wrong = not self._has_answered and (error.reason in GONE or self._failures >= FIRST_TRIES)
         if is_wrong or isinstance(error, CredentialsError) or now - self._lost_since >= PATIENCE:
             raise BackfillError(str(error)) from None
-        await self._sleep(max(min(MAX_PAUSE, 2.0 ** min(self._failures, 6)), error.retry_after or 0.0))
+        pause = backoff(self._failures, first=2.0, longest=MAX_PAUSE)
+        await self._sleep(max(pause, error.retry_after or 0.0))

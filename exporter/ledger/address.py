@@ -15,12 +15,8 @@ def parsed(url: str) -> sa.URL:
     """Parse an address; PostgreSQL is reached through psycopg. Raises LedgerError."""
     try:
         address = sa.make_url(url)
-    except sa.exc.ArgumentError:
-        raise LedgerError(f"state.url is not a database address; {ADVICE}") from None
-    except ValueError:  # a password without @HOST is read as a port
-        raise LedgerError(
-            f"state.url is not a database address: the port is not a number, or the host is missing; {ADVICE}"
-        ) from None
+    except (sa.exc.ArgumentError, ValueError):  # a password without @HOST is read as a port
+        raise LedgerError(f"state.url is not a database address, or the host is missing; {ADVICE}") from None
     if address.drivername not in DRIVERS:
         raise LedgerError(f"state.url names a database that is not supported; {ADVICE}")
     return address.set(drivername=DRIVERS[address.drivername])

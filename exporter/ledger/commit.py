@@ -183,9 +183,10 @@ def _keep_failures(
     new = [item.failure for item in settlements if item.failure is not None]
     if not new:
         return had
-    bulk.insert(connection, failures, [{"state": encode(item)} for item in new[-KEPT_FAILURES:]])
-    newest = sa.select(failures.c.number).order_by(failures.c.number.desc()).limit(KEPT_FAILURES)
-    connection.execute(sa.delete(failures).where(failures.c.number.not_in(newest)))
+    last = connection.scalar(sa.select(sa.func.max(failures.c.number))) or 0
+    rows = [{"number": number, "state": encode(item)} for number, item in enumerate(new, last + 1)]
+    bulk.insert(connection, failures, rows)
+    connection.execute(sa.delete(failures).where(failures.c.number <= last + len(new) - KEPT_FAILURES))
     return (*reversed(new), *had)[:KEPT_FAILURES]
 
 

@@ -24,8 +24,6 @@ ROWS = 1_000  # rows in memory
 
 def copy(source: str, target: str) -> Mapping[str, int]:
     """Copy a ledger from one address to another; return rows by table. Raises LedgerError."""
-    if source == target:
-        raise LedgerError("source and target are the same ledger; name another target")
     with _source(source) as reading, _target(target) as writing:
         return {table.name: _copied(reading, writing, table) for table in tables.COPIED}
 
@@ -72,25 +70,13 @@ def _target(url: str) -> Iterator[sa.Connection]:
 
 @contextlib.contextmanager
 def _created(url: str) -> Iterator[sa.Connection]:
-    with (
-        contextlib.closing(Database(url)) as database,
-        database.writing() as connection,
-    ):
+    with contextlib.closing(Database(url)) as database, database.writing() as connection:
         if migrations.version(connection) is not None:
             raise LedgerError(f"ledger {database.name} already exists; name an empty database to copy to")
         migrations.migrate(connection)
         for table in tables.COPIED:
             connection.execute(sa.delete(table))  # the migration wrote the version
         yield connection
-        _set_sequence(connection)
-
-
-def _set_sequence(connection: sa.Connection) -> None:
-    """Let PostgreSQL number new rows after those that were copied."""
-    if connection.dialect.name == "postgresql":
-        highest = sa.select(sa.func.coalesce(sa.func.max(tables.failures.c.number), 0) + 1).scalar_subquery()
-        sequence = sa.func.pg_get_serial_sequence(tables.failures.name, "number")
-        connection.execute(sa.select(sa.func.setval(sequence, highest, False)))
 
 
 def _copied(reading: sa.Connection, writing: sa.Connection, table: sa.Table) -> int:

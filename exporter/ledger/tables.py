@@ -26,8 +26,8 @@ def _text(name: str, *, key: bool = False) -> sa.Column[Any]:
     return sa.Column(name, sa.Text, primary_key=key, nullable=False)
 
 
-def _number(*, auto: bool = False) -> sa.Column[Any]:
-    return sa.Column("number", sa.Integer, primary_key=True, autoincrement=auto)
+def _number() -> sa.Column[Any]:
+    return sa.Column("number", sa.Integer, primary_key=True, autoincrement=False)
 
 
 # Single values, as JSON.
@@ -68,7 +68,7 @@ counters = _table(
     sa.Column("exemplar", sa.Text),
 )
 # Recent failures, and tallies of the last hours, for the status page.
-failures = _table("failures", _number(auto=True), _text("state"))
+failures = _table("failures", _number(), _text("state"))
 recent = _table("recent", _number(), _text("state"))
 # One row: the lease, see `lease`; not used with SQLite.
 leader = _table(

@@ -195,7 +195,7 @@ def test_nobody_leads_on_a_source_while_it_is_copied(postgres_url: str, tmp_path
     ("of", "to", "says"),
     [
         ("sqlite:///{}/none.db", "sqlite:///{}/target.db", "there is no ledger "),
-        ("sqlite:///{}/source.db", "sqlite:///{}/source.db", "the same ledger"),
+        ("sqlite:///{}/source.db", "sqlite:///{}/source.db", "already exists; name a new file"),
         ("sqlite://", "sqlite:///{}/target.db", "in memory"),
         ("sqlite:///{}/source.db", "sqlite:///{}/none/target.db", "cannot be written"),
         ("sqlite:///{}/source.db", "nonsense", "state.url is not a database address"),
