@@ -20,12 +20,12 @@ from dataclasses import replace
 
 import sqlalchemy as sa
 
-from exporter.ledger import commit, migrations, tables
+from exporter.ledger import migrations, tables
+from exporter.ledger import state as stored
 from exporter.ledger.database import Database
 from exporter.ledger.errors import LedgerError, LostLeadershipError
 from exporter.ledger.layout import Layout, lay_out
 from exporter.ledger.lease import CHANNEL, Leadership, notify
-from exporter.ledger.load import load
 from exporter.model import LeaderStatus
 from exporter.tracking.decision import Changes
 from exporter.tracking.state import State
@@ -137,7 +137,7 @@ class Ledger:
         if self.shared and not follows:
             self.keep_lead()  # waits until the server has finished an earlier commit of this process
         with self._database.reading(slow=not follows) as connection:
-            state = load(connection, everything=not follows)
+            state = stored.load(connection, everything=not follows)
             self.leader_status = tables.get(connection, "leader_status", LeaderStatus)
         self._continue_from(state.time)
         self.state, self.doubtful = state, False
@@ -149,7 +149,7 @@ class Ledger:
         A record that vanished is not among them: if it comes back, it is followed again.
         """
         with self._database.reading() as connection:
-            outcomes = commit.outcomes(connection, [*ids])
+            outcomes = stored.outcomes(connection, [*ids])
         settled = {id_ for id_, outcome in outcomes.items() if outcome != Outcome.VANISHED}
         return settled | (self.state.followed.keys() & ids)
 
@@ -162,7 +162,7 @@ class Ledger:
         """
         self._require_state()
         with self._writing() as connection:
-            state = commit.commit(connection, self.state, changes, self._layout, wall=now, time=self.time())
+            state = stored.commit(connection, self.state, changes, self._layout, wall=now, time=self.time())
         self.state = state
         return state
 
@@ -175,9 +175,9 @@ class Ledger:
         time = self.time()
         if not self.state.holds or self.state.holds[0] > time or self.doubtful:
             return False
-        state = replace(self.state, time=time, holds=commit.later(self.state.holds, time))
+        state = replace(self.state, time=time, holds=stored.later(self.state.holds, time))
         with self._writing() as connection:
-            commit.put_progress(connection, state, wall=now)
+            stored.put_progress(connection, state, wall=now)
         self.state = state
         return True
 
@@ -195,7 +195,7 @@ class Ledger:
         """
         self._require_state()
         with self._writing(slow=True, news=False) as connection:
-            state = commit.prune(connection, self.state, before=before)
+            state = stored.prune(connection, self.state, before=before)
         gone = self.state.records - state.records
         self.state = state
         return gone

@@ -11,9 +11,9 @@ import sqlalchemy as sa
 
 from exporter.discovery.tail import Tail
 from exporter.ledger import address, migrations, tables
-from exporter.ledger.commit import IDS, chunked
 from exporter.ledger.database import Database
 from exporter.ledger.errors import LedgerError, SchemaError
+from exporter.ledger.state import IDS, chunked
 from exporter.ledger.tables import counters, followed, moving, settled
 from exporter.model import Series
 from exporter.tracking import effects

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from exporter.discovery.tail import Tail
-from exporter.ledger.commit import KEPT_SETTLED
 from exporter.ledger.errors import LedgerError
 from exporter.ledger.layout import Layout
 from exporter.ledger.ledger import Ledger
+from exporter.ledger.state import KEPT_SETTLED
 from exporter.ledger.tables import Progress
 from exporter.metrics.families import initial_series, siblings
 from exporter.model import Exemplar, FailedRecord, IdcFailure, ResultStatus, Sample

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from exporter.discovery.tail import Tail
-from exporter.ledger import commit as writing
+from exporter.ledger import state as writing
 from exporter.ledger.errors import LedgerError
 from exporter.ledger.layout import Layout
 from exporter.ledger.ledger import Ledger

@@ -59,7 +59,7 @@ MUTANTS = (
     ),
     Mutant(
         name="dedupe in memory only",
-        file="ledger/commit.py",
+        file="ledger/state.py",
         old="{row.id: row.outcome for rows in chunked(connection, _OUTCOMES, ids) for row in rows}",
         new="{}",
         more=(
@@ -71,7 +71,7 @@ MUTANTS = (
     ),
     Mutant(
         name="increments outside the transaction",
-        file="ledger/commit.py",
+        file="ledger/state.py",
         old="    bulk.insert(connection, settled, rows)\n",
         new="    bulk.insert(connection, settled, rows)\n    connection.commit()\n",
     ),

@@ -1,13 +1,14 @@
-"""Writes one poll's changes in the transaction of `Ledger.commit`, and returns the state after it.
+"""Loads the state of a ledger, and writes the changes of a poll to it.
 
-Rows are written as they are in the new state: nobody else writes, and after a commit that failed the leader
-loads the state again.
+Each function runs in a transaction of `Ledger`; those that write return the state after it. Rows are written
+as they are in the new state: nobody else writes, and the leader loads again after a commit that failed.
 """
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 
+import msgspec
 import sqlalchemy as sa
 from msgspec.structs import replace
 
@@ -20,7 +21,7 @@ from exporter.tracking.counting import Increment
 from exporter.tracking.decision import Changes
 from exporter.tracking.folding import fold_all
 from exporter.tracking.state import State
-from exporter.tracking.tallies import Recent, merged, tallied
+from exporter.tracking.tallies import Recent, Tally, merged, tallied
 from exporter.tracking.values import Outcome, Settlement, Tracked
 
 KEPT_SETTLED = 5_000  # newest ids that are never pruned: a re-check of the tail can meet them again
@@ -45,6 +46,35 @@ def chunked(
 def outcomes(connection: sa.Connection, ids: list[str]) -> dict[str, str]:
     """The outcomes of those records that were settled."""
     return {row.id: row.outcome for rows in chunked(connection, _OUTCOMES, ids) for row in rows}
+
+
+def load(connection: sa.Connection, *, everything: bool) -> State:
+    """Load the state; what a follower does not show stays empty unless `everything`."""
+    progress = tables.progress(connection)
+    samples = {
+        tables.series_of(row): tables.sample_of(row) for row in connection.execute(sa.select(counters))
+    }
+    failed = connection.execute(sa.select(failures).order_by(failures.c.number.desc()))
+    tallies = connection.execute(sa.select(recent))
+    state = State(
+        counters=samples,
+        latest=dict(progress.latest),
+        failures=tuple(msgspec.json.decode(row.state, type=FailedRecord) for row in failed),
+        recent={row.number: msgspec.json.decode(row.state, type=Tally) for row in tallies},
+        time=progress.time,
+        holds=later((sample.held_until for sample in samples.values()), progress.time),
+    )
+    if not everything:
+        return state
+    open_ = connection.execute(sa.select(followed))
+    return dataclasses.replace(
+        state,
+        tail=progress.tail,
+        counting_start=progress.counting_start,
+        followed={row.id: msgspec.json.decode(row.state, type=Tracked) for row in open_},
+        numbers={tables.series_of(row): row.number for row in connection.execute(sa.select(moving))},
+        records=connection.scalar(sa.select(sa.func.count()).select_from(settled)) or 0,
+    )
 
 
 def commit(
