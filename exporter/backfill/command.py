@@ -100,13 +100,13 @@ class _Run:
 
     def run(self) -> None:
         """Read, then write; delete the work file when the output is complete."""
-        with contextlib.ExitStack() as stack:
-            ledger = live(self._settings.state.url.get_secret_value(), platform=self._platform)
-            if ledger is None:
-                self._say("no ledger at state.url: records that a daemon counts are not excluded")
-            else:
-                stack.callback(ledger.close)
-            work = stack.enter_context(contextlib.closing(WorkFile(self.work_path, self._asked())))
+        ledger = live(self._settings.state.url.get_secret_value(), platform=self._platform)
+        if ledger is None:
+            self._say("no ledger at state.url: records that a daemon counts are not excluded")
+        with (
+            contextlib.closing(ledger) if ledger else contextlib.nullcontext(),
+            contextlib.closing(WorkFile(self.work_path, self._asked())) as work,
+        ):
             window = asyncio.run(self._read(work, ledger))
             self._write(work, ledger, window)
             work.remove()

@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from exporter.backfill.patient import PatientApi
 from exporter.backfill.samples import LAG, BackfillError, ended
@@ -38,8 +39,7 @@ class ReadingConfig:
     buckets: Buckets = field(default_factory=Buckets)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Seen:
+class _Seen(NamedTuple):
     """What a page shows of the order: all records from `position` on began at `start` or later."""
 
     position: int

@@ -17,7 +17,7 @@ import os
 import secrets
 import socket
 import time
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
@@ -28,8 +28,7 @@ DATABASE_NOW = sa.cast(sa.extract("epoch", sa.func.clock_timestamp()), sa.Double
 CHANNEL = "job_exporter_ledger"  # each commit is notified here
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Grant:
+class Grant(NamedTuple):
     """A lease that the database granted."""
 
     term: int
