@@ -36,5 +36,5 @@ class Live:
 
 def live(url: str, *, platform: str) -> Live | None:
     """Open the ledger at this address; None if its file does not exist. Raises LedgerError."""
-    path = address.sqlite_path(address.parsed(url))
+    path = address.sqlite_path(url)
     return None if path is not None and not path.exists() else Live(url, platform=platform)

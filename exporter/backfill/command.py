@@ -7,7 +7,7 @@ import math
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -17,7 +17,7 @@ from exporter.backfill.boundary import Live, live
 from exporter.backfill.patient import PatientApi
 from exporter.backfill.progress import progress
 from exporter.backfill.reader import Reader, ReadingConfig
-from exporter.backfill.samples import BackfillError, Grid, filled_families, grid
+from exporter.backfill.samples import BackfillError, filled_families, grid
 from exporter.backfill.workfile import WorkFile
 from exporter.backfill.writer import Labels, Text, output, refuse_existing, summed
 from exporter.jobapi.client import JobApi, NullObserver
@@ -33,23 +33,14 @@ MAX_STEP = 300.0  # seconds: Prometheus treats older samples as stale
 _LABEL = re.compile(r"((?!__)[a-zA-Z_][a-zA-Z0-9_]*)=(.+)", re.DOTALL)  # __ is Prometheus' own
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """The parsed flags of `backfill`."""
-
-    begin: str
-    end: str
-    output: Path
-    step: float  # seconds
-    longest_run: float  # seconds
-    labels: Labels
-
-
 def backfill(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """Run the command. Raises SettingsError, ConfigError, LedgerError, BackfillError."""
-    wanted, settings = _parsed(argv, environ)
+    given, settings = load_with(backfill_parser(), argv, environ)
+    for name in ("from", "output"):
+        if not vars(given)[name]:
+            raise SettingsError(f"--{name} is missing: job-exporter backfill --from 30d --output FILE")
     logs.configure(level="error", form=settings.log.format)
-    run = _Run(wanted, settings, Console(stderr=True))
+    run = _Run(given, settings)
     try:
         run.run()
     except KeyboardInterrupt:
@@ -96,25 +87,26 @@ def backfill_parser() -> argparse.ArgumentParser:
 class _Run:
     """One run of the command."""
 
-    def __init__(self, wanted: Wanted, settings: Settings, console: Console) -> None:
+    def __init__(self, given: argparse.Namespace, settings: Settings) -> None:
         """Check what can be checked without the platform. Raises SettingsError, BackfillError."""
-        self._wanted, self._settings, self._console = wanted, settings, console
+        self._given, self._settings, self._metrics = given, settings, settings.metrics
+        self._console = Console(stderr=True)
         self._platform = settings.require_platform()
-        self._metrics = settings.metrics
-        refuse_existing(wanted.output)
-        self.work_path = wanted.output.with_name(wanted.output.name + ".partial")
-        _refuse_own_labels(wanted.labels, self._metrics)
+        self._output = Path(given.output)
+        refuse_existing(self._output)
+        self.work_path = self._output.with_name(self._output.name + ".partial")
+        _refuse_own_labels(given.label, self._metrics)
         self._window(time.time())
 
     def run(self) -> None:
         """Read, then write; delete the work file when the output is complete."""
-        with contextlib.ExitStack() as stack:
-            ledger = live(self._settings.state.url.get_secret_value(), platform=self._platform)
-            if ledger is None:
-                self._say("no ledger at state.url: records that a daemon counts are not excluded")
-            else:
-                stack.callback(ledger.close)
-            work = stack.enter_context(contextlib.closing(WorkFile(self.work_path, self._asked())))
+        ledger = live(self._settings.state.url.get_secret_value(), platform=self._platform)
+        if ledger is None:
+            self._say("no ledger at state.url: records that a daemon counts are not excluded")
+        with (
+            contextlib.closing(ledger) if ledger else contextlib.nullcontext(),
+            contextlib.closing(WorkFile(self.work_path, self._asked())) as work,
+        ):
             window = asyncio.run(self._read(work, ledger))
             self._write(work, ledger, window)
             work.remove()
@@ -127,16 +119,16 @@ class _Run:
                 window = work.window = self._limited(await self._now(api), ledger)
             else:
                 self._say(f"continuing with {work.path}")
+            config = ReadingConfig(
+                longest_run=self._given.longest_run,
+                duty=self._settings.api.duty,
+                page_size=min(MAX_PAGE_SIZE, self._settings.api.page_size),
+                record_labels=self._metrics.record_labels,
+                buckets=buckets(self._metrics),
+            )
+            owns = ledger.owns if ledger else lambda _ids: set()
             with progress("reading", "records", self._console) as tell:
-                reader = Reader(
-                    api=api,
-                    work=work,
-                    window=window,
-                    config=self._reading(),
-                    owns=ledger.owns if ledger else lambda _ids: set(),
-                    tell=tell,
-                )
-                await reader.read()
+                await Reader(api=api, work=work, window=window, config=config, owns=owns, tell=tell).read()
         return window
 
     async def _now(self, api: JobApi) -> float:
@@ -149,7 +141,7 @@ class _Run:
         return time.time() + skew
 
     def _window(self, now: float) -> Window:
-        return window(("--from", self._wanted.begin), ("--to", self._wanted.end), now=now)
+        return window(("--from", vars(self._given)["from"]), ("--to", self._given.to), now=now)
 
     def _limited(self, now: float, ledger: Live | None) -> Window:
         """The window of the flags, up to where live counting began."""
@@ -164,76 +156,47 @@ class _Run:
         return replace(asked, end=ledger.began)
 
     def _write(self, work: WorkFile, ledger: Live | None, window: Window) -> None:
-        """Make the output from the work file."""
+        """Make the output from the work file, and print a summary."""
         latest = math.inf
         if ledger is not None:  # the daemon may have counted more while the platform was read
             work.drop(ledger.owns)
             window = replace(window, end=min(window.end, ledger.began))
             latest = ledger.created
-        samples = grid(window, step=self._wanted.step, latest=latest)
+        samples = grid(window, step=self._given.step, latest=latest)
         self._say("summing")
-        label_limit = self._settings.metrics.label_limit
-        sums = summed(work, samples, window, self._metrics, label_limit=label_limit)
-        text = Text(work, samples, sums, self._metrics, self._wanted.labels)
-        with progress("writing", "label sets", self._console) as tell, output(self._wanted.output) as write:
+        sums = summed(work, samples, window, self._metrics, label_limit=self._metrics.label_limit)
+        text = Text(work, samples, sums, self._metrics, tuple(self._given.label))
+        with progress("writing", "label sets", self._console) as tell, output(self._output) as write:
             for piece in text.lines():
                 write(piece)
                 tell(text.written / max(1, text.label_sets), text.written)
-        self._summarize(work, window, samples, text.label_sets)
+        self._summarize(work, window, f"{text.label_sets:,} label sets, {len(samples):,} samples each")
 
-    def _summarize(self, work: WorkFile, window: Window, samples: Grid, label_sets: int) -> None:
-        walk = work.walk
+    def _summarize(self, work: WorkFile, window: Window, size: str) -> None:
         tell = Console(soft_wrap=True, highlight=False, markup=False).print
         tell(
-            f"{self._wanted.output}: {work.counted():,} records that ended after {shown(window.begin)} "
-            f"and up to {shown(window.end)}; {label_sets:,} label sets, {len(samples):,} samples each"
+            f"{self._output}: {work.counted():,} records that ended after {shown(window.begin)} "
+            f"and up to {shown(window.end)}; {size}"
         )
-        if walk is not None and walk.unread:
-            tell(f"{walk.unread:,} records could not be read: left out, or counted without hosts")
-        if walk is not None and walk.hidden:
-            tell(f"positions without a record, for example because it has no host rows: {walk.hidden:,}")
+        if work.walk is not None and work.walk.unread:
+            tell(f"{work.walk.unread:,} records could not be read: left out, or counted without hosts")
+        if work.walk is not None and work.walk.hidden:
+            tell(f"positions without a record, for example because it has no host rows: {work.walk.hidden:,}")
 
     def _asked(self) -> dict[str, object]:
         """What must not change between two runs with the same work file."""
         return {
             "api.base-url": self._platform,
-            "--from": self._wanted.begin,
-            "--to": self._wanted.end,
-            "--longest-run": self._wanted.longest_run,
+            "--from": vars(self._given)["from"],
+            "--to": self._given.to,
+            "--longest-run": self._given.longest_run,
             "api.timezone": str(self._settings.api.timezone),
             "metrics.record-labels": self._metrics.record_labels,
             "metrics.duration-buckets": self._metrics.duration_buckets,
         }
 
-    def _reading(self) -> ReadingConfig:
-        return ReadingConfig(
-            longest_run=self._wanted.longest_run,
-            duty=self._settings.api.duty,
-            page_size=min(MAX_PAGE_SIZE, self._settings.api.page_size),
-            record_labels=self._metrics.record_labels,
-            buckets=buckets(self._metrics),
-        )
-
     def _say(self, text: str) -> None:
         self._console.print(text, soft_wrap=True, highlight=False, markup=False)
-
-
-def _parsed(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[Wanted, Settings]:
-    """Read the flags that are not settings, then the settings. Raises SettingsError."""
-    namespace, settings = load_with(backfill_parser(), argv, environ)
-    given = vars(namespace)
-    for name in ("from", "output"):
-        if not given[name]:
-            raise SettingsError(f"--{name} is missing: job-exporter backfill --from 30d --output FILE")
-    wanted = Wanted(
-        begin=given["from"],
-        end=given["to"],
-        output=Path(given["output"]),
-        step=given["step"],
-        longest_run=given["longest_run"],
-        labels=tuple(given["label"]),
-    )
-    return wanted, settings
 
 
 def _step(text: str) -> float:

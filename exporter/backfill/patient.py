@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from exporter.backfill.samples import BackfillError
 from exporter.discovery.pages import PROBE, PageRequest
@@ -11,7 +11,7 @@ from exporter.jobapi.client import PageCost
 from exporter.jobapi.errors import ApiError, CredentialsError, DeadlineError, RecordNotFound, TooLargeError
 from exporter.jobapi.pacing import Pacer
 from exporter.jobapi.protocol import GONE, Platform
-from exporter.model import Page
+from exporter.model import Page, backoff
 
 PATIENCE = 600.0  # seconds to wait for a platform that went away: a restart takes less
 MAX_PAUSE = 60.0  # seconds between two tries meanwhile
@@ -38,7 +38,7 @@ class PatientApi:
         self._has_answered = False
         self._lost_since: float | None = None  # monotonic
         self._failures = 0  # in a row
-        self.missed = 0  # look-ups without a result
+        self.missed = 0  # records that could not be read, or their results
 
     async def total(self) -> int | None:
         """The number of records on the platform; None if it does not tell."""
@@ -78,7 +78,7 @@ class PatientApi:
                 if tries >= TRIES or isinstance(error, TooLargeError):
                     self.missed += 1
                     return None
-                await self._sleep(FIRST_PAUSE * 2.0 ** (tries - 1))
+                await self._sleep(backoff(tries, first=FIRST_PAUSE, longest=MAX_PAUSE))
             else:
                 self._answered()
                 return answer
@@ -94,15 +94,5 @@ class PatientApi:
         is_wrong = not self._has_answered and (error.reason in GONE or self._failures >= FIRST_TRIES)
         if is_wrong or isinstance(error, CredentialsError) or now - self._lost_since >= PATIENCE:
             raise BackfillError(str(error)) from None
-        await self._sleep(max(min(MAX_PAUSE, 2.0 ** min(self._failures, 6)), error.retry_after or 0.0))
-
-
-async def together(jobs: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Run all at once, as far as the API client allows; the first failure cancels the others."""
-    tasks = [asyncio.ensure_future(job) for job in jobs]
-    try:
-        return list(await asyncio.gather(*tasks))
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        pause = backoff(self._failures, first=2.0, longest=MAX_PAUSE)
+        await self._sleep(max(pause, error.retry_after or 0.0))

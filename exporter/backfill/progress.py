@@ -28,21 +28,18 @@ def progress(
     )
     bar = Progress(*columns, console=console, disable=not console.is_terminal)
     task: TaskID | None = None
-    told, shown = monotonic(), (-1, -1)
+    printed = monotonic()
 
     def tell(share: float, count: int) -> None:
-        nonlocal task, told, shown
-        if (round(share * STEPS), count) == shown:  # an update of the bar takes longer than a piece of output
-            return
-        completed, _ = shown = round(share * STEPS), count
-        if not console.is_terminal:
-            if monotonic() - told >= LINE_EVERY:
-                told = monotonic()
-                console.print(f"{stage}: {share:.0%}, {count:,} {unit}", soft_wrap=True, highlight=False)
-            return
-        if task is None:  # an earlier run may have done a part: that is not the speed of this one
-            task = bar.add_task(stage, total=STEPS, completed=completed, count=count)
-        bar.update(task, completed=completed, count=count)
+        nonlocal task, printed
+        if console.is_terminal and task is None:
+            # An earlier run may have done a part: that is not the speed of this one.
+            task = bar.add_task(stage, total=STEPS, completed=round(share * STEPS), count=count)
+        elif task is not None:
+            bar.update(task, completed=round(share * STEPS), count=count)
+        elif monotonic() - printed >= LINE_EVERY:
+            printed = monotonic()
+            console.print(f"{stage}: {share:.0%}, {count:,} {unit}", soft_wrap=True, highlight=False)
 
     with bar:
         yield tell

@@ -7,8 +7,9 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
-from exporter.backfill.patient import PatientApi, together
+from exporter.backfill.patient import PatientApi
 from exporter.backfill.samples import LAG, BackfillError, ended
 from exporter.backfill.workfile import Finished, WorkFile
 from exporter.discovery.pages import Order, covered, page_at
@@ -38,8 +39,7 @@ class ReadingConfig:
     buckets: Buckets = field(default_factory=Buckets)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Seen:
+class _Seen(NamedTuple):
     """What a page shows of the order: all records from `position` on began at `start` or later."""
 
     position: int
@@ -76,6 +76,7 @@ class Reader:
         if walk is None:
             walk = await self._begin()
             self._work.add((), walk)
+        self._patient.missed = walk.unread
         while not walk.done:
             self._tell(share(walk, newest=self._window.end, oldest=self._oldest), walk.records)
             walk = await self._page(walk)
@@ -87,24 +88,23 @@ class Reader:
             total = await self._patient.total()
             walk = replace(walk, total=walk.total if total is None else total)
         request = next_page(walk, limit=self._config.page_size)
-        missed_before, found, skips = self._patient.missed, list[Finished](), 0
+        found = list[Finished]()
         try:
             page, cost = await self._patient.page(request)
-        except TooLargeError:
+        except (TooLargeError, DeadlineError) as error:
             if request.size > 1:
                 after = heavy(walk, request)
+            elif isinstance(error, TooLargeError):
+                after = skipped(walk, request)
+                self._patient.missed += 1
             else:
-                after, skips = skipped(walk, request), 1
-        except DeadlineError as error:
-            if request.size == 1:
                 raise BackfillError(str(error)) from None
-            after = heavy(walk, request)
         else:
-            lookups = await together([self._look_up(item) for item in self._unread(page.items)])
+            lookups = await asyncio.gather(*map(self._look_up, self._unread(page.items)))
             found = [look for look in lookups if look is not None]
             starts = [one.start for one in page.items] + [one.started for one in found]
             after = read(walk, page, size=cost.size, starts=starts, oldest=self._oldest)
-        after = replace(after, unread=walk.unread + skips + self._patient.missed - missed_before)
+        after = replace(after, unread=self._patient.missed)
         self._work.add(filter(self._is_wanted, found), after)
         return after
 
@@ -199,7 +199,7 @@ class Reader:
             page, _ = await self._patient.page(request)
             starts = [item.start for item in page.items if item.start is not None]
             if page.items and not starts:
-                records = await together([self._record(item.id) for item in page.items])
+                records = await asyncio.gather(*(self._record(item.id) for item in page.items))
                 starts = [one.start for one in records if one is not None and one.start is not None]
             if starts:
                 total = page.total or walk.total

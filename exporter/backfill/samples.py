@@ -3,6 +3,9 @@
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain, groupby
+from operator import itemgetter
+from typing import NamedTuple
 
 from exporter.metrics.collector import showable
 from exporter.metrics.families import Family, Origin, families, initial_series, siblings
@@ -59,8 +62,7 @@ def grid(window: Window, *, step: float, latest: float = math.inf) -> Grid:
     return Grid(begin=begin, end=end, step=step)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
+class Point(NamedTuple):
     """By how much one part of a label set grows at a step; there is none where it does not grow."""
 
     group: int  # number of the label set
@@ -84,54 +86,33 @@ class Sums:
     def __init__(self, config: MetricsSettings, *, label_limit: int) -> None:
         self._folding = Folding((), label_limit)
         self._names = {family.name for family in filled_families(config)}
-        self._step = 0
-        self._grown: dict[tuple[int, str], float] = {}  # by label set and part, at the current step
-        self._numbers: dict[LabelSet, int] = {}
-        self._births: list[int] = []
+        self.label_sets: dict[LabelSet, tuple[int, int]] = {}  # number, and step at which it begins with 0
         for series in initial_series(config):
             if series.family in self._names:
                 self._bear(series, 0)
 
-    @property
-    def label_sets(self) -> Iterator[tuple[LabelSet, int, int]]:
-        """Each label set, its number, and the step at which it begins with 0."""
-        return ((labels, number, self._births[number]) for labels, number in self._numbers.items())
+    def points(self, ended: Iterable[tuple[int, Iterable[Increment]]]) -> Iterator[Point]:
+        """The points of increments at steps, which ascend."""
+        for step, records in groupby(ended, key=itemgetter(0)):
+            grown: dict[tuple[int, str], float] = {}  # by label set and part
+            for increment in chain.from_iterable(increments for _, increments in records):
+                for folded in self._folding.fold(increment):
+                    if folded.series.family in self._names:
+                        place = self._number(folded.series, step), folded.series.part
+                        grown[place] = grown.get(place, 0.0) + folded.value
+            for (group, part), value in grown.items():
+                yield Point(group, step, part, value)
 
-    def add(self, step: int, increments: Iterable[Increment]) -> list[Point]:
-        """Add increments at a step, in ascending order of steps; return the points of completed steps."""
-        points: list[Point] = []
-        if step != self._step:
-            points = self.rest()
-            self._step = step
-        for increment in increments:
-            for folded in self._folding.fold(increment):
-                if folded.series.family in self._names:
-                    place = self._number(folded.series), folded.series.part
-                    self._grown[place] = self._grown.get(place, 0.0) + folded.value
-        return points
-
-    def rest(self) -> list[Point]:
-        """The points of the current step."""
-        points = [
-            Point(group=group, step=self._step, part=part, value=value)
-            for (group, part), value in self._grown.items()
-        ]
-        self._grown.clear()
-        return points
-
-    def _number(self, series: Series) -> int:
+    def _number(self, series: Series, step: int) -> int:
         """The number of a series' label set; a new one is born with its siblings."""
         key = _label_set(series)
-        if key not in self._numbers:
+        if key not in self.label_sets:
             for sibling in (*siblings(series), series):
-                self._bear(sibling, self._step - 1)
-        return self._numbers[key]
+                self._bear(sibling, max(0, step - 1))
+        return self.label_sets[key][0]
 
     def _bear(self, series: Series, step: int) -> None:
-        key = _label_set(series)
-        if key not in self._numbers:
-            self._numbers[key] = len(self._births)
-            self._births.append(max(0, step))
+        self.label_sets.setdefault(_label_set(series), (len(self.label_sets), step))
 
 
 def _label_set(series: Series) -> LabelSet:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -19,6 +19,7 @@ from exporter.model import Series
 from exporter.settings.time_range import Window
 from exporter.tracking.counting import Increment
 
+T = TypeVar("T")
 CACHED = 50_000  # series whose numbers are kept in memory
 CHUNK = 500  # rows in one statement
 _TABLES = """
@@ -55,7 +56,7 @@ class WorkFile:
         self.path = path
         self._is_new, self._is_closed = not path.exists(), False
         with self._explained():
-            self._connection = sqlite3.connect(path, isolation_level=None, timeout=1.0)
+            self._connection = sqlite3.connect(path, timeout=1.0)
             for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=NORMAL"):
                 self._connection.execute(f"PRAGMA {pragma}").close()
             self._connection.executescript(_TABLES)
@@ -85,23 +86,21 @@ class WorkFile:
     @property
     def window(self) -> Window | None:
         """The window as the first run computed it; None before that."""
-        window: Window | None = self._get("window", Window)
-        return window
+        return self._get("window", Window)
 
     @window.setter
     def window(self, value: Window) -> None:
-        with self._transaction():
+        with self._explained(), self._connection:
             self._put("window", value)
 
     @property
     def walk(self) -> Walk | None:
         """The position of the reading; None before it begins."""
-        walk: Walk | None = self._get("walk", Walk)
-        return walk
+        return self._get("walk", Walk)
 
     def add(self, records: Iterable[Finished], walk: Walk) -> None:
         """Add the records of a page, and the position after it. A record that is there is replaced."""
-        with self._transaction():
+        with self._explained(), self._connection:
             self._connection.executemany(
                 "INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?)",
                 [(item.id, item.started, item.ended, self._packed(item.increments)) for item in records],
@@ -110,8 +109,8 @@ class WorkFile:
 
     def known(self, ids: list[str]) -> set[str]:
         """Which of these records are in the file."""
-        marks = ",".join("?" * len(ids))
-        return {row[0] for row in self._rows(f"SELECT id FROM records WHERE id IN ({marks})", *ids)}  # noqa: S608
+        sql = "SELECT id FROM records WHERE id IN (SELECT value FROM json_each(?))"
+        return {row[0] for row in self._rows(sql, msgspec.json.encode(ids).decode())}
 
     def counted(self) -> int:
         """The number of records that ended in the window."""
@@ -123,10 +122,9 @@ class WorkFile:
         chunk = "SELECT id FROM records WHERE id > ? ORDER BY id LIMIT ?"
         while ids := [row[0] for row in self._rows(chunk, last, CHUNK)]:
             last = ids[-1]
-            with self._transaction():
-                self._connection.executemany(
-                    "DELETE FROM records WHERE id = ?", [(id_,) for id_ in which(ids)]
-                )
+            gone = [(id_,) for id_ in which(ids)]
+            with self._explained(), self._connection:
+                self._connection.executemany("DELETE FROM records WHERE id = ?", gone)
 
     def ends(self, *, until: float) -> Iterator[tuple[float, list[Increment]]]:
         """Ends of records up to `until`, ascending, each with the increments of its record."""
@@ -139,31 +137,21 @@ class WorkFile:
         sql = "SELECT started FROM records WHERE started > ? AND started <= ? ORDER BY started"
         return (row[0] for row in self._rows(sql, window.begin, window.end))
 
-    @contextlib.contextmanager
-    def points(self) -> Iterator[Callable[[Iterable[Point]], None]]:
-        """Delete the points; give a function that adds some."""
-        with self._explained():
+    def replace_points(self, points: Iterable[Point]) -> None:
+        """Store these points instead of those of an earlier run; they may be made from the file."""
+        with self._explained(), self._connection:
             self._connection.executescript(_POINTS)
-        with self._transaction():
-
-            def add(points: Iterable[Point]) -> None:
-                self._connection.executemany(
-                    "INSERT INTO points VALUES (?, ?, ?, ?)",
-                    ((point.group, point.step, point.part, point.value) for point in points),
-                )
-
-            yield add
+            self._connection.executemany("INSERT INTO points VALUES (?, ?, ?, ?)", points)
 
     def points_of(self, group: int) -> Iterator[Point]:
         """Points of a label set, in the order of steps."""
-        sql = "SELECT step, part, value FROM points WHERE number = ? ORDER BY step, part"
-        for step, part, value in self._rows(sql, group):
-            yield Point(group=group, step=step, part=part, value=value)
+        sql = "SELECT * FROM points WHERE number = ? ORDER BY step, part"
+        return map(Point._make, self._rows(sql, group))
 
     def _claim(self, asked: Mapping[str, Any]) -> None:
         had = self._get("asked", dict[str, Any])
         if had is None:
-            with self._transaction():
+            with self._explained(), self._connection:
                 self._put("asked", asked)
             return
         now = msgspec.json.decode(msgspec.json.encode(asked))
@@ -184,15 +172,15 @@ class WorkFile:
         return [Increment(series=self._series(number), value=value) for number, value in pairs]
 
     def _numbered(self, series: Series) -> int:
-        name = msgspec.msgpack.encode((series.family, series.labels, series.part))
+        name = msgspec.msgpack.encode(series)
         self._connection.execute("INSERT OR IGNORE INTO series (name) VALUES (?)", (name,))
         return int(next(self._rows("SELECT number FROM series WHERE name = ?", name))[0])
 
     def _named(self, number: int) -> Series:
         (name,) = next(self._rows("SELECT name FROM series WHERE number = ?", number))
-        return Series(*msgspec.msgpack.decode(name, type=tuple[str, tuple[tuple[str, str], ...], str]))
+        return msgspec.msgpack.decode(name, type=Series)
 
-    def _get(self, key: str, type_: Any) -> Any:
+    def _get(self, key: str, type_: type[T]) -> T | None:
         with self._explained():
             row = next(self._rows("SELECT value FROM meta WHERE key = ?", key), None)
             return None if row is None else msgspec.json.decode(row[0], type=type_)
@@ -204,18 +192,6 @@ class WorkFile:
     def _rows(self, sql: str, *values: Any) -> Iterator[tuple[Any, ...]]:
         with self._explained():
             yield from self._connection.execute(sql, values)
-
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with self._explained():
-            self._connection.execute("BEGIN")
-            try:
-                yield
-                self._connection.execute("COMMIT")
-            except BaseException:
-                with contextlib.suppress(sqlite3.Error):  # a full disk has already rolled it back
-                    self._connection.execute("ROLLBACK")
-                raise
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:

@@ -4,25 +4,16 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 
-from exporter.backfill.samples import (
-    DISCOVERED,
-    BackfillError,
-    Grid,
-    LabelSet,
-    Point,
-    Sums,
-    filled_families,
-)
+from exporter.backfill.samples import DISCOVERED, BackfillError, Grid, Point, Sums, filled_families
 from exporter.backfill.workfile import WorkFile
 from exporter.metrics.collector import cumulated, head, heads
 from exporter.metrics.families import Family, MetricType, number
 from exporter.settings import MetricsSettings
 from exporter.settings.time_range import Window
 
-BATCH = 10_000  # points in one write
 STAMPS = 4_096  # timestamps formatted at once
 BUFFER = 1 << 20  # bytes
 LONGEST_SUFFIX = ".partial-wal"  # of the files beside the output
@@ -32,17 +23,11 @@ Labels = tuple[tuple[str, str], ...]
 def summed(work: WorkFile, grid: Grid, window: Window, config: MetricsSettings, *, label_limit: int) -> Sums:
     """Write the points of the window into the work file, by the ends and starts of its records."""
     sums = Sums(config, label_limit=label_limit)
-    with work.points() as keep:
-        batch: list[Point] = []
-        for ended, increments in work.ends(until=window.end):
-            batch += sums.add(grid.index(ended), increments)
-            if len(batch) >= BATCH:
-                keep(batch)
-                batch = []
-        discovered = next(group for (family, _), group, _ in sums.label_sets if family == DISCOVERED)
-        for step, starts in groupby(map(grid.index, work.starts(window))):
-            batch.append(Point(group=discovered, step=step, part="", value=float(sum(1 for _ in starts))))
-        keep([*batch, *sums.rest()])
+    discovered, _ = sums.label_sets[DISCOVERED, ()]
+    ended = ((grid.index(end), increments) for end, increments in work.ends(until=window.end))
+    started = groupby(map(grid.index, work.starts(window)))
+    began = (Point(discovered, step, "", float(len([*same]))) for step, same in started)
+    work.replace_points(chain(sums.points(ended), began))
     return sums
 
 
@@ -55,18 +40,18 @@ class Text:
         """`extra`: labels that a scrape adds, such as job and instance."""
         self._work, self._grid, self._extra = work, grid, extra
         self._families = filled_families(config)
-        self._by_family: dict[str, list[tuple[LabelSet, int, int]]] = {}
-        for label_set, group, birth in sums.label_sets:
-            self._by_family.setdefault(label_set[0], []).append((label_set, group, birth))
+        self._label_sets = sorted(sums.label_sets.items())
         self._stamps = lru_cache(64)(self._formatted)
-        self.label_sets = sum(len(sets) for sets in self._by_family.values())
+        self.label_sets = len(self._label_sets)
         self.written = 0  # label sets
 
     def lines(self) -> Iterator[str]:
         """Pieces of the text, whole lines each, ending with `# EOF`."""
         for family in self._families:
             yield head(family)[1].decode()
-            for (_, labels), group, birth in sorted(self._by_family.get(family.name, [])):
+            for (name, labels), (group, birth) in self._label_sets:
+                if name != family.name:
+                    continue
                 prefixes = heads(family, tuple(sorted((*labels, *self._extra))))
                 for first, last, values in self._constant(family, group, birth):
                     yield from self._samples(prefixes, values, first, last)
@@ -118,7 +103,6 @@ def output(path: Path) -> Iterator[Callable[[str], object]]:
             os.fsync(file.fileno())
         refuse_existing(path)  # somebody may have created it meanwhile
         rough.rename(path)
-        _sync_folder(path.parent)
     except OSError as error:
         raise BackfillError(
             f"{path} cannot be written ({error.strerror}): run the same command again to continue"
@@ -137,11 +121,3 @@ def refuse_existing(path: Path) -> None:
         path.with_name(path.name + LONGEST_SUFFIX).exists()
     except OSError as error:  # such as a name that is too long
         raise BackfillError(f"--output {path}: {error.strerror}") from None
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

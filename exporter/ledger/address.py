@@ -15,19 +15,16 @@ def parsed(url: str) -> sa.URL:
     """Parse an address; PostgreSQL is reached through psycopg. Raises LedgerError."""
     try:
         address = sa.make_url(url)
-    except sa.exc.ArgumentError:
-        raise LedgerError(f"state.url is not a database address; {ADVICE}") from None
-    except ValueError:  # a password without @HOST is read as a port
-        raise LedgerError(
-            f"state.url is not a database address: the port is not a number, or the host is missing; {ADVICE}"
-        ) from None
+    except (sa.exc.ArgumentError, ValueError):  # a password without @HOST is read as a port
+        raise LedgerError(f"state.url is not a database address, or the host is missing; {ADVICE}") from None
     if address.drivername not in DRIVERS:
         raise LedgerError(f"state.url names a database that is not supported; {ADVICE}")
     return address.set(drivername=DRIVERS[address.drivername])
 
 
-def sqlite_path(address: sa.URL) -> Path | None:
-    """The file of an SQLite ledger; None for PostgreSQL. Raises LedgerError for a database in memory."""
+def sqlite_path(url: str) -> Path | None:
+    """The file of an SQLite ledger; None for PostgreSQL. Raises LedgerError, also for one in memory."""
+    address = parsed(url)
     if address.drivername != "sqlite":
         return None
     if address.database in IN_MEMORY:
@@ -36,8 +33,3 @@ def sqlite_path(address: sa.URL) -> Path | None:
             "write sqlite:///job-exporter.db"
         )
     return Path(str(address.database))
-
-
-def named(address: sa.URL) -> str:
-    """The address without its password and query, for messages."""
-    return address.set(query={}).render_as_string(hide_password=True)

@@ -5,6 +5,7 @@ transaction. An SQLite file is written beside its final place and renamed when i
 """
 
 import contextlib
+import tempfile
 from collections.abc import Iterator, Mapping
 from itertools import zip_longest
 from pathlib import Path
@@ -19,30 +20,21 @@ from exporter.ledger.lease import DATABASE_NOW
 from exporter.ledger.sqlite_file import SqliteFile
 
 ROWS = 1_000  # rows in memory
-PATIENCE = 60.0  # seconds for which either server may wait for the other
 
 
 def copy(source: str, target: str) -> Mapping[str, int]:
     """Copy a ledger from one address to another; return rows by table. Raises LedgerError."""
-    if source == target:
-        raise LedgerError("source and target are the same ledger; name another target")
     with _source(source) as reading, _target(target) as writing:
-        counts = {table.name: _copied(reading, writing, table) for table in tables.COPIED}
-        for table in tables.COPIED:
-            _compare(reading, writing, table)
-        return counts
+        return {table.name: _copied(reading, writing, table) for table in tables.COPIED}
 
 
 @contextlib.contextmanager
 def _source(url: str) -> Iterator[sa.Connection]:
     """Read a ledger that nobody writes to until the block ends."""
-    path = address.sqlite_path(address.parsed(url))
+    path = address.sqlite_path(url)
     if path is not None and not path.is_file():
         raise LedgerError(f"there is no ledger {path} to copy")
-    with (
-        contextlib.closing(Database(url, patience=PATIENCE)) as database,
-        database.reading(locking=True) as connection,
-    ):
+    with contextlib.closing(Database(url)) as database, database.writing() as connection:
         migrations.require_current(connection)
         if database.shared:
             _lock_lease(connection, database.name)
@@ -59,17 +51,18 @@ def _lock_lease(connection: sa.Connection, name: str) -> None:
 @contextlib.contextmanager
 def _target(url: str) -> Iterator[sa.Connection]:
     """Create a ledger without rows; keep it if the block ends without an error."""
-    path = address.sqlite_path(address.parsed(url))
+    path = address.sqlite_path(url)
     if path is None:
         with _created(url) as connection:
             yield connection
         return
     if path.exists():
         raise LedgerError(f"{path} already exists; name a new file to copy to")
-    partial = path.with_name(path.name + ".copying")
-    with contextlib.closing(SqliteFile(path)), contextlib.ExitStack() as stack:
-        _remove(partial)  # of an interrupted copy
-        stack.callback(_remove, partial)
+    with (
+        contextlib.closing(SqliteFile(path)),
+        tempfile.TemporaryDirectory(dir=path.parent, prefix=path.name + ".copying-") as folder,
+    ):
+        partial = Path(folder) / "ledger.db"
         with _created(f"sqlite:///{partial}") as connection:
             yield connection
         partial.replace(path)
@@ -77,47 +70,31 @@ def _target(url: str) -> Iterator[sa.Connection]:
 
 @contextlib.contextmanager
 def _created(url: str) -> Iterator[sa.Connection]:
-    with (
-        contextlib.closing(Database(url, patience=PATIENCE)) as database,
-        database.writing() as connection,
-    ):
+    with contextlib.closing(Database(url)) as database, database.writing() as connection:
         if migrations.version(connection) is not None:
             raise LedgerError(f"ledger {database.name} already exists; name an empty database to copy to")
         migrations.migrate(connection)
         for table in tables.COPIED:
             connection.execute(sa.delete(table))  # the migration wrote the version
         yield connection
-        _set_sequence(connection)
-
-
-def _set_sequence(connection: sa.Connection) -> None:
-    """Let PostgreSQL number new rows after those that were copied."""
-    if connection.dialect.name == "postgresql":
-        highest = sa.select(sa.func.coalesce(sa.func.max(tables.failures.c.number), 0) + 1).scalar_subquery()
-        sequence = sa.func.pg_get_serial_sequence(tables.failures.name, "number")
-        connection.execute(sa.select(sa.func.setval(sequence, highest, False)))
 
 
 def _copied(reading: sa.Connection, writing: sa.Connection, table: sa.Table) -> int:
-    count = 0
+    """Copy a table, and read both again; return its rows. Raises LedgerError at the first that differs."""
     with contextlib.closing(_rows(reading, table)) as rows:
         for part in rows.partitions(ROWS):
             bulk.insert(writing, table, [dict(row._mapping) for row in part])
-            count += len(part)
-    return count
-
-
-def _compare(reading: sa.Connection, writing: sa.Connection, table: sa.Table) -> None:
-    """Raise LedgerError at the first row that differs."""
+    count = 0
     with (
         contextlib.closing(_rows(reading, table)) as source,
         contextlib.closing(_rows(writing, table)) as target,
     ):
-        for number, (had, has) in enumerate(zip_longest(source, target), 1):
+        for count, (had, has) in enumerate(zip_longest(source, target), 1):
             if had is None or has is None or tuple(had) != tuple(has):
                 raise LedgerError(
-                    f"the copy differs from its source in row {number} of {table.name}; nothing was copied"
+                    f"the copy differs from its source in row {count} of {table.name}; nothing was copied"
                 )
+    return count
 
 
 def _rows(connection: sa.Connection, table: sa.Table) -> sa.CursorResult[Any]:
@@ -129,9 +106,3 @@ def _rows(connection: sa.Connection, table: sa.Table) -> sa.CursorResult[Any]:
         for key in table.primary_key.columns
     ]
     return connection.execute(sa.select(table).order_by(*keys), execution_options={"yield_per": ROWS})
-
-
-def _remove(path: Path) -> None:
-    """Remove an SQLite database with its log and lock files."""
-    for suffix in ("", "-wal", "-shm", ".lock"):
-        Path(f"{path}{suffix}").unlink(missing_ok=True)

@@ -4,12 +4,12 @@ LedgerError                 the ledger cannot be used
 ├── LedgerBusyError         another process uses it
 └── LostLeadershipError     another replica may lead: nothing was written
 
-Inside the package, `explained` and `Ledger` turn SchemaError and NotLeadingError into these.
+Inside the package, `explained` turns SchemaError into these.
 """
 
 import contextlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import msgspec
 import sqlalchemy as sa
@@ -17,10 +17,6 @@ import sqlalchemy as sa
 
 class SchemaError(Exception):
     """The database is not a ledger that this program can use."""
-
-
-class NotLeadingError(Exception):
-    """This replica does not lead."""
 
 
 class LedgerError(Exception):
@@ -52,30 +48,23 @@ def explained(name: str) -> Iterator[None]:
         raise LedgerError(f"ledger {name}: {advised(str(cause), getattr(cause, 'sqlstate', None))}") from None
 
 
-# Advice by PostgreSQL's error code, and by words of SQLite, psycopg and libpq (which have no code).
-_BY_CODE: Mapping[str, str] = {
-    "25006": "this server is read-only; name the primary server in state.url",
-    "42501": "let this user make tables in its schema (GRANT USAGE, CREATE ON SCHEMA …) and own those of the "
-    "ledger (ALTER TABLE … OWNER TO …), or give it a schema of its own",
-    "3F000": "the schema does not exist; make one for this user",
-    "53100": "make room on its disk; nothing is lost meanwhile",
-    "25P03": "this process was paused, or has too little CPU; nothing is lost meanwhile",
-    "55P03": "another connection has locked its rows; if that lasts, end that connection on the server",
-}
-_REACH = "check that the server runs and can be reached from here; nothing is lost meanwhile"
-_DAMAGED = "it is damaged; restore it from a backup, or move it away to start anew"
-_OPTION = "correct it in state.url"
-_BY_WORDS: Mapping[str, str] = {
-    "invalid connection option": _OPTION,
-    "invalid sslmode": _OPTION,
-    "invalid port": _OPTION,
+# Advice by PostgreSQL's error codes, and by words of SQLite, psycopg and libpq, which have no code. The first
+# pattern that fits decides.
+_ADVICE = {
+    "^25006": "this server is read-only; name the primary server in state.url",
+    "^42501": "let this user make tables in its schema (GRANT USAGE, CREATE ON SCHEMA …) and own those of "
+    "the ledger (ALTER TABLE … OWNER TO …), or give it a schema of its own",
+    "^3F000": "the schema does not exist; make one for this user",
+    "^53100|disk is full": "make room on its disk; nothing is lost meanwhile",
+    "^25P03": "this process was paused, or has too little CPU; nothing is lost meanwhile",
+    "^55P03": "another connection has locked its rows; if that lasts, end that connection on the server",
+    "invalid (connection option|sslmode|port)": "correct it in state.url",
     "not a database": "it is not a ledger; name another file in state.url, or move this one away",
-    "malformed": _DAMAGED,
-    "decode to UTF-8": _DAMAGED,
-    "UNIQUE constraint": _DAMAGED,  # its rows contradict each other
+    # The rows of a damaged file may contradict each other.
+    "malformed|decode to UTF-8|UNIQUE constraint": "it is damaged; restore it from a backup, or move it away "
+    "to start anew",
     "unable to open": "name a file in a folder of this user in state.url",
     "readonly": "let this user write the file and its folder",
-    "disk is full": "make room on its disk; nothing is lost meanwhile",
     "disk I/O error": "check its disk; nothing is lost meanwhile",
     "is locked": "another program writes to it; stop that one",
     "password authentication failed": "correct user and password in state.url",
@@ -84,21 +73,18 @@ _BY_WORDS: Mapping[str, str] = {
     "does not exist": "create it on the server, or name another in state.url",
     "statement pooling": "set the pooler to pool sessions or transactions",
     "too many": "raise max_connections of the server, or put a pooler in front of it",
-    "connection failed": _REACH,
-    "connection is bad": _REACH,
-    "connection timeout": _REACH,
-    "server closed the connection": _REACH,
-    "terminating connection": _REACH,
-    "connection socket closed": _REACH,
-    "another command is already in progress": _REACH,  # a statement was cut off, so the ROLLBACK failed
+    # After a statement that was cut off, the ROLLBACK fails with "another command …".
+    "connection (failed|is bad|timeout|socket closed)|server closed the connection|terminating connection"
+    "|another command is already in progress": "check that the server runs and can be reached from here; "
+    "nothing is lost meanwhile",
     "failed to resolve": "correct the name of the server in state.url",
 }
 _GUESSES = re.compile(r" (?:Is the server running|This probably means) .*")  # libpq's, less precise than ours
 
 
-def advised(said: str, code: str | None = None) -> str:
+def advised(message: str, code: str | None = None) -> str:
     """What the database said, and what to do about it."""
-    said = _GUESSES.sub("", " ".join(said.split()))[:200]
-    by_words = (advice for words, advice in _BY_WORDS.items() if words in said)
-    advice = _BY_CODE.get(code or "") or next(by_words, None)
-    return f"{said}: {advice}" if advice else said
+    message = _GUESSES.sub("", " ".join(message.split()))[:200]
+    fitting = (advice for pattern, advice in _ADVICE.items() if re.search(pattern, f"{code} {message}"))
+    advice = next(fitting, None)
+    return f"{message}: {advice}" if advice else message

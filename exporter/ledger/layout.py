@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import sqlalchemy as sa
+from msgspec.structs import replace
 
 from exporter.ledger import bulk
 from exporter.ledger.tables import counters, get, put, row_of, sample_of, series_of
@@ -44,14 +45,13 @@ def lay_out(connection: sa.Connection, layout: Layout, newborn: Sample) -> list[
         )
     put(connection, "record_labels", layout.record_labels)
     for family, bounds in layout.buckets.items():
-        had_bounds = get(connection, "buckets " + family, tuple[float, ...])
-        if had_bounds is not None and had_bounds != bounds:
+        if get(connection, f"buckets {family}", tuple[float, ...]) not in (None, bounds):
             connection.execute(sa.delete(counters).where(counters.c.family == family))
             notes.append(f"buckets of {family} changed: that histogram starts anew")
-        put(connection, "buckets " + family, bounds)
+        put(connection, f"buckets {family}", bounds)
     # Existing series are not read first: a process that is paused in a long read would keep its locks.
     initial = [row_of(series, newborn) for series in layout.initial]
-    bulk.insert(connection, counters, initial, "ON CONFLICT DO NOTHING")
+    bulk.insert(connection, counters, initial, existing="skip")
     return notes
 
 
@@ -63,14 +63,9 @@ def _relabel(connection: sa.Connection, record_labels: tuple[str, ...], held_unt
         had, sample = dict(series_of(row).labels), sample_of(row)
         labels = tuple((name, had.get(name, UNKNOWN)) for name in ("result_status", *record_labels))
         series = Series(FINISHED, labels)
-        before = merged.get(series)
-        value = sample.value + (before.value if before else 0.0)
-        merged[series] = Sample(
-            value=value,
-            born=min(before.born, sample.born) if before else sample.born,
-            exemplar=None if before else sample.exemplar,
-            held_until=held_until,
-            held_at=value,
-        )
+        before = merged.get(series, replace(sample, value=0.0))
+        value = before.value + sample.value
+        born = min(before.born, sample.born)
+        merged[series] = replace(before, value=value, born=born, held_until=held_until, held_at=value)
     connection.execute(sa.delete(counters).where(of_family))
     bulk.insert(connection, counters, [row_of(*item) for item in merged.items()])

@@ -17,25 +17,18 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from exporter.ledger.errors import NotLeadingError
+from exporter.ledger.errors import LostLeadershipError
 from exporter.ledger.tables import leader
 
 DATABASE_NOW = sa.cast(sa.extract("epoch", sa.func.clock_timestamp()), sa.Double)
 CHANNEL = "job_exporter_ledger"  # each commit is notified here
 
 
-def new_holder() -> str:
-    """A unique name for this process that says where it runs."""
-    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Grant:
+class Grant(NamedTuple):
     """A lease that the database granted."""
 
     term: int
@@ -49,10 +42,10 @@ class Leadership:
     that transaction was committed.
     """
 
-    def __init__(self, holder: str, lease: float, monotonic: Callable[[], float] = time.monotonic) -> None:
-        """`holder`: from `new_holder`; `lease`: seconds after which a silent leader can be replaced."""
-        self.holder, self.lease = holder, lease
-        self._monotonic = monotonic
+    def __init__(self, lease: float) -> None:
+        """`lease`: seconds after which a silent leader can be replaced."""
+        self.lease = lease
+        self.holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"  # unique, says where
         self._grant: Grant | None = None
 
     @property
@@ -63,7 +56,7 @@ class Leadership:
     @property
     def leads(self) -> bool:
         """Whether the lease is valid, as far as this process can know."""
-        return self._grant is not None and self._monotonic() < self._grant.until
+        return self._grant is not None and time.monotonic() < self._grant.until
 
     def hold(self, grant: Grant | None) -> None:
         """Store what the database granted."""
@@ -78,7 +71,7 @@ class Leadership:
 
         A locked row belongs to a leader in a transaction: skip it instead of waiting.
         """
-        asked = self._monotonic()
+        asked = time.monotonic()
         term = connection.scalar(
             sa.update(leader)
             .where(leader.c.number.in_(self._free().with_for_update(skip_locked=True)))
@@ -93,11 +86,11 @@ class Leadership:
         return sa.select(leader.c.number).where(is_free)
 
     def renew(self, connection: sa.Connection) -> Grant:
-        """Renew the lease and lock its row until the transaction ends. Raises NotLeadingError."""
-        asked, term = self._monotonic(), self.term
+        """Renew the lease and lock its row until the transaction ends. Raises LostLeadershipError."""
+        asked, term = time.monotonic(), self.term
         renewed = connection.execute(self._own().values(until=DATABASE_NOW + self.lease))
         if term is None or not renewed.rowcount:
-            raise NotLeadingError
+            raise LostLeadershipError("another replica leads: nothing was written")
         return Grant(term=term, until=asked + self.lease)
 
     def give_up(self, connection: sa.Connection) -> None:

@@ -7,6 +7,10 @@ after the transaction was committed; if the commit fails, neither changes.
 On PostgreSQL, replicas can share a ledger. One leads and writes; each transaction first proves that it may
 (see `lease`). The followers load the counters again after each commit. After a commit that failed, the leader
 loads everything again, because a broken connection does not tell whether the commit was done.
+
+All deadlines use ledger time: the number of seconds for which a ledger was polled. It runs by the monotonic
+clock, so a jump of the wall clock does not change it. Each commit writes it to the ledger, and the next
+process continues from there: a downtime does not count.
 """
 
 import contextlib
@@ -16,18 +20,15 @@ from dataclasses import replace
 
 import sqlalchemy as sa
 
-from exporter.ledger import load, migrations, statements, tables
-from exporter.ledger.apply import apply, later
-from exporter.ledger.clock import LedgerClock
+from exporter.ledger import migrations, tables
+from exporter.ledger import state as stored
 from exporter.ledger.database import Database
-from exporter.ledger.errors import LedgerError, LostLeadershipError, NotLeadingError
+from exporter.ledger.errors import LedgerError, LostLeadershipError
 from exporter.ledger.layout import Layout, lay_out
-from exporter.ledger.lease import CHANNEL, Leadership, new_holder, notify
+from exporter.ledger.lease import CHANNEL, Leadership, notify
 from exporter.model import LeaderStatus
 from exporter.tracking.state import State
-from exporter.tracking.values import Changes
-
-LEASE = 15.0  # seconds: as for the default poll interval
+from exporter.tracking.values import Changes, Outcome
 
 
 class Ledger:
@@ -40,7 +41,7 @@ class Ledger:
         platform: str,
         now: float,
         layout: Layout,
-        lease: float = LEASE,
+        lease: float = 15.0,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Open the ledger, or create it; lead unless another replica does.
@@ -49,15 +50,16 @@ class Ledger:
         Raises LedgerError if the ledger cannot be used, see `errors`.
         """
         self._layout, self._platform = layout, platform
-        self._clock = LedgerClock(monotonic)
-        holder = new_holder()
-        self._database = Database(url, patience=lease, caller=holder, watched=True)
-        self._leadership = Leadership(holder, lease) if self._database.shared else None
+        self._monotonic = monotonic
+        self._ahead = tables.Progress().time - monotonic()  # of ledger time
+        leadership = Leadership(lease)
+        self._database = Database(url, patience=lease, caller=leadership.holder)
+        self._leadership = leadership if self._database.shared else None
         self.notes: list[str] = []  # log lines on changes of the layout, from when this process began to lead
         self.state = State()
         self.leader_status: LeaderStatus | None = None  # of the last load; None: no replica has polled
         self.loads = 0  # how often `state` was loaded from the database
-        self._doubtful = True  # `state` may be older than the database
+        self.doubtful = True  # `state` may be older than the database: `refresh` must run before a commit
         try:
             self._open(now)
             self.refresh()
@@ -87,18 +89,13 @@ class Ledger:
         return self._leadership is None or self._leadership.leads
 
     @property
-    def doubtful(self) -> bool:
-        """Whether a commit has failed, so that `refresh` must run before the next commit."""
-        return self._doubtful
-
-    @property
     def term(self) -> int | None:
         """The term in which this process leads; None: it follows, or the ledger is not shared."""
         return self._leadership.term if self._leadership else None
 
     def keep_lead(self) -> None:
         """Renew the lease. Raises LedgerError; LostLeadershipError if another replica has taken over."""
-        with self._writing():
+        with self._writing(news=False):
             pass
 
     def take_lead(self, *, now: float) -> bool:
@@ -130,8 +127,8 @@ class Ledger:
     # -- reading
 
     def time(self) -> float:
-        """Ledger time in seconds."""
-        return self._clock.now()
+        """Ledger time in seconds; never goes back within a process."""
+        return self._monotonic() + self._ahead
 
     def refresh(self) -> None:
         """Load `state` from the database. Raises LedgerError."""
@@ -139,10 +136,10 @@ class Ledger:
         if self.shared and not follows:
             self.keep_lead()  # waits until the server has finished an earlier commit of this process
         with self._database.reading(slow=not follows) as connection:
-            state = load.shown(connection) if follows else load.everything(connection)
-            self.leader_status = load.leader_status(connection)
-        self._clock.continue_from(state.time)
-        self.state, self._doubtful = state, False
+            state = stored.load(connection, everything=not follows)
+            self.leader_status = tables.get(connection, "leader_status", LeaderStatus)
+        self._continue_from(state.time)
+        self.state, self.doubtful = state, False
         self.loads += 1
 
     def known(self, ids: Collection[str]) -> set[str]:
@@ -150,10 +147,10 @@ class Ledger:
 
         A record that vanished is not among them: if it comes back, it is followed again.
         """
-        known = {id_ for id_ in ids if id_ in self.state.followed}
         with self._database.reading() as connection:
-            known.update(statements.known(connection, [id_ for id_ in ids if id_ not in known]))
-        return known
+            outcomes = stored.outcomes(connection, [*ids])
+        settled = {id_ for id_, outcome in outcomes.items() if outcome != Outcome.VANISHED}
+        return settled | (self.state.followed.keys() & ids)
 
     # -- writing
 
@@ -164,8 +161,7 @@ class Ledger:
         """
         self._require_state()
         with self._writing() as connection:
-            state = apply(connection, self.state, changes, self._layout, wall=now, time=self.time())
-            self._notify(connection)
+            state = stored.commit(connection, self.state, changes, self._layout, wall=now, time=self.time())
         self.state = state
         return state
 
@@ -176,19 +172,18 @@ class Ledger:
         Raises LedgerError.
         """
         time = self.time()
-        if not self.state.holds or self.state.holds[0] > time or self._doubtful:
+        if not self.state.holds or self.state.holds[0] > time or self.doubtful:
             return False
+        state = replace(self.state, time=time, holds=stored.later(self.state.holds, time))
         with self._writing() as connection:
-            tables.put(connection, "progress", tables.Progress(time=time, wall=now, tail=self.state.tail))
-            self._notify(connection)
-        self.state = replace(self.state, time=time, holds=later(self.state.holds, time))
+            stored.put_progress(connection, state, wall=now)
+        self.state = state
         return True
 
     def tell(self, leader_status: LeaderStatus) -> None:
         """Tell the other replicas how a poll ended. Raises LedgerError."""
         with self._writing() as connection:
             tables.put(connection, "leader_status", leader_status)
-            self._notify(connection)
         self.leader_status = leader_status
 
     def prune(self, *, before: float) -> int:
@@ -198,10 +193,10 @@ class Ledger:
         records' own times, so that no jump of our clock counts a record twice or makes a new one baseline.
         """
         self._require_state()
-        state = self.state
-        with self._writing(slow=True) as connection:
-            gone, start = statements.prune(connection, before, state.counting_start)
-        self.state = replace(state, counting_start=start, records=state.records - gone)
+        with self._writing(slow=True, news=False) as connection:
+            state = stored.prune(connection, self.state, before=before)
+        gone = self.state.records - state.records
+        self.state = state
         return gone
 
     def _open(self, now: float) -> None:
@@ -213,18 +208,19 @@ class Ledger:
             if self._leadership is not None:
                 grant = self._leadership.take(connection)
             if self._leadership is None or grant is not None:
-                progress = tables.get(connection, "progress", tables.Progress)
-                if progress is not None:
-                    self._clock.continue_from(progress.time)
+                self._continue_from(tables.progress(connection).time)
                 notes = lay_out(connection, self._layout, self._layout.newborn(wall=now, time=self.time()))
         self.notes = notes
         if self._leadership is not None:
-            self._doubtful = True  # a follower's state is not complete
+            self.doubtful = True  # a follower's state is not complete
             self._leadership.hold(grant)
 
     @contextlib.contextmanager
-    def _writing(self, *, slow: bool = False) -> Iterator[sa.Connection]:
-        """Run a transaction that renews the lease first. Raises LedgerError, LostLeadershipError."""
+    def _writing(self, *, slow: bool = False, news: bool = True) -> Iterator[sa.Connection]:
+        """Run a transaction that renews the lease first. Raises LedgerError, LostLeadershipError.
+
+        `news`: it changes what followers show.
+        """
         if self._leadership is None:
             with self._database.writing(slow=slow) as connection:
                 yield connection
@@ -233,19 +229,21 @@ class Ledger:
             with self._database.writing(slow=slow) as connection:
                 grant = self._leadership.renew(connection)
                 yield connection
-        except NotLeadingError:
+                if news:
+                    notify(connection)
+        except LostLeadershipError:
             self._leadership.hold(None)
-            raise LostLeadershipError("another replica leads: nothing was written") from None
+            raise
         except BaseException:
-            self._doubtful = True
+            self.doubtful = True
             raise
         self._leadership.hold(grant)
 
+    def _continue_from(self, committed: float) -> None:
+        """Move ledger time forward to that of the last commit, unless this process is already past it."""
+        self._ahead += max(0.0, committed - self.time())
+
     def _require_state(self) -> None:
         """Raise LedgerError if `state` may be older than the database."""
-        if self._doubtful:
+        if self.doubtful:
             raise LedgerError("the ledger must be loaded again before anything is written")
-
-    def _notify(self, connection: sa.Connection) -> None:
-        if self.shared:
-            notify(connection)

@@ -4,14 +4,15 @@ from collections.abc import Callable
 
 import sqlalchemy as sa
 
+from exporter.ledger import bulk
 from exporter.ledger.errors import SchemaError
 from exporter.ledger.tables import METADATA, get, leader, meta, put
 
 
 def _first(connection: sa.Connection) -> None:
     METADATA.create_all(connection)
-    if connection.scalar(sa.select(leader.c.number)) is None:
-        connection.execute(sa.insert(leader).values(number=1, term=0, holder="", until=0.0))
+    row = {"number": 1, "term": 0, "holder": "", "until": 0.0}
+    bulk.insert(connection, leader, [row], existing="skip")
 
 
 # A ledger of version n has had the first n. Append only; never change a released migration.
@@ -46,15 +47,14 @@ def version(connection: sa.Connection) -> int | None:
     """The number of migrations a ledger has had; None: no ledger. Raises SchemaError: another program's."""
     inspector = sa.inspect(connection)
     names = set(inspector.get_table_names())
-    is_sqlite = connection.dialect.name == "sqlite"
-    if meta.name in names and {"key", "value"} <= {
-        column["name"] for column in inspector.get_columns(meta.name)
-    }:
-        had = get(connection, "version", int)
+    columns = inspector.get_columns(meta.name) if meta.name in names else []
+    is_ours = {"key", "value"} <= {column["name"] for column in columns}
+    if is_ours and (had := get(connection, "version", int)) is not None:
+        return had
+    if connection.dialect.name == "sqlite":
         # SQLite creates tables outside of the transaction: without a version, a first start was interrupted.
-        if had is not None or is_sqlite:
-            return had
-    elif names and is_sqlite:
+        if is_ours or not names:
+            return None
         raise SchemaError("it is the database of another program; name another file in state.url")
     if taken := sorted(names & set(METADATA.tables)):
         raise SchemaError(

@@ -1,19 +1,20 @@
-"""What only PostgreSQL needs: connections that notice a dead server, limits on transactions, notifications.
+"""What only PostgreSQL needs: connections that notice a dead server, and limits on transactions.
 
 All settings apply to one transaction and no statement is prepared, so any connection pooler can stand in
 between.
 """
 
-import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import AsyncIterator, Mapping
+import threading
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import sqlalchemy as sa
 
-from exporter.ledger.errors import LedgerError, SchemaError, advised
+from exporter.ledger.errors import LedgerError, SchemaError
 
 OLDEST = 13  # the oldest version with support when this was written
 # A broken connection is noticed after 5 s of silence and 3 keepalives 2 s apart; data that was sent and not
@@ -26,28 +27,31 @@ CONNECTION: Mapping[str, Any] = {
     "tcp_user_timeout": 10_000,
     "client_encoding": "utf8",  # a database in SQL_ASCII (a server in the C locale) would answer in bytes
 }
-SILENCE_SECONDS = 30.0  # without a notification, after which the connection is tested
+TICK = 0.5  # seconds between two calls while an answer is overdue; deadlines are some seconds
 
 
-def make_engine(url: sa.URL, *, caller: str) -> sa.Engine:
+def make_engine(url: sa.URL, settings: Mapping[str, Any]) -> sa.Engine:
     """Make an engine that sends each statement as one message, with its values in the text.
 
     The server can end a transaction that is idle between two statements, but not one that is between two
     messages of a statement, as psycopg usually sends it. A process that is paused there would keep its locks.
     """
-    psycopg = _driver()
-    given = {name: value for name, value in CONNECTION.items() if name not in url.query}
+    try:
+        import psycopg  # noqa: PLC0415  (an extra: needed for PostgreSQL only)
+    except ImportError:
+        raise LedgerError("PostgreSQL needs the package psycopg; install job-exporter[postgresql]") from None
+    given = {name: value for name, value in settings.items() if name not in url.query}
     engine = sa.create_engine(
         url,
         pool_size=2,  # one for a commit, one for a heartbeat at the same time
         pool_pre_ping=True,  # after a restart of the server no commit fails
-        connect_args={"cursor_factory": psycopg.ClientCursor, "application_name": caller, **given},
+        connect_args={**given, "cursor_factory": psycopg.ClientCursor},
     )
     sa.event.listen(engine, "connect", _require_version)
     return engine
 
 
-def limit(connection: sa.Connection, *, idle: float, statement: float) -> None:
+def limit(connection: sa.Connection, idle: float, statement: float) -> None:
     """Set the server's limits for this transaction: seconds between statements, and of one statement."""
     seconds = {
         "idle_in_transaction_session_timeout": idle,
@@ -60,29 +64,33 @@ def limit(connection: sa.Connection, *, idle: float, statement: float) -> None:
     connection.execute(sa.select(*settings))
 
 
-async def notifications(
-    engine: sa.Engine, channel: str, *, name: str, caller: str, answer: float
-) -> AsyncIterator[None]:
-    """Yield once when listening begins and at each notification.
+class Watch:
+    """Calls `bark` from a thread of its own while an answer is overdue, until the block ends.
 
-    Raises LedgerError when the connection breaks, or does not answer a test within `answer` seconds.
+    A connection can be open and silent for ever: a proxy may drop the server's side, keep ours, and answer
+    keepalives itself. So each statement has a deadline of its own.
     """
-    psycopg = _driver()
-    _, given = engine.dialect.create_connect_args(engine.url)
-    settings = {"application_name": caller, **CONNECTION, **given}
-    try:
-        async with await psycopg.AsyncConnection.connect(**settings, autocommit=True) as connection:
-            await connection.execute(psycopg.sql.SQL("LISTEN {}").format(psycopg.sql.Identifier(channel)))
-            yield
-            while True:
-                async for _ in connection.notifies(timeout=SILENCE_SECONDS):
-                    yield
-                async with asyncio.timeout(answer):
-                    await connection.execute("SELECT 1")
-    except psycopg.Error as error:
-        raise LedgerError(f"ledger {name}: {advised(str(error))}") from None
-    except TimeoutError:
-        raise LedgerError(f"ledger {name}: the connection for notifications is silent") from None
+
+    def __init__(self, seconds: float, bark: Callable[[], None]) -> None:
+        """`seconds`: for each statement."""
+        self._seconds, self._bark, self._ended = seconds, bark, threading.Event()
+
+    def __enter__(self) -> "Watch":
+        self.renew()
+        threading.Thread(target=self._run, name="ledger watch", daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+
+    def renew(self) -> None:
+        """Begin the deadline of the next statement."""
+        self._deadline = time.monotonic() + self._seconds
+
+    def _run(self) -> None:
+        while not self._ended.wait(max(self._deadline - time.monotonic(), TICK)):
+            if self._deadline < time.monotonic():
+                self._bark()
 
 
 def hang_up(connection: Any) -> None:
@@ -92,14 +100,6 @@ def hang_up(connection: Any) -> None:
         socket.socket(fileno=os.dup(connection.fileno())) as duplicate,
     ):
         duplicate.shutdown(socket.SHUT_RDWR)
-
-
-def _driver() -> Any:
-    try:
-        import psycopg  # noqa: PLC0415  (an extra: needed for PostgreSQL only)
-    except ImportError:
-        raise LedgerError("PostgreSQL needs the package psycopg; install job-exporter[postgresql]") from None
-    return psycopg
 
 
 def _require_version(connection: Any, _record: Any) -> None:

@@ -3,22 +3,17 @@
 Each question is a transaction of its own, because a long one would keep the database from cleaning up.
 """
 
-import sqlite3
-from collections.abc import Callable, Collection, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
+from collections.abc import Collection
 from typing import Any
-from urllib.parse import quote
 
 import msgspec
 import sqlalchemy as sa
 
 from exporter.discovery.tail import Tail
 from exporter.ledger import address, migrations, tables
-from exporter.ledger.clock import FIRST
 from exporter.ledger.database import Database
-from exporter.ledger.errors import LedgerError, SchemaError, explained
-from exporter.ledger.statements import chunks
+from exporter.ledger.errors import LedgerError, SchemaError
+from exporter.ledger.state import IDS, chunked
 from exporter.ledger.tables import counters, followed, moving, settled
 from exporter.model import Series
 from exporter.tracking import effects
@@ -26,7 +21,8 @@ from exporter.tracking.counting_start import CountingStart
 from exporter.tracking.known import Known, LedgerStatus
 from exporter.tracking.values import Outcome, Stage, Tracked
 
-PATIENCE = 60.0  # seconds after which PostgreSQL ends an idle transaction
+_FOLLOWED = sa.select(followed).where(followed.c.id.in_(IDS))
+_SETTLED = sa.select(settled).where(settled.c.id.in_(IDS))
 LEDGER_STATUSES = {
     Outcome.SETTLED: LedgerStatus.COUNTED,
     Outcome.BASELINE: LedgerStatus.BASELINE,
@@ -39,7 +35,11 @@ class Inspection:
 
     def __init__(self, url: str, *, platform: str) -> None:
         """Open the ledger. Raises LedgerError if it has another version or belongs to another platform."""
-        self._reading, self.close = _opened(url)
+        path = address.sqlite_path(url)
+        if path is not None and not path.is_file():
+            raise LedgerError(f"there is no ledger {path}; name the daemon's in state.url")
+        database = Database(url, read_only=True)
+        self._reading, self.close = database.reading, database.close
         self._series: dict[int, Series] = {}  # by number; rows are never changed
         try:
             with self._reading() as connection:
@@ -52,15 +52,13 @@ class Inspection:
     def tail(self) -> tuple[Tail, CountingStart | None]:
         """What the daemon knows of the platform's pages, and where counting began."""
         with self._reading() as connection:
-            progress = tables.get(connection, "progress", tables.Progress)
-            tail = progress.tail if progress else Tail()
-            return tail, tables.get(connection, "beginning", CountingStart)
+            progress = tables.progress(connection)
+        return progress.tail, progress.counting_start
 
     def time(self) -> float:
         """Ledger time of the last commit, in seconds."""
         with self._reading() as connection:
-            progress = tables.get(connection, "progress", tables.Progress)
-        return progress.time if progress else FIRST
+            return tables.progress(connection).time
 
     def created(self) -> float | None:
         """When the first counters were created, by our clock; None: there are none."""
@@ -71,16 +69,15 @@ class Inspection:
 
     def known(self, ids: Collection[str]) -> dict[str, Known]:
         """What the ledger knows of these records, by id."""
-        had: dict[str, Known] = {}
         with self._reading() as connection:
             self._load_series(connection)
-            progress = tables.get(connection, "progress", tables.Progress)
-            for chunk in chunks(list(ids)):
-                open_ = connection.execute(sa.select(followed).where(followed.c.id.in_(chunk)))
-                had |= {row.id: _followed(row, progress) for row in open_}
-                closed = connection.execute(sa.select(settled).where(settled.c.id.in_(chunk)))
-                had |= {row.id: self._settled(row) for row in closed}
-        return had
+            progress = tables.progress(connection)
+            offset = progress.wall - progress.time
+            open_ = [row for rows in chunked(connection, _FOLLOWED, [*ids]) for row in rows]
+            closed = [row for rows in chunked(connection, _SETTLED, [*ids]) for row in rows]
+            return {row.id: _followed(row, offset) for row in open_} | {
+                row.id: self._settled(row) for row in closed
+            }
 
     def counted(self, begin: float, end: float, *, after: str, limit: int) -> list[Known]:
         """Counted records that ended after `begin` and up to `end` (the platform's clock), sorted by id.
@@ -117,9 +114,9 @@ class Inspection:
         )
 
 
-def _followed(row: sa.Row[Any], progress: tables.Progress | None) -> Known:
+def _followed(row: sa.Row[Any], offset: float) -> Known:
+    """`offset`: from ledger time to our wall clock."""
     tracked = msgspec.json.decode(row.state, type=Tracked)
-    offset = progress.wall - progress.time if progress else 0.0  # from ledger time to our wall clock
     return Known(
         id=row.id,
         status=LedgerStatus.SETTLING if tracked.stage is Stage.DONE else LedgerStatus.OPEN,
@@ -129,29 +126,3 @@ def _followed(row: sa.Row[Any], progress: tables.Progress | None) -> Known:
         lookups=tracked.lookups,
         done=None if tracked.done is None else offset + tracked.done,
     )
-
-
-def _opened(url: str) -> tuple[Callable[[], AbstractContextManager[sa.Connection]], Callable[[], None]]:
-    """Functions that begin a read-only transaction, and that close the database. Raises LedgerError."""
-    path = address.sqlite_path(address.parsed(url))
-    if path is None:
-        database = Database(url, patience=PATIENCE)
-        return database.reading, database.close
-    if not path.is_file():
-        raise LedgerError(f"there is no ledger {path}; name the daemon's in state.url")
-    engine = sa.create_engine("sqlite://", creator=lambda: _connect(path), poolclass=sa.NullPool)
-
-    @contextmanager
-    def reading() -> Iterator[sa.Connection]:
-        with explained(url), engine.connect() as connection:
-            connection.exec_driver_sql("BEGIN")  # Python's driver begins no transaction for a query
-            yield connection
-
-    return reading, engine.dispose
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    # Without a write-ahead log nobody uses the file; `immutable` then keeps SQLite from creating a log. Each
-    # transaction has its own connection, so this is decided each time.
-    immutable = "" if Path(f"{path}-wal").exists() else "&immutable=1"
-    return sqlite3.connect(f"file:{quote(str(path))}?mode=ro{immutable}", uri=True)

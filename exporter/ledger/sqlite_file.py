@@ -21,35 +21,35 @@ class SqliteFile:
     """The lock on an SQLite ledger. Raises LedgerError if the file is damaged or cannot be locked."""
 
     def __init__(self, path: Path) -> None:
-        if said := damage(path):
-            raise LedgerError(f"ledger {path}: {advised(said)}")
+        _check(path)
         self._path, self._lock_path = path, Path(f"{path}.lock")
         try:
             self._lock = self._lock_path.open("a")
-        except OSError as error:
-            raise LedgerError(
-                f"ledger {path} cannot be written ({error.strerror}); "
-                "name a file in a folder of this user in state.url"
-            ) from None
-        try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             self._lock.close()
             raise LedgerBusyError(
                 f"ledger {path} is in use by another job-exporter; "
                 "stop that one, or name another file in state.url"
             ) from None
-        self._opened: object = None  # identities of both files at the first transaction
+        except OSError as error:
+            raise LedgerError(
+                f"ledger {path} cannot be written ({error.strerror}); "
+                "name a file in a folder of this user in state.url"
+            ) from None
+        self._opened: list[tuple[int, int]] = []  # devices and inodes of both files at the first transaction
 
     def require_in_place(self) -> None:
         """Raise LedgerError if the ledger or its lock file was moved since the first transaction.
 
         SQLite continues to write to a file that was removed; the next start would not find it.
         """
-        found = _identity(self._path), _identity(self._lock_path)
-        if self._opened is None and None not in found:
-            self._opened = found
-        if self._opened not in (None, found):
+        try:
+            found = [(stat.st_dev, stat.st_ino) for stat in (self._path.stat(), self._lock_path.stat())]
+        except OSError:
+            found = []
+        self._opened = self._opened or found
+        if found != self._opened:
             raise LedgerError(
                 f"ledger {self._path}: the file or its lock file was moved, removed or replaced in use; "
                 "put it back, or restart the exporter to use the file that is there now; "
@@ -61,24 +61,16 @@ class SqliteFile:
         self._lock.close()
 
 
-def damage(path: Path) -> str | None:
-    """What is wrong with a ledger's file; None if it is whole or does not exist."""
+def _check(path: Path) -> None:
+    """Raise LedgerError if the file is damaged; there may be none."""
     if not path.is_file():
-        return None
+        return
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-            found: str = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            fault = None if connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",) else MALFORMED
     except UnicodeDecodeError:
-        return MALFORMED
+        fault = MALFORMED
     except sqlite3.Error as error:
-        return str(error)
-    return None if found == "ok" else MALFORMED
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Device and inode of a file; None if there is none."""
-    try:
-        stat = path.stat()
-    except OSError:
-        return None
-    return stat.st_dev, stat.st_ino
+        fault = str(error)
+    if fault is not None:
+        raise LedgerError(f"ledger {path}: {advised(fault)}")

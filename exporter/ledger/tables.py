@@ -9,28 +9,34 @@ import msgspec
 import sqlalchemy as sa
 
 from exporter.discovery.tail import Tail
+from exporter.ledger import bulk
 from exporter.model import Exemplar, Sample, Series
+from exporter.tracking.counting_start import CountingStart
 
 T = TypeVar("T")
 
-PREFIX = "job_exporter_"
 METADATA = sa.MetaData()
 
-meta = sa.Table(  # single values, as JSON
-    PREFIX + "meta",
-    METADATA,
-    sa.Column("key", sa.String(64), primary_key=True),
-    sa.Column("value", sa.Text, nullable=False),
-)
-followed = sa.Table(  # open and pending records
-    PREFIX + "followed",
-    METADATA,
-    sa.Column("id", sa.String(64), primary_key=True),
-    sa.Column("state", sa.Text, nullable=False),
-)
-settled = sa.Table(  # records that are no longer followed; the primary key makes counting exactly-once
-    PREFIX + "settled",
-    METADATA,
+
+def _table(name: str, *columns: sa.Column[Any]) -> sa.Table:
+    return sa.Table(f"job_exporter_{name}", METADATA, *columns)
+
+
+def _text(name: str, *, key: bool = False) -> sa.Column[Any]:
+    return sa.Column(name, sa.Text, primary_key=key, nullable=False)
+
+
+def _number() -> sa.Column[Any]:
+    return sa.Column("number", sa.Integer, primary_key=True, autoincrement=False)
+
+
+# Single values, as JSON.
+meta = _table("meta", sa.Column("key", sa.String(64), primary_key=True), _text("value"))
+# Open and pending records.
+followed = _table("followed", sa.Column("id", sa.String(64), primary_key=True), _text("state"))
+# Records that are no longer followed; the primary key makes counting exactly-once.
+settled = _table(
+    "settled",
     sa.Column("id", sa.String(64), primary_key=True),
     sa.Column("outcome", sa.String(16), nullable=False),
     sa.Column("result", sa.String(16)),
@@ -42,19 +48,18 @@ settled = sa.Table(  # records that are no longer followed; the primary key make
     sa.Column("done", sa.Double),  # first seen done
     sa.Column("moved", sa.Text),  # its increments: see `tracking.effects`
 )
-moving = sa.Table(  # numbers of series, as used in `settled.moved`; rows are never changed
-    PREFIX + "series",
-    METADATA,
-    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+# Numbers of series, as used in `settled.moved`; rows are never changed. Labels are JSON: [[name, value], …].
+moving = _table(
+    "series",
+    _number(),
     sa.Column("family", sa.String(128), nullable=False),
-    sa.Column("labels", sa.Text, nullable=False),  # JSON: [[name, value], …]
+    _text("labels"),
     sa.Column("part", sa.String(32), nullable=False),
 )
-counters = sa.Table(
-    PREFIX + "counters",
-    METADATA,
+counters = _table(
+    "counters",
     sa.Column("family", sa.String(128), primary_key=True),
-    sa.Column("labels", sa.Text, primary_key=True),  # JSON: [[name, value], …]
+    _text("labels", key=True),
     sa.Column("part", sa.String(32), primary_key=True),
     sa.Column("value", sa.Double, nullable=False),
     sa.Column("born", sa.Double, nullable=False),
@@ -62,22 +67,13 @@ counters = sa.Table(
     sa.Column("held_at", sa.Double, nullable=False),
     sa.Column("exemplar", sa.Text),
 )
-failures = sa.Table(  # recent failures, for the status page
-    PREFIX + "failures",
-    METADATA,
-    sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
-    sa.Column("state", sa.Text, nullable=False),
-)
-recent = sa.Table(  # tallies of the last hours, for the status page
-    PREFIX + "recent",
-    METADATA,
-    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("state", sa.Text, nullable=False),
-)
-leader = sa.Table(  # one row: the lease, see `lease`; not used with SQLite
-    PREFIX + "leader",
-    METADATA,
-    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+# Recent failures, and tallies of the last hours, for the status page.
+failures = _table("failures", _number(), _text("state"))
+recent = _table("recent", _number(), _text("state"))
+# One row: the lease, see `lease`; not used with SQLite.
+leader = _table(
+    "leader",
+    _number(),
     sa.Column("term", sa.BigInteger, nullable=False),
     sa.Column("holder", sa.String(300), nullable=False),
     sa.Column("until", sa.Double, nullable=False),  # POSIX seconds by the database's clock
@@ -87,11 +83,13 @@ COPIED = tuple(table for table in METADATA.sorted_tables if table is not leader)
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
-    """The state of polling at the last commit."""
+    """The small part of the state, as of the last commit; the defaults are a new ledger's."""
 
-    time: float  # ledger time
-    wall: float  # our wall clock at that time
-    tail: Tail
+    time: float = 1_000_000.0  # ledger time; small, so that nobody takes it for a POSIX time
+    wall: float = 0.0  # our wall clock at that time
+    tail: Tail = msgspec.field(default_factory=Tail)
+    counting_start: CountingStart | None = None
+    latest: tuple[tuple[Series, float], ...] = ()  # gauges that keep their highest value
 
 
 def get(connection: sa.Connection, key: str, type_: type[T]) -> T | None:
@@ -102,9 +100,12 @@ def get(connection: sa.Connection, key: str, type_: type[T]) -> T | None:
 
 def put(connection: sa.Connection, key: str, value: Any) -> None:
     """Write a value of `meta`."""
-    text = encode(value)
-    if not connection.execute(sa.update(meta).where(meta.c.key == key).values(value=text)).rowcount:
-        connection.execute(sa.insert(meta).values(key=key, value=text))
+    bulk.insert(connection, meta, [{"key": key, "value": encode(value)}], existing="replace")
+
+
+def progress(connection: sa.Connection) -> Progress:
+    """Read the progress."""
+    return get(connection, "progress", Progress) or Progress()
 
 
 def encode(value: Any) -> str:
@@ -119,14 +120,8 @@ def name_of(series: Series) -> dict[str, Any]:
 
 def row_of(series: Series, sample: Sample) -> dict[str, Any]:
     """A row of `counters`."""
-    return {
-        **name_of(series),
-        "value": sample.value,
-        "born": sample.born,
-        "held_until": sample.held_until,
-        "held_at": sample.held_at,
-        "exemplar": encode(sample.exemplar) if sample.exemplar else None,
-    }
+    exemplar = encode(sample.exemplar) if sample.exemplar else None
+    return {**name_of(series), **msgspec.structs.asdict(sample), "exemplar": exemplar}
 
 
 def series_of(row: sa.Row[Any]) -> Series:
@@ -137,11 +132,10 @@ def series_of(row: sa.Row[Any]) -> Series:
 
 def sample_of(row: sa.Row[Any]) -> Sample:
     """The sample in a row of `counters`."""
-    exemplar = msgspec.json.decode(row.exemplar, type=Exemplar) if row.exemplar else None
     return Sample(
         value=row.value,
         born=row.born,
-        exemplar=exemplar,
+        exemplar=msgspec.json.decode(row.exemplar, type=Exemplar) if row.exemplar else None,
         held_until=row.held_until,
         held_at=row.held_at,
     )

@@ -5,6 +5,7 @@ web pages and, once it is dead, the file of its ledger.
 """
 
 import asyncio
+import json
 import os
 import re
 import resource
@@ -296,6 +297,7 @@ def rows_of(select: Callable[[str], list[tuple[Any, ...]]]) -> LedgerRows:
     """Read a ledger, of either kind; all answers of `select` are of one moment."""
     rows = select("SELECT id, outcome, result, ended FROM job_exporter_settled")
     meta = dict(select("SELECT key, value FROM job_exporter_meta"))
+    start = json.loads(meta.get("progress", "{}")).get("counting_start")
 
     def ids(wanted: str) -> frozenset[str]:
         return frozenset(id_ for id_, outcome, _, _ in rows if outcome == wanted)
@@ -305,7 +307,7 @@ def rows_of(select: Callable[[str], list[tuple[Any, ...]]]) -> LedgerRows:
         baseline=ids("baseline"),
         vanished=ids("vanished"),
         followed=frozenset(id_ for (id_,) in select("SELECT id FROM job_exporter_followed")),
-        begun='"floor":null' not in meta.get("beginning", '"floor":null'),
+        begun=start is not None and start["floor"] is not None,
     )
 
 

@@ -141,7 +141,7 @@ def _undone(_connection: sa.Connection) -> None:
 
 def _crash(_connection: sa.Connection, _cursor: object, statement: str, *_: object) -> None:
     """Crash at the last statement of a commit."""
-    if statement.startswith(f"UPDATE {meta.name}"):
+    if statement.startswith(f"INSERT INTO {meta.name}"):
         raise Crash
 
 

@@ -125,12 +125,12 @@ def test_a_copy_that_is_not_the_same_is_none(
     target = target_of(tmp_path, postgres_url)
     insert = bulk.insert
 
-    def meddle(connection: sa.Connection, table: sa.Table, rows: Any) -> None:
+    def meddle(connection: sa.Connection, table: sa.Table, rows: Any, **existing: Any) -> None:
         if table is tables.counters:
             if trouble == "failed":
                 raise sa.exc.OperationalError("INSERT", None, Exception("database or disk is full"))
             rows = rows[:-1] if trouble == "lost" else [*rows[:-1], _altered(rows[-1])]
-        insert(connection, table, rows)
+        insert(connection, table, rows, **existing)
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(bulk, "insert", meddle)
@@ -195,7 +195,7 @@ def test_nobody_leads_on_a_source_while_it_is_copied(postgres_url: str, tmp_path
     ("of", "to", "says"),
     [
         ("sqlite:///{}/none.db", "sqlite:///{}/target.db", "there is no ledger "),
-        ("sqlite:///{}/source.db", "sqlite:///{}/source.db", "the same ledger"),
+        ("sqlite:///{}/source.db", "sqlite:///{}/source.db", "already exists; name a new file"),
         ("sqlite://", "sqlite:///{}/target.db", "in memory"),
         ("sqlite:///{}/source.db", "sqlite:///{}/none/target.db", "cannot be written"),
         ("sqlite:///{}/source.db", "nonsense", "state.url is not a database address"),

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from exporter.discovery.tail import Tail
-from exporter.ledger.clock import FIRST
 from exporter.ledger.errors import LedgerError
 from exporter.ledger.layout import Layout
 from exporter.ledger.ledger import Ledger
-from exporter.ledger.statements import KEPT_SETTLED
+from exporter.ledger.state import KEPT_SETTLED
+from exporter.ledger.tables import Progress
 from exporter.metrics.families import initial_series, siblings
 from exporter.model import Exemplar, FailedRecord, IdcFailure, ResultStatus, Sample
 from exporter.settings import MetricsSettings
@@ -25,6 +25,7 @@ from exporter.tracking.values import Changes, Outcome, Settlement, Stage, Tracke
 from tests.harness.core import NOW, done, series, value
 
 PLATFORM = "http://platform.test"
+FIRST = Progress().time
 BEGAN = CountingStart(baseline_end=NOW, floor=NOW - 100)
 LAYOUT = Layout(initial=initial_series(MetricsSettings()), siblings=siblings)
 FINISHED = series("job_records_finished_total", result_status="success", provider="salt", script_type="bash")

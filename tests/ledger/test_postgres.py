@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from exporter.discovery.tail import Tail
-from exporter.ledger import statements as writing
+from exporter.ledger import state as writing
 from exporter.ledger.errors import LedgerError
 from exporter.ledger.layout import Layout
 from exporter.ledger.ledger import Ledger
@@ -354,7 +354,7 @@ def test_an_id_that_is_there_already_is_refused_by_the_database(
 ) -> None:
     """The primary key refuses an id a second time, and with it the whole commit."""
     with closing(opened(postgres_url)) as ledger:
-        monkeypatch.setattr(writing, "counted", lambda *_: ())
+        monkeypatch.setattr(writing, "outcomes", lambda *_: {})
         settled = replace(COUNTED, settlements=(Settlement(id="a", outcome=Outcome.SETTLED, found=NOW),))
         ledger.commit(settled, now=NOW)
         with pytest.raises(LedgerError, match="duplicate key"):

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from exporter.discovery.tail import Tail
-from exporter.ledger.clock import FIRST
 from exporter.ledger.errors import LedgerError
 from exporter.ledger.layout import Layout
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.migrations import MIGRATIONS
 from exporter.ledger.reader import Inspection
+from exporter.ledger.tables import Progress
 from exporter.tracking.counting import Increment
 from exporter.tracking.counting_start import CountingStart
 from exporter.tracking.known import Known, LedgerStatus
@@ -22,6 +22,7 @@ from exporter.tracking.values import Changes, Outcome, Settlement, Stage, Tracke
 from tests.harness.core import NOW, done, series
 
 PLATFORM = "http://platform.test"
+FIRST = Progress().time
 FINISHED = series("job_records_finished_total", result_status="success")
 HOSTS = series("job_record_hosts", "sum")
 BEGAN = CountingStart(baseline_end=NOW, floor=NOW)

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from exporter.ledger import database
 from exporter.ledger.errors import LedgerError
 from exporter.ledger.ledger import Ledger
-from exporter.ledger.watchdog import TICK, Watchdog
+from exporter.ledger.postgres import Watch
 from exporter.tracking.values import Outcome, Settlement, Tracked
 from tests.crash.cable import Cable, cable, through
 from tests.crash.harness import attempts
@@ -121,7 +121,7 @@ async def test_a_silent_follower_listens_anew(
 ) -> None:
     """A follower notices that its connection for notifications is silent."""
     monkeypatch.setattr(database, "ANSWER_SECONDS", 0.5)
-    monkeypatch.setattr("exporter.ledger.postgres.SILENCE_SECONDS", 0.5)
+    monkeypatch.setattr("exporter.ledger.database.SILENCE_SECONDS", 0.5)
     async with cable(postgres.folder / ".s.PGSQL.5432") as line:
         ledger = await asyncio.to_thread(replica, through(line, postgres_url))
         with closing(ledger):
@@ -135,20 +135,14 @@ async def test_a_silent_follower_listens_anew(
 
 
 def test_a_watch_ends_with_its_block() -> None:
-    """The watchdog does not act after a timely answer, nor after the end of its block."""
-    barked, now = threading.Event(), [0.0]
-    watchdog = Watchdog(barked.set, monotonic=lambda: now[0])
-    with watchdog.watching(5.0):
-        inside = watchdog.limit
-        now[0] = 4.0
-        watchdog.renew()
-        now[0] = 8.0
-        assert not barked.wait(3 * TICK)
-        now[0] = 10.0
-        assert barked.wait(60)
-    assert (inside, watchdog.limit) == (5.0, None)
-    barked.clear()
-    watchdog.renew()
-    now[0] = 100.0
-    assert not barked.wait(3 * TICK)
-    watchdog.close()
+    """The watch acts while an answer is overdue, not before that, and not after the end of its block."""
+    barks = threading.Semaphore(0)
+    with Watch(0.05, barks.release):
+        assert all(barks.acquire(timeout=60) for _ in range(2))
+    with Watch(3600.0, barks.release) as watch:
+        watch.renew()
+        watches = [thread for thread in threading.enumerate() if thread.name == "ledger watch"]
+        assert watches
+    for thread in watches:
+        thread.join(60)
+        assert not thread.is_alive()

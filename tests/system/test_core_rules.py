@@ -7,7 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from exporter.jobapi.errors import HttpError
-from exporter.ledger.statements import KEPT_SETTLED
+from exporter.ledger.state import KEPT_SETTLED
 from exporter.settings.time_range import shown
 from exporter.simulator.record import RecordSpec
 from exporter.simulator.world import World

@@ -8,7 +8,7 @@ import pytest
 
 from exporter.jobapi import decoder
 from exporter.jobapi.client import PageCost
-from exporter.ledger.statements import KEPT_SETTLED
+from exporter.ledger.state import KEPT_SETTLED
 from exporter.metrics.exposition import Exposition
 from exporter.model import Page, Record
 from exporter.polling.config import PollConfig

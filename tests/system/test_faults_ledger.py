@@ -133,7 +133,7 @@ def test_a_ledger_file_damaged_anywhere(
 ) -> None:
     """It is refused in one line that says what to do, and left byte for byte; or what is read is plausible.
 
-    SQLite keeps no checksums: a bit that turns one number into another is nobody's to see.
+    SQLite keeps no checksums: a bit that turns one number or letter into another is nobody's to see.
     """
     whole, its = sound
     path = tmp_path / "ledger.db"
@@ -149,7 +149,8 @@ def test_a_ledger_file_damaged_anywhere(
         assert "move it away" in said or "use the newer program" in said or "belongs to the platform" in said
         assert path.read_bytes() == broken
     else:
-        assert set(state.counters) == set(good.counters)
+        renamed = set(state.counters) ^ set(good.counters)
+        assert len(renamed) <= (2 if damage is flipped else 0)
         assert len(state.followed) == len(good.followed)
         assert damage is not truncated or state == good
 

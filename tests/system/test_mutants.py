@@ -59,32 +59,27 @@ MUTANTS = (
     ),
     Mutant(
         name="dedupe in memory only",
-        file="ledger/statements.py",
-        old='        yield from connection.scalars(_KNOWN, {"ids": chunk})\n',
-        new="        yield from []\n",
+        file="ledger/state.py",
+        old="{row.id: row.outcome for rows in chunked(connection, _OUTCOMES, ids) for row in rows}",
+        new="{}",
         more=(
             (
-                '        yield from connection.scalars(_COUNTED, {"ids": chunk})\n',
-                "        yield from []\n",
-            ),
-            (
                 "    bulk.insert(connection, settled, rows)\n",
-                '    bulk.insert(connection, settled, rows, "ON CONFLICT DO NOTHING")\n',
+                '    bulk.insert(connection, settled, rows, existing="skip")\n',
             ),
         ),
     ),
     Mutant(
         name="increments outside the transaction",
-        file="ledger/apply.py",
-        old="    statements.settle(connection, settlements, moved, wall=wall, time=time)\n",
-        new="    statements.settle(connection, settlements, moved, wall=wall, time=time)\n"
-        "    connection.commit()\n",
+        file="ledger/state.py",
+        old="    bulk.insert(connection, settled, rows)\n",
+        new="    bulk.insert(connection, settled, rows)\n    connection.commit()\n",
     ),
     Mutant(
         name="memory is replaced before the commit has ended",
         file="ledger/ledger.py",
-        old="            self._notify(connection)\n        self.state = state\n        return state\n",
-        new="            self._notify(connection)\n            self.state = state\n        return state\n",
+        old="wall=now, time=self.time())\n        self.state = state\n        return state\n",
+        new="wall=now, time=self.time())\n            self.state = state\n        return state\n",
     ),
     Mutant(
         name="memory moves on before the commit",
