@@ -152,8 +152,7 @@ class JobApi:
 
     async def results(self, record_id: str) -> Results:
         """Return the host rows of the record; no rows may also mean an unknown id. Raises ApiError."""
-        decode = partial(decoder.decode_results, zone=self._config.timezone)
-        results, _ = await self._ask("result", {"id": record_id}, decode)
+        results, _ = await self._ask("result", {"id": record_id}, decoder.decode_results)
         return results
 
     async def _ask(

@@ -6,27 +6,24 @@ are snake_case, camelCase or, on pages, Capitalised.
 Decisions where the API document leaves a choice (those on single items and rows are in `items`):
 
 - `hosts` `"[]"` or `"null"`: no host is expected. `""` or absent: the platform does not say (None).
-- A field of the wrong type counts as absent. Its name goes into `unknown_fields` of a record; its item or row
-  is counted in `bad_items` or `bad_rows`. Only an item without a readable id is lost.
+- A field of the wrong type counts as absent: its name goes into `unknown_fields` of a record, and a host row
+  with one is counted in `bad_rows`. Only items without a readable id (`bad_items`) are lost.
 - Ids may be numbers; they are read as text.
-- An id with a NUL is unreadable, because PostgreSQL cannot store it. In other texts NUL and lone surrogates
-  are replaced. A byte order mark is ignored.
+- NUL, lone surrogates and what is not UTF-8 are replaced; an id with them is unreadable. A byte order mark is
+  ignored.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import tzinfo
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
-from msgspec import UNSET, Raw
+from msgspec import UNSET
 
 from exporter.jobapi import fields, items, schema
 from exporter.model import Page, Record, Results
 
 MAX_MESSAGE = 200  # characters of a platform's message: enough for the cause, without the SQL that follows
-
-S = TypeVar("S", bound=msgspec.Struct)
-_PageRead = tuple[schema.PageBody[Any], Iterable[schema.Item], int]  # its items; how many were odd
 
 
 class DecodeError(ValueError):
@@ -70,72 +67,39 @@ def decode_page(body: bytes, *, number: int, size: int, zone: tzinfo) -> Page:
 
     `zone` is the time zone of times without an offset. Raises DecodeError or PlatformError.
     """
-    page, rows, bad = _usual_page(body) or _odd_page(_content(body))
+    page = _content(body, schema.PAGE)
+    if not isinstance(page, schema.PageBody):
+        raise DecodeError("JSON that is no object instead of a page")
     total = _total(page, size)
-    folded, nameless = items.page_items(rows, zone)
+    folded, bad = items.page_items(page.items or (), zone)
     if folded and not total:
         raise DecodeError("a page of records whose totalCount is 0")
-    return Page(number=number, size=size, total=total, items=folded, bad_items=bad + nameless)
+    return Page(number=number, size=size, total=total, items=folded, bad_items=bad)
 
 
 def decode_record(body: bytes, *, zone: tzinfo) -> Record:
     """Read a response of `/api/v1/job/record`; `zone` and errors as in `decode_page`."""
-    content = _content(body)
-    wrong: list[str] = []
-    try:
-        item = schema.ITEM.decode(content)
-    except schema.UNREADABLE:
-        item, wrong = _by_field(content, schema.Item, "a record")
+    item = _content(body, schema.RECORD)
+    if not isinstance(item, schema.Item):
+        raise DecodeError("JSON that is no object instead of a record")
     record_id = items.id_of(item)
     if record_id is None:
         raise DecodeError("JSON without a readable id instead of a record", _WRONG_ADDRESS)
-    return items.record(item, record_id, zone, wrong)
+    return items.record(item, record_id, zone)
 
 
-def decode_results(body: bytes, *, zone: tzinfo) -> Results:  # noqa: ARG001  (the times of rows are not read)
+def decode_results(body: bytes) -> Results:
     """Read a response of `/api/v1/job/record/result`: an array of host rows, or one row.
 
     Raises DecodeError or PlatformError.
     """
-    rows: Iterable[schema.Row]
-    try:
-        usual, bad = schema.USUAL_RESULTS.decode(body), 0
-        rows = usual.content if isinstance(usual, schema.Success) else usual
-    except schema.UNREADABLE:
-        rows, bad = _odd_results(_content(body))
-    results, nameless = items.host_results(rows)
-    return Results(rows=results, bad_rows=bad + nameless)
-
-
-def _usual_page(body: bytes) -> _PageRead | None:
-    """Read a page whose every field has the right type; None: read it as an odd one."""
-    try:
-        usual = schema.USUAL_PAGE.decode(body)
-    except schema.UNREADABLE:
-        return None
-    if (usual.status is UNSET) is not (usual.content is UNSET):
-        return None
-    page = usual if usual.content is UNSET else usual.content
-    return page, page.items or page.items_capital or (), 0
-
-
-def _odd_page(content: memoryview) -> _PageRead:
-    page, wrong = _by_field(content, schema.PageBody[Raw], "a page")
-    if wrong := [name for name in wrong if name in {"items", "total"}]:
-        raise DecodeError(f"a page with a field of the wrong type: {', '.join(wrong)}")
-    raws = page.items or page.items_capital or ()
-    return page, *schema.salvage(raws, schema.ITEM, schema.Item, items.bare_item)
-
-
-def _odd_results(content: memoryview) -> tuple[list[schema.Row], int]:
-    if bytes(content[:4]) == b"null":
-        return [], 0
-    is_array = bytes(content[:1]) == b"["
-    raws = schema.RAWS.decode(content) if is_array else [content]
-    rows, bad = schema.salvage(raws, schema.ROW, schema.Row, items.known_host)
-    if not is_array and not any(map(items.known_host, rows)):
+    content = _content(body, schema.RESULTS)
+    if content is None:
+        return Results(rows=())
+    rows, bad = items.host_results(content if isinstance(content, list) else [content])
+    if not rows and not isinstance(content, list):
         raise DecodeError("JSON without host rows instead of results", _WRONG_ADDRESS)
-    return rows, bad
+    return Results(rows=rows, bad_rows=bad)
 
 
 def one_line(text: str) -> str:
@@ -145,32 +109,34 @@ def one_line(text: str) -> str:
     return line[:MAX_MESSAGE]
 
 
-def _content(body: bytes) -> memoryview:
-    """Take off the envelope, if there is one; the rest is valid JSON. Raises DecodeError or PlatformError."""
+def _content(body: bytes, shape: msgspec.json.Decoder[Any]) -> Any:
+    """Decode a body, and take off the envelope if there is one. Raises DecodeError or PlatformError."""
+    answer = _decoded(body.removeprefix(schema.BOM), shape)
+    if not isinstance(answer, schema.PageAnswer | schema.RecordAnswer | schema.ResultsAnswer):
+        return answer
+    status = answer.status.strip().lower() if isinstance(answer.status, str) else ""
+    has_content = answer.content is not UNSET
+    if has_content and status in {"", "success"}:
+        return answer.content
+    is_row = isinstance(answer, schema.Row) and (answer.host_id or answer.host_ip or answer.entity_id)
+    if has_content or (status == "error" and not is_row):
+        message = answer.message.strip() if isinstance(answer.message, str) else ""
+        raise _ERRORS.get(message.lower(), PlatformError)(message or "an error without a message")
+    return answer
+
+
+def _decoded(body: bytes, shape: msgspec.json.Decoder[Any]) -> Any:
     try:
-        return _unwrapped(body)
-    except schema.UNREADABLE:
-        body = schema.mended(body)
-    try:
-        return _unwrapped(body)
+        try:
+            return shape.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return shape.decode(schema.mended(body))
     except RecursionError:
         raise DecodeError("JSON that is nested too deep") from None
-    except schema.UNREADABLE as error:
+    except msgspec.ValidationError as error:
+        raise DecodeError(f"a field of the wrong type: {error}") from None
+    except msgspec.DecodeError as error:
         raise _malformed(body, error) from None
-
-
-def _unwrapped(body: bytes) -> memoryview:
-    if body.lstrip(b" \t\r\n")[:1] != b"{":
-        return memoryview(schema.RAW.decode(body))
-    envelope = schema.ENVELOPE.decode(body)
-    status = (schema.text(envelope.status) or "").strip().lower()
-    if envelope.content and status in {"", "success"}:
-        return memoryview(envelope.content)
-    is_row = envelope.record_id or envelope.host_id or envelope.host_ip
-    if envelope.content or (status == "error" and not is_row):
-        message = (schema.text(envelope.message) or "").strip() or "an error without a message"
-        raise _ERRORS.get(message.lower(), PlatformError)(message)
-    return memoryview(body)
 
 
 def _malformed(body: bytes, error: Exception) -> DecodeError:
@@ -188,29 +154,21 @@ def _malformed(body: bytes, error: Exception) -> DecodeError:
     return DecodeError(f"malformed JSON: {place}")
 
 
-def _by_field(content: memoryview, kind: type[S], what: str) -> tuple[S, list[str]]:
-    read = schema.by_field(content, kind)
-    if read is None:
-        raise DecodeError(f"JSON that is no object instead of {what}")
-    return read
-
-
-def _total(page: schema.PageBody[Any], size: int) -> int:
+def _total(page: schema.PageBody, size: int) -> int:
     """Return the number of records. Refuse a page without it, and a page smaller than requested.
 
     A platform that caps the page size would be read with gaps. On a short last page, which is no cap, the
     number of pages agrees with the requested size.
     """
-    total = schema.first(page.total, page.total_capital)
+    total, given = page.total, page.size
     if total is None:
-        if page.items is UNSET and page.items_capital is UNSET:
+        if page.items is None:
             raise DecodeError("JSON without list and totalCount instead of a page", _WRONG_ADDRESS)
         raise DecodeError("a page without totalCount", "check whether a proxy drops it: it is required")
     if not 0 <= total < fields.MAX_NUMBER:
         raise DecodeError("a page whose totalCount is out of range")
-    count = schema.first(page.count, page.count_capital)
-    given = schema.first(page.size, page.size_capital)
-    if given and size > given > 0 and count == -(-total // given) != -(-total // size):
+    is_smaller = isinstance(given, int) and size > given > 0
+    if is_smaller and page.count == -(-total // given) != -(-total // size):
         raise DecodeError(
             f"pages of {given} records where {size} were asked", f"set api.page-size to {given}"
         )

@@ -1,10 +1,10 @@
 """Single fields of the job API: statuses, times, host lists, labels, ids. PURE.
 
-Functions raise ValueError for an unreadable value, and return None where the platform gave none.
+Functions raise ValueError for an unreadable value or one of the wrong type.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, tzinfo
 from email.utils import parsedate_to_datetime
 
@@ -18,13 +18,9 @@ MAX_NUMBER = 2**53  # above this a float, and so a sample, is not exact
 
 RESULT_STATUSES: Mapping[str, ResultStatus] = {
     "success": ResultStatus.SUCCESS,
-    "fail": ResultStatus.FAIL,
-    "failed": ResultStatus.FAIL,
-    "error": ResultStatus.FAIL,
+    **dict.fromkeys(("fail", "failed", "error"), ResultStatus.FAIL),
     "timeout": ResultStatus.TIMEOUT,
-    "cancel": ResultStatus.CANCELLED,
-    "canceled": ResultStatus.CANCELLED,
-    "cancelled": ResultStatus.CANCELLED,
+    **dict.fromkeys(("cancel", "canceled", "cancelled"), ResultStatus.CANCELLED),
 }
 HOST_STATUSES = {spelling: HostStatus(status.value) for spelling, status in RESULT_STATUSES.items()}
 EXECUTE_STATUSES = {status.value: status for status in ExecuteStatus}
@@ -32,56 +28,74 @@ EXECUTE_STATUSES = {status.value: status for status in ExecuteStatus}
 _TEXTS = msgspec.json.Decoder(list[str | int] | None)
 
 
-def record_id(given: str | int | None) -> str | None:
-    """Return the id if it can be one: 1 to 64 characters, no NUL, which PostgreSQL cannot store."""
+def record_id(given: object) -> str:
+    """Return an id of 1 to 64 characters without NUL, which PostgreSQL cannot store."""
     text = name(given)
-    return text if text and len(text) <= MAX_ID and "\0" not in text else None
+    if not 0 < len(text) <= MAX_ID or "\0" in text:
+        raise ValueError("not an id")
+    return text
 
 
-def name(given: str | int | None) -> str:
-    """Return an id of any kind as text; "" for none."""
-    return given or "" if isinstance(given, str | None) else str(given)
+def name(given: object) -> str:
+    """Return an id of any kind as text; "" for none. U+FFFD stands for something unreadable."""
+    text = str(given) if type(given) is int else _text(given)
+    if "\ufffd" in text:
+        raise ValueError("not an id")
+    return text
 
 
-def label(text: str | None) -> str:
+def word(given: object) -> str:
+    """Return a status in lower case; "" for none."""
+    return _text(given).strip().lower()
+
+
+def label(given: object) -> str:
     """Return a label value of at most 128 characters; `unknown` for an empty text."""
-    return (text or "").strip()[:MAX_LABEL].replace("\0", "\ufffd") or UNKNOWN
+    return _text(given).strip()[:MAX_LABEL].replace("\0", "\ufffd") or UNKNOWN
 
 
-def hosts(given: str | list[str | int] | None) -> frozenset[str] | None:
-    """Read the expected hosts: an array, an array in a string, or a plain list. Raises ValueError."""
-    if given is None or given == "":
+def seconds(given: object) -> float | None:
+    """Return a whole number of seconds above 0 and below 2**53; None for any other number."""
+    if given is not None and type(given) is not int:
+        raise ValueError("not a number of seconds")
+    return float(given) if given and 0 < given < MAX_NUMBER else None
+
+
+def hosts(given: object) -> frozenset[str] | None:
+    """Read the expected hosts: an array, an array in a string, or a plain list."""
+    if isinstance(given, list):
+        names = given
+    elif text := _text(given).strip():
+        names = (_TEXTS.decode(text) or []) if text == "null" or text[0] == "[" else text.split(",")
+    else:
         return None
-    names: Iterable[str | int] = given
-    if isinstance(given, str):
-        text = given.strip()
-        is_json = text == "null" or text.startswith("[")
-        names = (_TEXTS.decode(text) or []) if is_json else text.split(",")
     return frozenset(host for one in names if (host := name(one).strip()))
+
+
+def _text(given: object) -> str:
+    if given is not None and not isinstance(given, str):
+        raise ValueError("not a text")
+    return given or ""
 
 
 # Seconds since the epoch, and milliseconds; both from 1973 to beyond the year 5000. No others are times.
 _SECONDS, _MILLISECONDS = (1e8, 1e11), (1e11, 1e14)
 _NUMBER = re.compile(r"\d{1,14}(?:\.\d{1,9})?", re.ASCII)
 _RFC_1123 = re.compile(r"[A-Z]{3}, \d{1,2} [A-Z]{3} \d{4} \d\d:\d\d:\d\d (?:GMT|UTC|Z|[+-]\d{4})", re.ASCII)
-_NONE = (
-    "0001-01-01",
-    "0000-00-00",
-    "1970-01-01T00:00:00",
-    "1970-01-01 00:00:00",
-)  # zero values of several platforms
+# Zero values of several platforms.
+_NONE = ("0001-01-01", "0000-00-00", "1970-01-01T00:00:00", "1970-01-01 00:00:00")
 
 
-def time(given: str | float | None, zone: tzinfo, *, since: float | None = None) -> float | None:
-    """Read a time, POSIX seconds; None if the platform gave none. Raises ValueError.
+def time(given: object, zone: tzinfo, *, since: float | None = None) -> float | None:
+    """Read a time, POSIX seconds; None if the platform gave none.
 
     Formats: RFC 3339, also with a blank, with slashes or without an offset; RFC 1123; seconds or milliseconds
     since the epoch. When summer time ends, a text without an offset can mean two moments: it is read as the
     first, or as the second if only that is not before `since`.
     """
-    if isinstance(given, int | float):
+    if isinstance(given, int | float) and type(given) is not bool:
         return _epoch(given)
-    text = (given or "").strip().upper()
+    text = _text(given).strip().upper()
     if text[4:5] == "/":
         text = text.replace("/", "-", 2)
     if not text or text.startswith(_NONE):

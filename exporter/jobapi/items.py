@@ -14,90 +14,58 @@ from functools import partial
 from typing import Any, TypeVar
 
 from exporter.jobapi import fields, schema
-from exporter.model import ExecuteStatus, HostResult, HostStatus, PageItem, Record, ResultStatus
+from exporter.model import UNKNOWN, ExecuteStatus, HostResult, HostStatus, PageItem, Record, ResultStatus
 
 T = TypeVar("T")
 
 
-def id_of(item: schema.Item) -> str | None:
+def id_of(item: object) -> str | None:
     """Return the id of the record that the item is, or belongs to; None if it is unreadable."""
-    return fields.record_id(item.record_id or item.id)
+    return _read(fields.record_id, item.record_id or item.id) if isinstance(item, schema.Item) else None
 
 
-def bare_item(item: schema.Item) -> schema.Item | None:
-    """Keep only the id, so that the record is looked up."""
-    record_id = id_of(item)
-    return None if record_id is None else schema.Item(id=record_id)
-
-
-def known_host(row: schema.Row) -> schema.Row | None:
-    """Keep a row that names its host."""
-    return row if row.host_id or row.host_ip or row.entity_id else None
-
-
-def page_items(items: Iterable[schema.Item], zone: tzinfo) -> tuple[tuple[PageItem, ...], int]:
+def page_items(items: Iterable[Any], zone: tzinfo) -> tuple[tuple[PageItem, ...], int]:
     """Fold the items into one per record. Return them, and the number of items without a readable id."""
-    rows: dict[str, list[schema.Item]] = {}
+    rows: dict[str | None, list[schema.Item]] = {}
     for item in items:
-        rows.setdefault(fields.name(item.record_id or item.id), []).append(item)
-    folded: list[PageItem] = []
-    nameless = 0
-    for of_record in rows.values():
-        record_id = id_of(of_record[0])
-        if record_id is None:
-            nameless += len(of_record)
-        else:
-            folded.append(_page_item(of_record, record_id, zone))
-    return tuple(folded), nameless
+        rows.setdefault(id_of(item), []).append(item)
+    nameless = len(rows.pop(None, ()))
+    return tuple(_page_item(of_one, id_, zone) for id_, of_one in rows.items() if id_), nameless
 
 
 def _page_item(rows: Sequence[schema.Item], record_id: str, zone: tzinfo) -> PageItem:
     item = rows[0]
-    if not (item.execute_status or item.execute_status_camel):
-        start = _time(item.start, zone)
+    if not item.execute_status:
+        start = _read(partial(fields.time, zone=zone), item.start_time)
         return PageItem(id=record_id, start=start, ended=_ended(rows, start, zone))
-    read = record(item, record_id, zone, [])
-    result = schema.first(item.result_status, item.result_status_camel)
-    is_whole = read.execute_status is not ExecuteStatus.DONE or None not in {result, item.end}
+    read = record(item, record_id, zone)
+    is_done = read.execute_status is ExecuteStatus.DONE
+    is_whole = not is_done or (item.result_status is not None and item.end_time is not None)
     return PageItem(id=record_id, start=read.start, record=read if is_whole else None)
 
 
 def _ended(rows: Sequence[schema.Item], start: float | None, zone: tzinfo) -> float | None:
     """Return the end that all rows of a record give, if it is later than the start."""
-    ends = {row.end for row in rows}
-    end = _time(ends.pop(), zone, since=start) if len(ends) == 1 else None
-    return end if start is not None and end is not None and end > start else None
-
-
-def _time(given: schema.Time, zone: tzinfo, *, since: float | None = None) -> float | None:
-    try:
-        return fields.time(given, zone, since=since)
-    except ValueError:
+    given = rows[0].end_time
+    if start is None or any(row.end_time != given for row in rows):
         return None
+    end = _read(partial(fields.time, zone=zone, since=start), given)
+    return end if end is not None and end > start else None
 
 
-def record(item: schema.Item, record_id: str, zone: tzinfo, wrong: list[str]) -> Record:
-    """Read a record; `wrong` names fields of the wrong type, `zone` is that of times without an offset."""
-    unknown = list(wrong)
-
-    def known(name: str, read: Callable[[Any], T | None], value: Any) -> T | None:
-        try:
-            return read(value)
-        except ValueError:
-            unknown.append(name)
-            return None
-
-    start = known("start_time", partial(fields.time, zone=zone), item.start)
-    end = known("end_time", partial(fields.time, zone=zone, since=start), item.end)
-    hosts = known("hosts", fields.hosts, item.hosts)
-    result_text = (schema.first(item.result_status, item.result_status_camel) or "").strip().lower()
-    result = fields.RESULT_STATUSES.get(result_text)
+def record(item: schema.Item, record_id: str, zone: tzinfo) -> Record:
+    """Read a record; `zone` is that of times without an offset."""
+    unknown: list[str] = []
+    start = _read(partial(fields.time, zone=zone), item.start_time, "start_time", unknown)
+    end = _read(partial(fields.time, zone=zone, since=start), item.end_time, "end_time", unknown)
+    result_text = _read(fields.word, item.result_status, "result_status", unknown)
+    result = fields.RESULT_STATUSES.get(result_text or "")
     if result_text and result is None:
         unknown.append("result_status")
         result = ResultStatus.UNKNOWN
-    execute_text = (schema.first(item.execute_status, item.execute_status_camel) or "").strip().lower()
-    execute = fields.EXECUTE_STATUSES.get(execute_text, ExecuteStatus.DOING)
-    if fields.RESULT_STATUSES.get(execute_text) is ResultStatus.CANCELLED:
+    execute_text = _read(fields.word, item.execute_status, "execute_status", unknown)
+    execute = fields.EXECUTE_STATUSES.get(execute_text or "", ExecuteStatus.DOING)
+    if fields.RESULT_STATUSES.get(execute_text or "") is ResultStatus.CANCELLED:
         execute, result = ExecuteStatus.DONE, result or ResultStatus.CANCELLED
     elif not execute_text and result and end is not None:
         execute = ExecuteStatus.DONE
@@ -109,33 +77,47 @@ def record(item: schema.Item, record_id: str, zone: tzinfo, wrong: list[str]) ->
         result_status=result,
         start=start,
         end=end,
-        timeout=float(item.timeout) if item.timeout and 0 < item.timeout < fields.MAX_NUMBER else None,
-        expected_hosts=hosts,
-        provider=fields.label(item.provider),
-        script_type=fields.label(schema.first(item.script_type, item.script_type_camel)),
+        timeout=_read(fields.seconds, item.timeout, "timeout", unknown),
+        expected_hosts=_read(fields.hosts, item.hosts, "hosts", unknown),
+        provider=_read(fields.label, item.provider, "provider", unknown) or UNKNOWN,
+        script_type=_read(fields.label, item.script_type, "script_type", unknown) or UNKNOWN,
         unknown_fields=tuple(unknown),
     )
 
 
-def host_results(rows: Iterable[schema.Row]) -> tuple[tuple[HostResult, ...], int]:
-    """Read host rows. Return them, and the number of rows that name no host."""
+def host_results(rows: Iterable[Any]) -> tuple[tuple[HostResult, ...], int]:
+    """Read host rows. Return them, and the number of rows that name no host or have an unreadable field."""
     results: list[HostResult] = []
-    nameless = 0
+    bad = 0
     for row in rows:
-        given = map(fields.name, (row.host_id, row.host_ip, row.entity_id))
-        names = tuple(name for name in given if name)
-        if not names:
-            nameless += 1
-            continue
-        text = (row.status or "").strip().lower()
-        is_unknown = bool(text) and text not in fields.HOST_STATUSES
-        results.append(
-            HostResult(
-                host_id=names[0],
-                names=names,
-                idc=fields.label(row.idc),
-                status=HostStatus.UNKNOWN if is_unknown else fields.HOST_STATUSES.get(text),
-                unknown_status=is_unknown,
+        odd: list[str] = []
+        names: tuple[str, ...] = ()
+        if isinstance(row, schema.Row):
+            given = (row.host_id, row.host_ip, row.entity_id)
+            names = tuple(name for one in given if (name := _read(fields.name, one, "name", odd)))
+        if names:
+            text = _read(fields.word, row.status, "status", odd)
+            is_unknown = bool(text) and text not in fields.HOST_STATUSES
+            results.append(
+                HostResult(
+                    host_id=names[0],
+                    names=names,
+                    idc=_read(fields.label, row.idc, "idc", odd) or UNKNOWN,
+                    status=HostStatus.UNKNOWN if is_unknown else fields.HOST_STATUSES.get(text or ""),
+                    unknown_status=is_unknown,
+                )
             )
-        )
-    return tuple(results), nameless
+        bad += bool(odd or not names)
+    return tuple(results), bad
+
+
+def _read(
+    read: Callable[[Any], T], value: object, name: str = "", unknown: list[str] | None = None
+) -> T | None:
+    """Read a field. If it is unreadable, return None and add its name to `unknown`."""
+    try:
+        return read(value)
+    except ValueError:
+        if unknown is not None:
+            unknown.append(name)
+        return None

@@ -117,7 +117,7 @@ class SimulatedPlatform:
 
     async def results(self, record_id: str) -> Results:
         """As `JobApi.results`."""
-        return decoder.decode_results(self.answer("result", tariff.LOOK, id=record_id), zone=UTC)
+        return decoder.decode_results(self.answer("result", tariff.LOOK, id=record_id))
 
 
 class WatchedLedger(Ledger):

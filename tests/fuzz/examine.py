@@ -18,7 +18,7 @@ Decode = Callable[..., Any]
 DECODERS: tuple[Decode, ...] = (
     lambda body, zone: decoder.decode_page(body, number=2, size=20, zone=zone),
     lambda body, zone: decoder.decode_record(body, zone=zone),
-    lambda body, zone: decoder.decode_results(body, zone=zone),
+    lambda body, _zone: decoder.decode_results(body),
 )
 
 

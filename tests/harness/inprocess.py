@@ -122,7 +122,7 @@ class WorldApi:
 
     async def results(self, record_id: str) -> Results:
         body, _ = self._answer("result", id=record_id)
-        return decoder.decode_results(body, zone=UTC)
+        return decoder.decode_results(body)
 
 
 class Blow(StrEnum):

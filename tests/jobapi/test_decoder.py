@@ -1,6 +1,7 @@
 """The reading of single answers: what is documented, what was observed, and what neither allows."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -57,7 +58,7 @@ def page(content: Any, number: int = 1, size: int = 20) -> Page:
 
 
 def results(content: Any) -> Results:
-    return decoder.decode_results(dump(content), zone=UTC)
+    return decoder.decode_results(dump(content))
 
 
 def dump(value: Any) -> bytes:
@@ -412,7 +413,7 @@ def test_a_platform_that_caps_the_page_size_is_refused() -> None:
 
 
 def test_bad_items_of_a_page_cost_only_themselves() -> None:
-    """An item with an odd field keeps its id; an item without an id is counted."""
+    """An item with an odd field keeps the others; an item without an id is counted."""
     items = [
         {"recordId": "r1"},
         {"recordId": "r2", "startTime": []},
@@ -427,8 +428,9 @@ def test_bad_items_of_a_page_cost_only_themselves() -> None:
         "r5",
     ]
     told = page({"list": items, "totalCount": 11})
-    assert told.items == (PageItem(id="r1"), PageItem(id="r2"), PageItem(id="r3"))
-    assert told.bad_items == 10
+    odd = replace(WHOLE, id="r3", timeout=None, unknown_fields=("timeout",))
+    assert told.items == (PageItem(id="r1"), PageItem(id="r2"), PageItem(id="r3", start=START, record=odd))
+    assert told.bad_items == 8
 
 
 def test_items_without_an_id_are_counted() -> None:
@@ -589,7 +591,7 @@ def test_a_content_with_another_status_is_an_error() -> None:
         (b'{"status":"success","content":[{"hostId":"sec', "cut short"),
         (b'{"totalCount":NaN}', "malformed JSON: invalid character"),
         (b'{"list":[],"totalCount":-Infinity}', "malformed JSON: invalid character"),
-        (b'[{"hostId":"a","x":"\\NaN"}]', "invalid escaped character"),
+        (b'[{"hostId":"a","x":"\\NaN"}]', "invalid escape"),
         (b'[{"hostId":"a"},]', "malformed JSON"),
         (b'{"list":[],"totalCount":1}}', "malformed JSON"),
         (b'{"a":' * 100_000, "nested too deep"),
@@ -604,11 +606,11 @@ def test_what_is_no_json_is_said_without_its_content(body: bytes, seen: str) -> 
         assert "sec" not in str(caught.value).replace("seconds", "")
 
 
-def test_invalid_utf8_costs_only_its_row() -> None:
-    """A row with invalid UTF-8 is bad; the others are read."""
+def test_invalid_utf8_costs_only_its_field() -> None:
+    """What is not UTF-8 is replaced, as lone surrogates are; a name with it is bad, because it may be two."""
     body = b'[{"hostId":"\xb1\xb1\xbe\xa9","status":"success"},{"hostId":"a","idcName":"\xff"}]'
     assert results(body) == Results(
-        rows=(HostResult(host_id="a", names=("a",), idc="unknown", status=None),), bad_rows=2
+        rows=(HostResult(host_id="a", names=("a",), idc="\ufffd", status=None),), bad_rows=1
     )
 
 

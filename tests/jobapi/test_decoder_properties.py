@@ -108,7 +108,7 @@ def _record(body: bytes) -> Record:
 
 
 def _results(body: bytes) -> Results:
-    return decoder.decode_results(body, zone=UTC)
+    return decoder.decode_results(body)
 
 
 @given(mutations())

@@ -19,7 +19,7 @@ OUTPUTS = ["stdout", "stderr", "script", "message", "a:b", 'q"', "back\\", ": ",
 DECODERS = (
     lambda body: wire.decode_page(body, number=1, size=20, zone=UTC),
     lambda body: wire.decode_record(body, zone=UTC),
-    lambda body: wire.decode_results(body, zone=UTC),
+    wire.decode_results,
 )
 # Each kind of character that a string can hold, at the end of it too, and a pair of surrogates.
 TRAPS = ['"', "\\", '\\"', "\\\\", "\n", "é", "\U0001f600", '"stdout":"', "}", "x" * LONG]

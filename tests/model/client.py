@@ -89,7 +89,7 @@ class ModelApi:
         answer = self.platform.results(record_id, self._moment())
         if self.weather.results:
             answer = _FAILURES[self.weather.results]
-        return self._answer("result", answer, partial(decoder.decode_results, zone=UTC))
+        return self._answer("result", answer, decoder.decode_results)
 
     def _moment(self) -> float:
         """The moment whose state answers."""
