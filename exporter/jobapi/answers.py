@@ -57,7 +57,7 @@ def classify(
     except decoder.DecodeError as error:
         raise NotUnderstoodError(error.message, endpoint=endpoint, advice=error.advice) from None
     except decoder.PlatformError as error:
-        raise _platform_error(endpoint, error, decoder.one_line(masked(error.text))) from None
+        raise _platform_error(endpoint, error.text, decoder.one_line(masked(error.text))) from None
 
 
 def http_date(value: str | None) -> float | None:
@@ -67,12 +67,12 @@ def http_date(value: str | None) -> float | None:
     return None
 
 
-def _platform_error(endpoint: Endpoint, error: decoder.PlatformError, message: str) -> ApiError:
-    if isinstance(error, decoder.AuthError):
-        return CredentialsError(f"the platform refused the credentials: {message}", endpoint=endpoint)
-    if isinstance(error, decoder.NotFound):
-        kind = RecordNotFound if endpoint == "record" else PlatformFailure
-        return kind(message, endpoint=endpoint)
+def _platform_error(endpoint: Endpoint, text: str, message: str) -> ApiError:
+    match text.lower():
+        case "invalid user" | "invalid authorization data":
+            return CredentialsError(f"the platform refused the credentials: {message}", endpoint=endpoint)
+        case "record not found" if endpoint == "record":
+            return RecordNotFound(message, endpoint=endpoint)
     return PlatformFailure(f"the platform answered with an error: {message}", endpoint=endpoint)
 
 

@@ -27,6 +27,7 @@ from exporter.jobapi.answers import classify, http_date
 from exporter.jobapi.errors import (
     ApiError,
     CredentialsError,
+    DeadlineError,
     Endpoint,
     NotUnderstoodError,
     Reason,
@@ -35,13 +36,7 @@ from exporter.jobapi.errors import (
 )
 from exporter.jobapi.json_filter import WHOLE, Body
 from exporter.jobapi.network import broken
-from exporter.jobapi.transport import (
-    Authenticator,
-    ConfigError,
-    Connections,
-    Requests,
-    transports,
-)
+from exporter.jobapi.transport import ConfigError, Connections, Requests, transports
 from exporter.model import Page, Record, Results, backoff
 from exporter.settings import ApiSettings
 
@@ -109,11 +104,10 @@ class JobApi:
         self._wall = wall
         self._monotonic = monotonic
         self._base = config.base_url
-        self._authenticator = Authenticator(config)
         self._slots = asyncio.Semaphore(config.concurrency)
         make = transports(config)
         self._connections = Connections((lambda: transport) if transport else make, monotonic=monotonic)
-        self._requests = Requests(self._authenticator, connect=config.timeout)
+        self._requests = Requests(config)
         self._platform_ahead: float | None = None  # seconds, platform's clock minus our monotonic one
 
     async def aclose(self) -> None:
@@ -140,8 +134,7 @@ class JobApi:
         decode = partial(decoder.decode_page, number=number, size=size, zone=self._config.timezone)
         query = {"pageNo": str(number), "pageSize": str(size)}
         timeout = self._config.timeout
-        longest = max(timeout, min(PATIENCE, PATIENCE_FACTOR * timeout))
-        first_byte = longest if patient else timeout
+        first_byte = max(timeout, min(PATIENCE, PATIENCE_FACTOR * timeout)) if patient else timeout
         return await self._ask("page", query, decode, first_byte=first_byte, retry=retry)
 
     async def record(self, record_id: str) -> Record:
@@ -165,16 +158,18 @@ class JobApi:
         retry: bool = True,
     ) -> tuple[T, PageCost]:
         """Send the request, and repeat it after transient failures."""
-        wait = self._config.timeout if first_byte is None else first_byte
+        first_byte = first_byte or self._config.timeout
         retries = self._config.retries if retry else 0
         attempt = 0
         while True:
+            attempt += 1
             try:
                 async with self._slots:
-                    return await self._once(endpoint, query, decode, first_byte=wait)
+                    return await self._once(endpoint, query, decode, first_byte=first_byte)
             except ApiError as error:
-                attempt += 1
-                if attempt > retries or not error.may_pass:
+                # To ask again for a page that was too slow could slow the platform further.
+                is_slow_page = endpoint == "page" and isinstance(error, DeadlineError)
+                if attempt > retries or not error.may_pass or is_slow_page:
                     raise
                 pause = error.retry_after
                 if pause is None:
@@ -194,9 +189,8 @@ class JobApi:
         try:
             response = await self._receive(endpoint, query, body, first_byte=first_byte)
             cost = PageCost(seconds=self._monotonic() - started, size=body.received)
-            masked = self._authenticator.masked
-            content = body.content()
-            return classify(endpoint, response, content, decode, now=self._wall(), masked=masked), cost
+            now, masked = self._wall(), self._requests.masked
+            return classify(endpoint, response, body.content(), decode, now=now, masked=masked), cost
         except RecordNotFound:
             raise
         except ApiError as error:

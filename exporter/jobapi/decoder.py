@@ -13,7 +13,6 @@ Decisions where the API document leaves a choice (those on single items and rows
   ignored.
 """
 
-from collections.abc import Mapping
 from datetime import tzinfo
 from typing import Any
 
@@ -46,19 +45,6 @@ class PlatformError(Exception):
         super().__init__(self.message)
 
 
-class NotFound(PlatformError):  # noqa: N818  (an answer rather than an error)
-    """The platform knows no record with this id."""
-
-
-class AuthError(PlatformError):
-    """The platform refused the credentials, though the HTTP status is 200."""
-
-
-_ERRORS: Mapping[str, type[PlatformError]] = {
-    "record not found": NotFound,
-    "invalid user": AuthError,
-    "invalid authorization data": AuthError,
-}
 _WRONG_ADDRESS = "check that api.base-url is the job API, not a web page or a proxy"
 
 
@@ -121,7 +107,7 @@ def _content(body: bytes, shape: msgspec.json.Decoder[Any]) -> Any:
     is_row = isinstance(answer, schema.Row) and (answer.host_id or answer.host_ip or answer.entity_id)
     if has_content or (status == "error" and not is_row):
         message = answer.message.strip() if isinstance(answer.message, str) else ""
-        raise _ERRORS.get(message.lower(), PlatformError)(message or "an error without a message")
+        raise PlatformError(message or "an error without a message")
     return answer
 
 

@@ -46,15 +46,12 @@ class ConnectError(ApiError):
 
 
 class DeadlineError(ApiError):
-    """The response did not begin in time, or paused for too long. A retried page could slow the platform."""
+    """The response did not begin in time, or paused for too long."""
 
     reason = "timeout"
     usual_advice = "check the platform's load; if it is normal, raise api.timeout"
+    may_pass = True
     may_be_record = True  # the platform may never finish the response about one record
-
-    def __init__(self, message: str, *, endpoint: Endpoint, advice: str = "") -> None:
-        super().__init__(message, endpoint=endpoint, advice=advice)
-        self.may_pass = endpoint != "page"
 
 
 class HttpError(ApiError):

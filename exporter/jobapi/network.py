@@ -1,11 +1,9 @@
 """A failure below HTTP to the error that names its cause and the setting to check."""
 
 import os
-from collections.abc import Iterator
 
 import aiohttp
 import httpx
-from aiohttp.http_exceptions import LineTooLong
 
 from exporter.jobapi.errors import ApiError, ConnectError, DeadlineError, Endpoint, NotUnderstoodError
 
@@ -31,7 +29,7 @@ _CAUSES: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str,
     (
         (aiohttp.ClientResponseError, UnicodeError),
         "it does not speak HTTP",
-        "check the port in api.base-url, and whether it wants https",
+        "check the port in api.base-url, whether it wants https, and what a proxy adds to the header",
     ),
     (BaseException, "the connection broke", ""),
 )
@@ -61,12 +59,4 @@ def _what_broke(cause: BaseException) -> tuple[str, str]:
     if isinstance(cause, aiohttp.ClientConnectorError) and not is_named:
         number = cause.os_error.errno or 0  # asyncio's own text names the call, not the cause
         return (os.strerror(number) if number > 0 else cause.os_error.strerror or "no connection"), _ADDRESS
-    if any(isinstance(one, LineTooLong) for one in _chain(cause)):
-        return "its header has a line that is too long", "see what adds such a header between here and there"
     return next((what, advice) for kind, what, advice in _CAUSES if isinstance(cause, kind))
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__

@@ -11,7 +11,7 @@ from httpx_aiohttp import AiohttpTransport
 
 from exporter.jobapi.client import PATHS, JobApi, PageCost
 from exporter.jobapi.errors import Endpoint
-from exporter.jobapi.transport import Authenticator, Connections, Requests, transports
+from exporter.jobapi.transport import Connections, Requests, transports
 from exporter.metrics.process import ProcessMetrics
 from exporter.model import Page, Record, Results
 from exporter.settings import ApiSettings
@@ -70,7 +70,7 @@ async def plain_httpx() -> AsyncIterator[Ask]:
 async def own_client(config: ApiSettings) -> AsyncIterator[Ask]:
     """Open what the exporter has made of them."""
     connections = Connections(transports(config))
-    requests = Requests(Authenticator(config), connect=config.timeout)
+    requests = Requests(config)
 
     @asynccontextmanager
     async def ask(url: str, query: Mapping[str, str]) -> AsyncIterator[httpx.Response]:

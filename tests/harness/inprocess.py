@@ -113,10 +113,9 @@ class WorldApi:
         body, _ = self._answer("record", id=record_id)
         try:
             return decoder.decode_record(body, zone=UTC)
-        except decoder.NotFound as error:
-            raise RecordNotFound(error.message, endpoint="record") from None
         except decoder.PlatformError as error:
-            raise PlatformFailure(error.message, endpoint="record") from None
+            kind = RecordNotFound if error.text == "record not found" else PlatformFailure
+            raise kind(error.message, endpoint="record") from None
         except decoder.DecodeError as error:
             raise NotUnderstoodError(str(error), endpoint="record") from None
 

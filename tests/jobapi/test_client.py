@@ -146,6 +146,12 @@ async def test_a_record_must_be_the_one_asked() -> None:
             "auth",
             "refused the credentials: invalid user",
         ),
+        (
+            answer(content=b'{"status":"error","message":"Invalid authorization data "}'),
+            CredentialsError,
+            "auth",
+            "refused the credentials",
+        ),
         (answer(content=b'{"status":"error","message":"db down"}'), PlatformFailure, "api", "db down"),
         (
             answer(content=b'{"status":"error","message":"record not found"}'),
@@ -185,7 +191,12 @@ async def test_failures_are_told_apart(
 
 
 @pytest.mark.parametrize(
-    "given", [answer(content=b'{"status":"error","message":"record not found"}'), answer(404, b'{"error":1}')]
+    "given",
+    [
+        answer(content=b'{"status":"error","message":"record not found"}'),
+        answer(content=b'{"status":"error","message":"Record Not Found "}'),
+        answer(404, b'{"error":1}'),
+    ],
 )
 async def test_an_unknown_record_is_an_answer(given: Callable[[], httpx.Response]) -> None:
     """An unknown id is an answer, not a failure of the API."""

@@ -538,23 +538,13 @@ def test_json_that_is_no_result_is_refused(content: object) -> None:
         results(content)
 
 
-@pytest.mark.parametrize(
-    ("message", "error"),
-    [
-        ("record not found", decoder.NotFound),
-        ("Record Not Found ", decoder.NotFound),
-        ("invalid user", decoder.AuthError),
-        ("invalid authorization data", decoder.AuthError),
-        ("dial tcp 127.0.0.1:3306: connect: connection refused", decoder.PlatformError),
-    ],
-)
-def test_a_status_error_is_the_platforms_own(message: str, error: type[decoder.PlatformError]) -> None:
-    """An envelope with status error raises the kind of PlatformError that fits its message."""
+@pytest.mark.parametrize("message", ["record not found", "Record Not Found ", "invalid user"])
+def test_a_status_error_is_the_platforms_own(message: str) -> None:
+    """An envelope with status error raises a PlatformError with its message."""
     for content in (wrapped(None, "error", message), {"status": "ERROR", "message": message}):
         for decode in (page, results):
             with pytest.raises(decoder.PlatformError) as caught:
                 decode(content)
-            assert type(caught.value) is error
             assert caught.value.message == message.strip()
 
 
