@@ -1,8 +1,5 @@
 """Prints the result of an audit, as a table or as JSON."""
 
-import json
-import math
-from collections.abc import Iterable
 from typing import Any
 
 from rich.console import Console
@@ -10,23 +7,25 @@ from rich.table import Table
 from rich.text import Text
 
 from exporter.audit.auditor import LISTED, Audited, Tally
-from exporter.audit.verdict import FINDINGS, Difference, Kind, Verdict
+from exporter.audit.verdict import FINDINGS, Kind, Verdict
 from exporter.model import ExecuteStatus, Record, Results, Series
 from exporter.settings.time_range import shown
-from exporter.tracking.counting import duration, is_complete, result_of
+from exporter.tracking.counting import is_complete, result_of
 from exporter.tracking.decision import DISCOVERED
 from exporter.tracking.known import Known, LedgerStatus
 
 STYLES = {Kind.SAME: "green", **dict.fromkeys(FINDINGS, "bold red")}
 OTHER_STYLE = "yellow"
 ID_WIDTH = 36  # a UUID is not wrapped, so that it can be copied
+# How the table names keys of the JSON. A restart may forget some look-ups.
+LABELS = {"looks": "look-ups, at least", "done": "first seen done"}
 
 
 def put(found: Audited | Tally, console: Console, *, as_json: bool) -> None:
     """Print what was found."""
     if as_json:
         what = record_json(found) if isinstance(found, Audited) else window_json(found)
-        console.print(json.dumps(what, indent=2), soft_wrap=True, highlight=False, markup=False)
+        console.print_json(data=what, ensure_ascii=True)
     elif isinstance(found, Audited):
         _print_record(found, console)
     else:
@@ -42,7 +41,16 @@ def record_json(audited: Audited) -> dict[str, Any]:
         **_verdict_json(audited),
         "ledger": _ledger_json(audited.known),
         "platform": _platform_json(audited.seen.record, audited.seen.results),
-        "moved": [_series_json(series, value) for series, value in _moved(audited.known)],
+        "moved": [
+            {
+                "metric": series.family,
+                "labels": dict(series.labels),
+                **({"part": "bucket", "le": series.part} if _is_bucket(series) else {}),
+                **({"part": "sum"} if series.part == "sum" else {}),
+                "by": value,
+            }
+            for series, value in _moved(audited.known)
+        ],
     }
 
 
@@ -109,14 +117,16 @@ def _platform_json(record: Record | None, results: Results | None) -> dict[str, 
     }
 
 
-def _series_json(series: Series, value: float) -> dict[str, Any]:
-    part = {"part": series.part} if series.part in {"", "sum"} else {"part": "bucket", "le": series.part}
-    return {
-        "metric": series.family,
-        "labels": dict(series.labels),
-        **(part if series.part else {}),
-        "by": value,
-    }
+def _moved(known: Known | None) -> list[tuple[Series, float]]:
+    """What a record moved, with its discovery, sorted by series."""
+    if known is None:
+        return []
+    discovered = {DISCOVERED.series: DISCOVERED.value} if known.discovered else {}
+    return sorted({**discovered, **(known.moved or {})}.items())
+
+
+def _is_bucket(series: Series) -> bool:
+    return series.part not in {"", "sum"}
 
 
 # -- text
@@ -124,15 +134,25 @@ def _series_json(series: Series, value: float) -> dict[str, Any]:
 
 def _print_record(audited: Audited, console: Console) -> None:
     table = _table()
-    moved = [_series_text(series, value) for series, value in _moved(audited.known)]
-    for name, value in (
-        *_ledger_lines(audited.known),
-        *_platform_lines(audited.seen.record, audited.seen.results),
-        *zip(["moved", *[""] * len(moved)], moved, strict=False),
-    ):
-        table.add_row(name, _plain(value))
+    told = record_json(audited)
+    table.add_row("ledger", told["state"])
+    for name, value in (told["ledger"] or {}).items():
+        if value is not None:
+            table.add_row(f"  {LABELS.get(name, name)}", _plain(_value(value)))
+    table.add_row("platform", "known" if told["platform"] else "unknown")
+    for name, value in (told["platform"] or {}).items():
+        table.add_row(f"  {name.replace('_', ' ')}", _plain(_value(value)))
+    for number, (series, by) in enumerate(_moved(audited.known)):
+        table.add_row("" if number else "moved", _plain(f"{_series_name(series)}  +{by:.15g}"))
     _add_verdict(table, Text("verdict"), audited.verdict)
     console.print(table)
+
+
+def _value(value: str | float | bool | None) -> str:
+    """A value of the JSON, in which only times are floats."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "not given" if value is None else shown(value) if isinstance(value, float) else str(value)
 
 
 def _print_window(tally: Tally, console: Console) -> None:
@@ -155,69 +175,20 @@ def _print_window(tally: Tally, console: Console) -> None:
             console.print(table)
 
 
-def _ledger_lines(known: Known | None) -> Iterable[tuple[str, str]]:
-    yield "ledger", str(known.status if known else LedgerStatus.UNKNOWN)
-    if known is None:
-        return
-    yield "  found", shown(known.found)
-    if known.lookups is not None:
-        yield "  look-ups", f"at least {known.lookups}: a restart may forget some"
-    if known.tracked is not None:
-        yield "  stage", str(known.tracked.stage)
-    if known.done is not None:
-        yield "  first seen done", shown(known.done)
-    if known.settled is not None:
-        result = f" as {known.result or 'unknown'}" if known.status is LedgerStatus.COUNTED else ""
-        yield "  settled", f"{shown(known.settled)}{result}"
-
-
-def _platform_lines(record: Record | None, results: Results | None) -> Iterable[tuple[str, str]]:
-    if record is None:
-        yield "platform", "unknown"
-        return
-    done = record.execute_status is ExecuteStatus.DONE
-    yield "platform", f"{record.execute_status}, {result_of(record)}" if done else str(record.execute_status)
-    yield "  start", "none" if record.start is None else shown(record.start)
-    if done:
-        seconds = duration(record, platform_now=math.inf)
-        took = "" if seconds is None else f", after {seconds:g} s"
-        yield "  end", "none" if record.end is None else f"{shown(record.end)}{took}"
-    if results is not None:
-        expected = "not known" if record.expected_hosts is None else str(len(record.expected_hosts))
-        yield "  hosts", f"{len({row.host_id for row in results.rows})}, expected: {expected}"
-
-
-def _moved(known: Known | None) -> list[tuple[Series, float]]:
-    """What a record moved, with its discovery, sorted by series."""
-    if known is None:
-        return []
-    discovered = {DISCOVERED.series: DISCOVERED.value} if known.discovered else {}
-    return sorted({**discovered, **(known.moved or {})}.items())
-
-
 def _series_name(series: Series) -> str:
     labels = [f'{name}="{value}"' for name, value in series.labels]
-    suffix = ""
-    if series.part:
-        suffix = "_sum" if series.part == "sum" else "_bucket"
-        labels += [] if series.part == "sum" else [f'le="{series.part}" and above']
+    if _is_bucket(series):
+        labels.append(f'le="{series.part}" and above')
+    suffix = "_bucket" if _is_bucket(series) else "_sum" if series.part else ""
     return f"{series.family}{suffix}{'{' + ', '.join(labels) + '}' if labels else ''}"
-
-
-def _series_text(series: Series, value: float) -> str:
-    return f"{_series_name(series)}  +{_number(value)}"
-
-
-def _difference_text(one: Difference) -> str:
-    had, now = ("nothing" if value is None else _number(value) for value in (one.moved, one.now))
-    return f"{_series_name(one.series)}: counted {had}, now {now}"
 
 
 def _add_verdict(table: Table, name: Text, verdict: Verdict) -> None:
     style = STYLES.get(verdict.kind, OTHER_STYLE)
     table.add_row(name, Text.assemble((verdict.kind, style), ": ", _plain(verdict.why)))
     for one in verdict.differences:
-        table.add_row("", _plain(_difference_text(one)))
+        had, now = ("nothing" if value is None else f"{value:.15g}" for value in (one.moved, one.now))
+        table.add_row("", _plain(f"{_series_name(one.series)}: counted {had}, now {now}"))
 
 
 def _plain(text: str) -> Text:
@@ -230,7 +201,3 @@ def _table(*, ids: bool = False) -> Table:
     table.add_column(overflow="fold", min_width=ID_WIDTH if ids else None)
     table.add_column(overflow="fold")
     return table
-
-
-def _number(value: float) -> str:
-    return str(int(value)) if value.is_integer() else str(value)

@@ -66,11 +66,6 @@ class Terms:
     counting_start: CountingStart | None  # None: before the first poll
     behind: int = 0  # records that the daemon has still to read
 
-    @property
-    def patience(self) -> float:
-        """Seconds after its end in which a record may still be on its way into the ledger."""
-        return self.rules.settle_grace + FEW_POLLS * self.rules.interval + MAX_LOOKUP_INTERVAL
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
@@ -81,7 +76,7 @@ class Difference:
     now: float | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """The verdict on one record."""
 
@@ -98,17 +93,18 @@ class Verdict:
 def judge(known: Known | None, seen: Seen, terms: Terms) -> Verdict:
     """Decide whether a record was counted correctly."""
     if seen.problem:
-        return Verdict(kind=Kind.UNANSWERED, why=seen.problem)
-    match known.status if known else LedgerStatus.UNKNOWN:
-        case LedgerStatus.COUNTED if known is not None:
+        return Verdict(Kind.UNANSWERED, seen.problem)
+    if known is None:
+        return _unknown(seen, terms)
+    match known.status:
+        case LedgerStatus.COUNTED:
             return _counted(known, seen)
-        case LedgerStatus.BASELINE if known is not None:
+        case LedgerStatus.BASELINE:
             return _baseline(known, terms)
         case LedgerStatus.VANISHED:
             return _vanished(seen, terms)
-        case LedgerStatus.OPEN | LedgerStatus.SETTLING if known is not None and known.tracked is not None:
-            return Verdict(kind=Kind.WAITING, why=_on_its_way(known.tracked, seen, terms))
-    return _unknown(seen, terms)
+        case _:
+            return Verdict(Kind.WAITING, _next_step(known.tracked, seen, terms))
 
 
 def differences(
@@ -154,75 +150,67 @@ def _comparable(moved: Iterable[tuple[Series, float]]) -> dict[Series, float]:
 def _counted(known: Known, seen: Seen) -> Verdict:
     record = seen.record
     if record is None:
-        return Verdict(kind=Kind.GONE, why="it was counted, and the platform no longer knows it")
+        return Verdict(Kind.GONE, "it was counted, and the platform no longer knows it")
     if record.execute_status is not ExecuteStatus.DONE:
-        return Verdict(kind=Kind.CHANGED, why="it was done, and is open now")
-    said = {
-        "result": (known.result or "unknown", str(result_of(record))),
-        "start": (known.start, record.start),
-        "end": (known.end, record.end),
-    }
+        return Verdict(Kind.CHANGED, "it was done, and is open now")
+    compared = (
+        ("result", known.result or "unknown", str(result_of(record))),
+        ("start", known.start, record.start),
+        ("end", known.end, record.end),
+    )
     changed = [
-        f"its {name} was {_said(had)}, and is {_said(now)} now"
-        for name, (had, now) in said.items()
-        if had != now
+        f"its {name} was {_text(had)}, and is {_text(now)} now" for name, had, now in compared if had != now
     ]
     moved = known.moved or {}
     then = known.settled if BAD_TIMES in moved and known.settled is not None else math.inf
     other = differences(moved, record, seen.results, then=then)
     if other or changed:
-        why = "; ".join(changed) or "a count made now would move other series"
-        return Verdict(kind=Kind.CHANGED, why=why, differences=other)
-    return Verdict(kind=Kind.SAME, why="a count made now would move the same series")
+        return Verdict(Kind.CHANGED, "; ".join(changed) or "a count made now would move other series", other)
+    return Verdict(Kind.SAME, "a count made now would move the same series")
 
 
-def _said(value: str | float | None) -> str:
-    """A result, or a time."""
+def _text(value: str | float | None) -> str:
     return shown(value) if isinstance(value, float) else value or "none"
 
 
 def _baseline(known: Known, terms: Terms) -> Verdict:
-    """A record that the ledger has as baseline."""
     began = terms.counting_start
     if began is None or known.end is None or known.end > began.baseline_end:
-        why = (
-            "it was done when it was found, and its times do not tell whether it ended before counting began"
-        )
-        return Verdict(kind=Kind.UNDATED, why=why)
+        why = "it was done when it was found, and its times do not tell if it ended before counting began"
+        return Verdict(Kind.UNDATED, why)
     why = "it ended before counting began (poll.history)"
     if known.moved and LATE_BASELINE in known.moved:
         why += ", but was found later: do its times have another zone (api.timezone)?"
-    return Verdict(kind=Kind.UNCOUNTED, why=why)
+    return Verdict(Kind.UNCOUNTED, why)
 
 
 def _vanished(seen: Seen, terms: Terms) -> Verdict:
     if seen.record is None:
         why = f"before it was done, the platform answered {VANISHED_LOOKUPS} times that it does not know it"
-        return Verdict(kind=Kind.UNCOUNTED, why=why)
+        return Verdict(Kind.UNCOUNTED, why)
     if _is_fresh(seen.record, terms):
-        return Verdict(kind=Kind.WAITING, why="it vanished and came back; it will be found again")
-    return Verdict(kind=Kind.MISSING, why="it vanished and came back, and was not found again in time")
+        return Verdict(Kind.WAITING, "it vanished and came back; it will be found again")
+    return Verdict(Kind.MISSING, "it vanished and came back, and was not found again in time")
 
 
 def _unknown(seen: Seen, terms: Terms) -> Verdict:
     """A record that the ledger does not know."""
     record, began = seen.record, terms.counting_start
     if record is None:
-        return Verdict(kind=Kind.NOWHERE, why="neither the ledger nor the platform knows this id")
+        return Verdict(Kind.NOWHERE, "neither the ledger nor the platform knows this id")
     if began is None or began.floor is None:
-        return Verdict(kind=Kind.WAITING, why="the first reading of the platform is not complete yet")
+        return Verdict(Kind.WAITING, "the first reading of the platform is not complete yet")
     if record.start is None or record.start <= began.floor:
         return _from_before(record, began, terms)
     if not seen.shown and seen.results is not None and not seen.results.rows:
-        why = "it has no host rows, so no page shows it"
-        return Verdict(kind=Kind.UNCOUNTED, why=why)
+        return Verdict(Kind.UNCOUNTED, "it has no host rows, so no page shows it")
     if _is_fresh(record, terms):
-        return Verdict(kind=Kind.WAITING, why="it is new and not found yet")
+        return Verdict(Kind.WAITING, "it is new and not found yet")
     done = record.execute_status is ExecuteStatus.DONE
     why = "it is done, and the ledger does not know it" if done else "it is open and not found yet"
     if terms.behind:
         why += f"; the daemon has still to read {terms.behind} records"
-    return Verdict(kind=Kind.MISSING if done else Kind.WAITING, why=why)
+    return Verdict(Kind.MISSING if done else Kind.WAITING, why)
 
 
 def _from_before(record: Record, began: CountingStart, terms: Terms) -> Verdict:
@@ -230,33 +218,30 @@ def _from_before(record: Record, began: CountingStart, terms: Terms) -> Verdict:
     done = record.execute_status is ExecuteStatus.DONE
     if done and known_end(record, terms.clock.platform) is None:
         why = "it is done, the ledger does not know it, and its times do not tell when it ended"
-        return Verdict(kind=Kind.UNDATED, why=why)
-    if done and not _ended_between(record, began.baseline_end, terms.clock.platform):
+        return Verdict(Kind.UNDATED, why)
+    if done and not (record.end and began.baseline_end < record.end <= terms.clock.platform):
         why = "it ended before counting began, or its id was pruned (state.retention)"
-        return Verdict(kind=Kind.UNCOUNTED, why=why)
+        return Verdict(Kind.UNCOUNTED, why)
     further = "older than the records that a first start adopts (poll.adopt)"
     if done:
         why = f"it is done, and the ledger does not know it; was it open when counting began, and {further}?"
-        return Verdict(kind=Kind.MISSING, why=why)
-    return Verdict(kind=Kind.UNCOUNTED, why=f"it is open, began before counting did, and is {further}")
-
-
-def _ended_between(record: Record, begin: float, end: float) -> bool:
-    return record.end is not None and begin < record.end <= end
+        return Verdict(Kind.MISSING, why)
+    return Verdict(Kind.UNCOUNTED, f"it is open, began before counting did, and is {further}")
 
 
 def _is_fresh(record: Record, terms: Terms) -> bool:
-    """Whether a record ended, or if it is open began, only a moment ago."""
-    done = record.execute_status is ExecuteStatus.DONE
-    moment = record.end if done else record.start
-    return moment is not None and terms.clock.platform - moment < terms.patience
+    """Whether a record ended, or if it is open began, so recently that it may not be in the ledger yet."""
+    moment = record.end if record.execute_status is ExecuteStatus.DONE else record.start
+    rules = terms.rules
+    patience = rules.settle_grace + FEW_POLLS * rules.interval + MAX_LOOKUP_INTERVAL
+    return moment is not None and terms.clock.platform - moment < patience
 
 
-def _on_its_way(tracked: Tracked, seen: Seen, terms: Terms) -> str:
+def _next_step(tracked: Tracked | None, seen: Seen, terms: Terms) -> str:
     """The state of a followed record, and what happens next."""
     if seen.record is None:
         return "the platform does not know it now; after some look-ups over a minute it counts as vanished"
-    if tracked.stage is Stage.DONE:
+    if tracked is None or tracked.stage is Stage.DONE:
         return "it is done and waits for its hosts (poll.settle-grace)"
     wait = next_lookup(tracked, terms.clock, terms.rules) - terms.clock.now
     late = " and past its own timeout" if is_overdue(tracked, clock=terms.clock, rules=terms.rules) else ""
