@@ -10,7 +10,7 @@ import asyncio
 import math
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from exporter.audit.verdict import FINDINGS, Kind, Seen, Terms, Verdict, judge
@@ -46,11 +46,6 @@ class Audited:
     seen: Seen
     verdict: Verdict
 
-    @property
-    def is_wrong(self) -> bool:
-        """Whether the verdict is a finding."""
-        return self.verdict.is_finding
-
 
 @dataclass(slots=True, kw_only=True)
 class Tally:
@@ -68,15 +63,10 @@ class Tally:
         """The number of findings."""
         return sum(number for kind, number in self.judged.items() if kind in FINDINGS)
 
-    @property
-    def is_wrong(self) -> bool:
-        """Whether there is any finding."""
-        return self.wrong > 0
-
     def add(self, audited: Audited) -> None:
         """Add one record."""
         self.judged[audited.verdict.kind] += 1
-        if audited.is_wrong and len(self.findings) < LISTED:
+        if audited.verdict.is_finding and len(self.findings) < LISTED:
             self.findings.append(audited)
 
 
@@ -113,20 +103,14 @@ class Auditor:
 
     async def window(self, window: Window, *, longest_run: float) -> Tally:
         """Audit what ended in a window; pages of records that began `longest_run` before it are not read."""
-        tally = Tally(window=window)
-        for ids in self._counted(window):
-            for audited in await self._audit(dict.fromkeys(ids)):
+        tally, last = Tally(window=window), ""
+        while chunk := self._ledger.counted(window.begin, window.end, after=last, limit=CHUNK):
+            last = chunk[-1].id
+            for audited in await self._audit({known.id: None for known in chunk}):
                 tally.add(audited)
             self._tell(0.0, self._judged)
         await self._walk(tally, oldest=window.begin - longest_run)
         return tally
-
-    def _counted(self, window: Window) -> Iterator[list[str]]:
-        """Ids that the ledger counted in a window, a chunk at a time."""
-        last = ""
-        while chunk := self._ledger.counted(window.begin, window.end, after=last, limit=CHUNK):
-            last = chunk[-1].id
-            yield [known.id for known in chunk]
 
     async def _walk(self, tally: Tally, *, oldest: float) -> None:
         """Read pages down to records that began before `oldest`; audit those unknown to the ledger."""
@@ -175,39 +159,34 @@ class Auditor:
         audited = await self._audit(new, shown=True)
         for one in audited:
             starts[one.id] = one.seen.record.start if one.seen.record else starts[one.id]
-        wanted = [one for one in audited if one.seen.problem or _is_in(window, one.seen.record)]
-        return list(starts.values()), wanted
+        return list(starts.values()), [one for one in audited if one.seen.problem or _ended_in(window, one)]
 
     async def _audit(self, records: Mapping[str, Record | None], *, shown: bool = False) -> list[Audited]:
         """Audit records; those that a page has shown in full are not looked up at first."""
-        audited = {one.id: one for one in await self._once(records, shown=shown)}
-        doubtful = [id_ for id_, one in audited.items() if one.is_wrong]
-        for tries in range(1, TRIES):
-            if not doubtful:
-                break
+        audited: dict[str, Audited] = {}
+        for tries in range(TRIES):
             await self._sleep(BLINK * tries)
-            audited |= {one.id: one for one in await self._once(dict.fromkeys(doubtful), shown=shown)}
-            doubtful = [id_ for id_ in doubtful if audited[id_].seen.problem]
+            audited |= await self._once(records, shown=shown)
+            again = [one for id_ in records if (one := audited[id_]).verdict.is_finding]
+            records = {one.id: None for one in again if one.seen.problem or not tries}
+            if not records:
+                break
         self._judged += len(audited)
         return list(audited.values())
 
-    async def _once(self, records: Mapping[str, Record | None], *, shown: bool) -> list[Audited]:
+    async def _once(self, records: Mapping[str, Record | None], *, shown: bool) -> dict[str, Audited]:
         before = self._ledger.known(records)
         seen = await asyncio.gather(
             *(self._look_up(id_, record, before.get(id_), shown) for id_, record in records.items())
         )
         known = self._ledger.known(records)  # after the platform: the daemon may have counted meanwhile
-        tail, counting_start = self._ledger.tail()
-        terms = Terms(
-            clock=self._clock(),
-            rules=self._config.rules,
-            counting_start=counting_start,
-            behind=tail.missing,
-        )
-        return [
-            Audited(id=id_, known=known.get(id_), seen=one, verdict=judge(known.get(id_), one, terms))
+        tail, began = self._ledger.tail()
+        clock, rules = self._clock(), self._config.rules
+        terms = Terms(clock=clock, rules=rules, counting_start=began, behind=tail.missing)
+        return {
+            id_: Audited(id=id_, known=known.get(id_), seen=one, verdict=judge(known.get(id_), one, terms))
             for id_, one in zip(records, seen, strict=True)
-        ]
+        }
 
     async def _look_up(self, id_: str, record: Record | None, known: Known | None, shown: bool) -> Seen:
         """Look up a record, and its results if the verdict needs them."""
@@ -217,8 +196,7 @@ class Auditor:
             if known.status is LedgerStatus.COUNTED if known else not shown:
                 results = await self._api.results(id_)
         except RecordNotFound:
-            self._failed = 0
-            return Seen(shown=shown)
+            record = None
         except ApiError as error:
             self._failed += 1
             if error.reason in GONE or self._failed >= LOST_AFTER:
@@ -254,6 +232,6 @@ class Auditor:
         return Clock(now=self._ledger.time(), wall=wall, platform=wall if platform is None else platform)
 
 
-def _is_in(window: Window, record: Record | None) -> bool:
-    """Whether this record ended in the window."""
+def _ended_in(window: Window, audited: Audited) -> bool:
+    record = audited.seen.record
     return record is not None and record.execute_status is ExecuteStatus.DONE and window.holds(record.end)

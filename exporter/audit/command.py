@@ -17,8 +17,6 @@ from exporter.settings import Settings, SettingsError, load_with
 from exporter.settings.flags import FlagParser, duration_flag
 from exporter.settings.time_range import window
 
-WRITE = "write job-exporter audit ID, or job-exporter audit --since 24h"
-
 
 def audit(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """Print the findings; return 0 if there are none, else 1.
@@ -27,7 +25,7 @@ def audit(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """
     given, settings = load_with(audit_parser(), argv, environ)
     if (given.ID is None) == (given.since is None):
-        raise SettingsError(f"give either a record or a window: {WRITE}")
+        raise SettingsError("write either job-exporter audit ID, or job-exporter audit --since 24h")
     logs.configure(level="error", form=settings.log.format)
     try:
         return asyncio.run(_audit(given, settings))
@@ -78,4 +76,4 @@ async def _audit(given: argparse.Namespace, settings: Settings) -> int:
     finally:
         await api.aclose()
     put(found, Console(), as_json=given.json)
-    return int(found.is_wrong)
+    return int(found.wrong > 0 if isinstance(found, Tally) else found.verdict.is_finding)

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from exporter.audit.auditor import LISTED, Audited, Tally
 from exporter.audit.verdict import FINDINGS, Kind, Verdict
-from exporter.model import ExecuteStatus, Record, Results, Series
+from exporter.model import ExecuteStatus, Series
 from exporter.settings.time_range import shown
 from exporter.tracking.counting import is_complete, result_of
 from exporter.tracking.decision import DISCOVERED
@@ -37,19 +37,33 @@ def put(found: Audited | Tally, console: Console, *, as_json: bool) -> None:
 
 def record_json(audited: Audited) -> dict[str, Any]:
     """One record: the verdict, what ledger and platform say about it, and what it moved."""
+    known, record, results = audited.known, audited.seen.record, audited.seen.results
     return {
         **_verdict_json(audited),
-        "ledger": _ledger_json(audited.known),
-        "platform": _platform_json(audited.seen.record, audited.seen.results),
+        "ledger": known
+        and {
+            "found": known.found,
+            "looks": known.lookups,
+            "stage": known.tracked and known.tracked.stage,
+            "done": known.done,
+            "settled": known.settled,
+            "result": known.result,
+            "start": known.start,
+            "end": known.end,
+        },
+        "platform": record
+        and {
+            "execute_status": record.execute_status,
+            "result": result_of(record) if record.execute_status is ExecuteStatus.DONE else None,
+            "start": record.start,
+            "end": record.end,
+            "expected_hosts": None if record.expected_hosts is None else len(record.expected_hosts),
+            "hosts": results and len({row.host_id for row in results.rows}),
+            "complete": results and is_complete(record, results),
+        },
         "moved": [
-            {
-                "metric": series.family,
-                "labels": dict(series.labels),
-                **({"part": "bucket", "le": series.part} if _is_bucket(series) else {}),
-                **({"part": "sum"} if series.part == "sum" else {}),
-                "by": value,
-            }
-            for series, value in _moved(audited.known)
+            {"metric": series.family, "labels": dict(series.labels), **_part(series), "by": value}
+            for series, value in _moved(known)
         ],
     }
 
@@ -72,49 +86,22 @@ def _verdict_json(audited: Audited) -> dict[str, Any]:
     known, verdict = audited.known, audited.verdict
     return {
         "id": audited.id,
-        "state": str(known.status if known else LedgerStatus.UNKNOWN),
+        "state": known.status if known else LedgerStatus.UNKNOWN,
         "verdict": verdict.kind.name.lower(),
         "finding": verdict.is_finding,
         "why": verdict.why,
         "differences": [
-            {
-                "metric": one.series.family,
-                "labels": dict(one.series.labels),
-                "moved": one.moved,
-                "now": one.now,
-            }
-            for one in verdict.differences
+            {"metric": series.family, "labels": dict(series.labels), "moved": moved, "now": now}
+            for series, moved, now in verdict.differences
         ],
     }
 
 
-def _ledger_json(known: Known | None) -> dict[str, Any] | None:
-    if known is None:
-        return None
-    return {
-        "found": known.found,
-        "looks": known.lookups,
-        "stage": str(known.tracked.stage) if known.tracked else None,
-        "done": known.done,
-        "settled": known.settled,
-        "result": known.result,
-        "start": known.start,
-        "end": known.end,
-    }
-
-
-def _platform_json(record: Record | None, results: Results | None) -> dict[str, Any] | None:
-    if record is None:
-        return None
-    return {
-        "execute_status": str(record.execute_status),
-        "result": str(result_of(record)) if record.execute_status is ExecuteStatus.DONE else None,
-        "start": record.start,
-        "end": record.end,
-        "expected_hosts": None if record.expected_hosts is None else len(record.expected_hosts),
-        "hosts": None if results is None else len({row.host_id for row in results.rows}),
-        "complete": None if results is None else is_complete(record, results),
-    }
+def _part(series: Series) -> dict[str, str]:
+    """The part of a histogram that a series is."""
+    if series.part in {"", "sum"}:
+        return {"part": "sum"} if series.part else {}
+    return {"part": "bucket", "le": series.part}
 
 
 def _moved(known: Known | None) -> list[tuple[Series, float]]:
@@ -123,10 +110,6 @@ def _moved(known: Known | None) -> list[tuple[Series, float]]:
         return []
     discovered = {DISCOVERED.series: DISCOVERED.value} if known.discovered else {}
     return sorted({**discovered, **(known.moved or {})}.items())
-
-
-def _is_bucket(series: Series) -> bool:
-    return series.part not in {"", "sum"}
 
 
 # -- text
@@ -176,19 +159,19 @@ def _print_window(tally: Tally, console: Console) -> None:
 
 
 def _series_name(series: Series) -> str:
+    part = _part(series)
     labels = [f'{name}="{value}"' for name, value in series.labels]
-    if _is_bucket(series):
-        labels.append(f'le="{series.part}" and above')
-    suffix = "_bucket" if _is_bucket(series) else "_sum" if series.part else ""
+    labels += [f'le="{part["le"]}" and above'] if "le" in part else []
+    suffix = f"_{part['part']}" if part else ""
     return f"{series.family}{suffix}{'{' + ', '.join(labels) + '}' if labels else ''}"
 
 
 def _add_verdict(table: Table, name: Text, verdict: Verdict) -> None:
     style = STYLES.get(verdict.kind, OTHER_STYLE)
     table.add_row(name, Text.assemble((verdict.kind, style), ": ", _plain(verdict.why)))
-    for one in verdict.differences:
-        had, now = ("nothing" if value is None else f"{value:.15g}" for value in (one.moved, one.now))
-        table.add_row("", _plain(f"{_series_name(one.series)}: counted {had}, now {now}"))
+    for series, *amounts in verdict.differences:
+        had, now = ("nothing" if value is None else f"{value:.15g}" for value in amounts)
+        table.add_row("", _plain(f"{_series_name(series)}: counted {had}, now {now}"))
 
 
 def _plain(text: str) -> Text:

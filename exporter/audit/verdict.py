@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from exporter.model import Clock, ExecuteStatus, Record, Results, Series
 from exporter.settings.time_range import shown
@@ -67,8 +68,7 @@ class Terms:
     behind: int = 0  # records that the daemon has still to read
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
+class Difference(NamedTuple):
     """A series that a count made now would increment by another amount; None: not at all."""
 
     series: Series  # of a histogram: its sum

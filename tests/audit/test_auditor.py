@@ -149,7 +149,7 @@ def test_a_clean_run_has_no_finding(tmp_path: Path) -> None:
         it.poll()
         it.ran()  # not found yet
         tally = audit(it, since=200_000, longest_run=200_000)
-        assert not tally.is_wrong
+        assert not tally.wrong
         assert tally.judged[Kind.SAME] == len(ids) + 1
         assert tally.judged[Kind.WAITING] == 1
 
@@ -273,7 +273,7 @@ def test_pages_far_below_the_window_are_not_read(tmp_path: Path) -> None:
     with life(tmp_path, past=1_000) as it:
         live(it, 20)
         it.forget_requests()
-        assert not audit(it).is_wrong
+        assert not audit(it).wrong
         assert len(it.api.tail_pages) <= 2
         assert audit(it).reached is not None
         assert audit(it, since=200_000).reached is None  # all of them
@@ -453,7 +453,7 @@ def test_why_a_record_is_not_counted(kind: str, tmp_path: Path) -> None:
             "nowhere": "neither",
         }
         assert says[kind] in audited.verdict.why
-        assert audited.is_wrong == (kind == "nowhere")
+        assert audited.verdict.is_finding == (kind == "nowhere")
         assert (audited.known is None) == (kind in {"invisible", "nowhere"})
         if kind == "vanished":
             rows = it.daemon.ledger._database.reading()
