@@ -10,7 +10,7 @@ from rich.console import Console
 from exporter import logs
 from exporter.audit.auditor import Audited, AuditError, Auditor, Tally
 from exporter.audit.report import put
-from exporter.jobapi.client import JobApi, NullObserver
+from exporter.jobapi.client import JobApi
 from exporter.ledger.reader import Inspection
 from exporter.polling.config import PollConfig
 from exporter.settings import Settings, SettingsError, load_with
@@ -56,7 +56,7 @@ def audit_parser() -> argparse.ArgumentParser:
 
 async def _audit(given: argparse.Namespace, settings: Settings) -> int:
     platform = settings.require_platform()
-    api = JobApi(settings.api, NullObserver())
+    api = JobApi(settings.api)
     try:
         with (
             closing(Inspection(settings.state.url.get_secret_value(), platform=platform)) as ledger,

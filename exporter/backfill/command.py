@@ -20,7 +20,7 @@ from exporter.backfill.reader import Reader, ReadingConfig
 from exporter.backfill.samples import BackfillError, filled_families, grid
 from exporter.backfill.workfile import WorkFile
 from exporter.backfill.writer import Labels, Text, output, refuse_existing, summed
-from exporter.jobapi.client import JobApi, NullObserver
+from exporter.jobapi.client import JobApi
 from exporter.metrics.layout import buckets
 from exporter.settings import MetricsSettings, Settings, SettingsError, load_with
 from exporter.settings.flags import FlagParser, duration_flag
@@ -113,7 +113,7 @@ class _Run:
 
     async def _read(self, work: WorkFile, ledger: Live | None) -> Window:
         """Read the rest of the window; return the window."""
-        async with contextlib.aclosing(JobApi(self._settings.api, NullObserver())) as api:
+        async with contextlib.aclosing(JobApi(self._settings.api)) as api:
             window = work.window
             if window is None:
                 window = work.window = self._limited(await self._now(api), ledger)

@@ -14,7 +14,7 @@ from rich.text import Text
 from exporter.cli import findings
 from exporter.cli.findings import Finding
 from exporter.discovery.weights import PAGE_BYTES
-from exporter.jobapi.client import JobApi, NullObserver, PageCost
+from exporter.jobapi.client import JobApi, PageCost
 from exporter.jobapi.errors import ApiError
 from exporter.model import Page
 from exporter.settings import ApiSettings
@@ -32,7 +32,7 @@ async def check(
     wall: Callable[[], float] = time.time,
 ) -> int:
     """Run the checks and print the table; return 0 if the exporter would count correctly, else 1."""
-    api = JobApi(settings, NullObserver(), rng=random.Random(), wall=wall)  # noqa: S311  (spreads retries)
+    api = JobApi(settings, rng=random.Random(), wall=wall)  # noqa: S311  (spreads retries)
     run = _Check(api, settings, wall=wall)
     waiting = asyncio.get_running_loop().call_later(PATIENCE, partial(print, WAITING, file=sys.stderr))
     try:

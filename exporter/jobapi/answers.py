@@ -1,16 +1,20 @@
-"""A whole HTTP response to the value it holds, or to the error it stands for."""
+"""A response to the value it holds or the error it stands for, and a lost connection to its cause."""
 
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
+import aiohttp
 import httpx
 
 from exporter.jobapi import decoder
 from exporter.jobapi.errors import (
     ApiError,
+    ConnectError,
     CredentialsError,
+    DeadlineError,
     Endpoint,
     HttpError,
     NotUnderstoodError,
@@ -35,6 +39,33 @@ _ADVICE = {
 }
 _REDIRECTS = "redirects are not followed; set api.base-url to the address that it redirects to"
 
+_NO_CONNECTION = (aiohttp.ConnectionTimeoutError, httpx.ConnectTimeout)
+_ADDRESS = "check api.base-url, the network and firewalls"
+# The first type that fits: what it means, and what to do.
+_CAUSES: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str, str], ...] = (
+    (
+        aiohttp.ClientConnectorCertificateError,
+        "its certificate is not trusted",
+        "set api.ca-file, or use in api.base-url the name that the certificate has",
+    ),
+    (
+        aiohttp.ClientSSLError,
+        "it does not answer with TLS",
+        "write http instead of https in api.base-url, or set api.cert-file if it wants a client certificate",
+    ),
+    (aiohttp.ClientHttpProxyError, "the proxy refused to connect", "check api.proxy-url and the proxy"),
+    (aiohttp.ClientProxyConnectionError, "the proxy cannot be reached", "check api.proxy-url"),
+    (_NO_CONNECTION, "no connection in time", _ADDRESS),
+    (aiohttp.ClientPayloadError, "the body was cut short", ""),
+    (aiohttp.ServerDisconnectedError, "it closed the connection without an answer", ""),
+    (
+        (aiohttp.ClientResponseError, UnicodeError),
+        "it does not speak HTTP",
+        "check the port in api.base-url, whether it wants https, and what a proxy adds to the header",
+    ),
+    (BaseException, "the connection broke", ""),
+)
+
 
 def classify(
     endpoint: Endpoint,
@@ -54,8 +85,6 @@ def classify(
         raise _status_error(endpoint, response, body, now)
     try:
         return decode(body)
-    except decoder.DecodeError as error:
-        raise NotUnderstoodError(error.message, endpoint=endpoint, advice=error.advice) from None
     except decoder.PlatformError as error:
         raise _platform_error(endpoint, error.text, decoder.one_line(masked(error.text))) from None
 
@@ -70,26 +99,25 @@ def http_date(value: str | None) -> float | None:
 def _platform_error(endpoint: Endpoint, text: str, message: str) -> ApiError:
     match text.lower():
         case "invalid user" | "invalid authorization data":
-            return CredentialsError(f"the platform refused the credentials: {message}", endpoint=endpoint)
+            return CredentialsError(f"the platform refused the credentials: {message}")
         case "record not found" if endpoint == "record":
-            return RecordNotFound(message, endpoint=endpoint)
-    return PlatformFailure(f"the platform answered with an error: {message}", endpoint=endpoint)
+            return RecordNotFound(message)
+    return PlatformFailure(f"the platform answered with an error: {message}")
 
 
 def _status_error(endpoint: Endpoint, response: httpx.Response, body: bytes, now: float) -> ApiError:
     status = response.status_code
     message, advice = f"HTTP {status}", _ADVICE.get(status, _REDIRECTS if 300 <= status < 400 else "")
     if status in {401, 403}:
-        return CredentialsError(message, endpoint=endpoint, advice=advice)
+        return CredentialsError(message, advice=advice)
     has_json = body.removeprefix(BOM).lstrip().startswith(b"{")
     if status in {400, 404} and endpoint == "record" and has_json:
         # The document does not say how an unknown id is told; the id is the only parameter, and never empty.
-        return RecordNotFound(message, endpoint=endpoint)
+        return RecordNotFound(message)
     return HttpError(
         message,
-        endpoint=endpoint,
+        advice,
         status=status,
-        advice=advice,
         retry_after=_retry_after(response, now) if status in {429, 503} else None,
         of_platform=status != 404 or has_json,
     )
@@ -105,3 +133,30 @@ def _retry_after(response: httpx.Response, now: float) -> float | None:
         return None
     theirs = http_date(response.headers.get("date"))
     return min(MAX_RETRY_AFTER, max(0.0, until - (now if theirs is None else theirs)))
+
+
+def broken(error: Exception, *, base: str, waited: str) -> ApiError:
+    """Name the cause of a failed request to `base`; `waited` says what was awaited, and for how long.
+
+    The texts of libraries are not used, because they may quote content.
+    """
+    if isinstance(error, httpx.DecodingError):
+        return NotUnderstoodError("a compressed body that cannot be decompressed")
+    # httpx-aiohttp reports any loss of the connection as a ConnectTimeout: its cause tells them apart.
+    cause = error if isinstance(error, aiohttp.ClientError) else error.__cause__ or error
+    is_late = isinstance(cause, aiohttp.ServerTimeoutError | httpx.TimeoutException)
+    if type(error) is TimeoutError or (is_late and not isinstance(cause, _NO_CONNECTION)):
+        advice = "check whether the platform is overloaded, or raise api.timeout"
+        return DeadlineError(waited, advice=advice)
+    what, advice = _what_broke(cause)
+    url = httpx.URL(base)
+    address = f"{url.scheme}://{url.netloc.decode('ascii')}"
+    return ConnectError(f"cannot reach {address}: {what}", advice=advice)
+
+
+def _what_broke(cause: BaseException) -> tuple[str, str]:
+    is_named = isinstance(cause, aiohttp.ClientSSLError | aiohttp.ClientProxyConnectionError)
+    if isinstance(cause, aiohttp.ClientConnectorError) and not is_named:
+        number = cause.os_error.errno or 0  # asyncio's own text names the call, not the cause
+        return (os.strerror(number) if number > 0 else cause.os_error.strerror or "no connection"), _ADDRESS
+    return next((what, advice) for kind, what, advice in _CAUSES if isinstance(cause, kind))

@@ -14,7 +14,6 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
-from datetime import tzinfo
 from functools import partial
 from typing import Protocol, TypeVar
 
@@ -23,7 +22,7 @@ import httpx
 import structlog
 
 from exporter.jobapi import decoder
-from exporter.jobapi.answers import classify, http_date
+from exporter.jobapi.answers import broken, classify, http_date
 from exporter.jobapi.errors import (
     ApiError,
     CredentialsError,
@@ -35,7 +34,6 @@ from exporter.jobapi.errors import (
     TooLargeError,
 )
 from exporter.jobapi.json_filter import WHOLE, Body
-from exporter.jobapi.network import broken
 from exporter.jobapi.transport import ConfigError, Connections, Requests, transports
 from exporter.model import Page, Record, Results, backoff
 from exporter.settings import ApiSettings
@@ -67,13 +65,6 @@ class Observer(Protocol):
         ...
 
 
-class NullObserver:
-    """Ignores requests."""
-
-    def request(self, *, endpoint: str, seconds: float, size: int, reason: str | None) -> None:
-        """Do nothing."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageCost:
     """The cost of a page: seconds from sending the request to the last byte, and bytes of the body."""
@@ -88,7 +79,7 @@ class JobApi:
     def __init__(
         self,
         config: ApiSettings,
-        observer: Observer,
+        observer: Observer | None = None,
         *,
         transport: httpx.AsyncBaseTransport | None = None,
         rng: random.Random | None = None,
@@ -139,7 +130,7 @@ class JobApi:
 
     async def record(self, record_id: str) -> Record:
         """Return the record. Raises ApiError; RecordNotFound if the id is unknown."""
-        decode = partial(_decode_asked, record_id=record_id, zone=self._config.timezone)
+        decode = partial(decoder.decode_record, zone=self._config.timezone, asked=record_id)
         record, _ = await self._ask("record", {"id": record_id}, decode)
         return record
 
@@ -191,14 +182,13 @@ class JobApi:
             cost = PageCost(seconds=self._monotonic() - started, size=body.received)
             now, masked = self._wall(), self._requests.masked
             return classify(endpoint, response, body.content(), decode, now=now, masked=masked), cost
-        except RecordNotFound:
-            raise
         except ApiError as error:
-            reason = error.reason
+            reason = None if isinstance(error, RecordNotFound) else error.reason
             raise
         finally:
             seconds, size = self._monotonic() - started, body.received
-            self._observer.request(endpoint=endpoint, seconds=seconds, size=size, reason=reason)
+            if self._observer:
+                self._observer.request(endpoint=endpoint, seconds=seconds, size=size, reason=reason)
             log.debug("api request", endpoint=endpoint, seconds=round(seconds, 4), size=size, reason=reason)
 
     async def _receive(
@@ -218,14 +208,14 @@ class JobApi:
                     self._read_clock(response, self._monotonic() - started)
                     waited = f"the answer stopped for {pause:g} s"
                     deadline.reschedule(loop.time() + pause)
-                    is_compressed = _is_compressed(endpoint, response)
+                    is_compressed = _is_compressed(response)
                     async for chunk in response.aiter_bytes():
                         deadline.reschedule(loop.time() + pause)
                         self._take(endpoint, body, chunk, is_compressed=is_compressed)
         except ConfigError as error:
-            raise CredentialsError(str(error), endpoint=endpoint) from None
+            raise CredentialsError(str(error)) from None
         except (TimeoutError, httpx.HTTPError, aiohttp.ClientError, OSError, UnicodeError) as error:
-            raise broken(error, endpoint, base=self._base, waited=waited) from None
+            raise broken(error, base=self._base, waited=waited) from None
         return response
 
     def _take(self, endpoint: Endpoint, body: Body, chunk: bytes, *, is_compressed: bool) -> None:
@@ -238,7 +228,7 @@ class JobApi:
                 " or lower api.page-size" if endpoint == "page" else ""
             )
             message = f"a body with more than {limit} bytes to be read"
-            raise TooLargeError(message, endpoint=endpoint, advice=advice)
+            raise TooLargeError(message, advice=advice)
 
     def _read_clock(self, response: httpx.Response, round_trip: float) -> None:
         """Compare the platform's clock with ours at half the round trip."""
@@ -250,17 +240,9 @@ class JobApi:
             self._platform_ahead = theirs - (self._monotonic() - round_trip / 2)
 
 
-def _is_compressed(endpoint: Endpoint, response: httpx.Response) -> bool:
+def _is_compressed(response: httpx.Response) -> bool:
     """Tell whether the body is compressed. Raises NotUnderstoodError if it cannot be decompressed."""
     encoding = response.headers.get("content-encoding", "").strip().lower()
     if encoding not in ENCODINGS:
-        message = "a body with an unsupported compression, though none was requested"
-        raise NotUnderstoodError(message, endpoint=endpoint)
+        raise NotUnderstoodError("a body with an unsupported compression, though none was requested")
     return encoding in {"gzip", "deflate"}
-
-
-def _decode_asked(body: bytes, *, record_id: str, zone: tzinfo) -> Record:
-    record = decoder.decode_record(body, zone=zone)
-    if record.id != record_id:
-        raise decoder.DecodeError("a record with another id than requested")
-    return record

@@ -20,17 +20,10 @@ import msgspec
 from msgspec import UNSET
 
 from exporter.jobapi import fields, items, schema
+from exporter.jobapi.errors import NotUnderstoodError
 from exporter.model import Page, Record, Results
 
 MAX_MESSAGE = 200  # characters of a platform's message: enough for the cause, without the SQL that follows
-
-
-class DecodeError(ValueError):
-    """The body is not the expected JSON; the text says what it is instead, without quoting it."""
-
-    def __init__(self, message: str, advice: str = "") -> None:
-        super().__init__(f"{message}: {advice}" if advice else message)
-        self.message, self.advice = message, advice
 
 
 class PlatformError(Exception):
@@ -45,46 +38,45 @@ class PlatformError(Exception):
         super().__init__(self.message)
 
 
-_WRONG_ADDRESS = "check that api.base-url is the job API, not a web page or a proxy"
-
-
 def decode_page(body: bytes, *, number: int, size: int, zone: tzinfo) -> Page:
     """Read a response of `/api/v1/job/record/page`, requested with this `number` and `size`.
 
-    `zone` is the time zone of times without an offset. Raises DecodeError or PlatformError.
+    `zone` is the time zone of times without an offset. Raises NotUnderstoodError or PlatformError.
     """
     page = _content(body, schema.PAGE)
     if not isinstance(page, schema.PageBody):
-        raise DecodeError("JSON that is no object instead of a page")
+        raise NotUnderstoodError("JSON that is no object instead of a page")
     total = _total(page, size)
     folded, bad = items.page_items(page.items or (), zone)
     if folded and not total:
-        raise DecodeError("a page of records whose totalCount is 0")
+        raise NotUnderstoodError("a page of records whose totalCount is 0")
     return Page(number=number, size=size, total=total, items=folded, bad_items=bad)
 
 
-def decode_record(body: bytes, *, zone: tzinfo) -> Record:
-    """Read a response of `/api/v1/job/record`; `zone` and errors as in `decode_page`."""
+def decode_record(body: bytes, *, zone: tzinfo, asked: str | None = None) -> Record:
+    """Read a response of `/api/v1/job/record` for the id `asked`; `zone`, errors as in `decode_page`."""
     item = _content(body, schema.RECORD)
     if not isinstance(item, schema.Item):
-        raise DecodeError("JSON that is no object instead of a record")
+        raise NotUnderstoodError("JSON that is no object instead of a record")
     record_id = items.id_of(item)
     if record_id is None:
-        raise DecodeError("JSON without a readable id instead of a record", _WRONG_ADDRESS)
+        raise NotUnderstoodError("JSON without a readable id instead of a record")
+    if asked not in {None, record_id}:
+        raise NotUnderstoodError("a record with another id than requested")
     return items.record(item, record_id, zone)
 
 
 def decode_results(body: bytes) -> Results:
     """Read a response of `/api/v1/job/record/result`: an array of host rows, or one row.
 
-    Raises DecodeError or PlatformError.
+    Raises NotUnderstoodError or PlatformError.
     """
     content = _content(body, schema.RESULTS)
     if content is None:
         return Results(rows=())
     rows, bad = items.host_results(content if isinstance(content, list) else [content])
     if not rows and not isinstance(content, list):
-        raise DecodeError("JSON without host rows instead of results", _WRONG_ADDRESS)
+        raise NotUnderstoodError("JSON without host rows instead of results")
     return Results(rows=rows, bad_rows=bad)
 
 
@@ -96,7 +88,7 @@ def one_line(text: str) -> str:
 
 
 def _content(body: bytes, shape: msgspec.json.Decoder[Any]) -> Any:
-    """Decode a body, and take off the envelope if there is one. Raises DecodeError or PlatformError."""
+    """Decode a body and take off its envelope. Raises NotUnderstoodError or PlatformError."""
     answer = _decoded(body.removeprefix(schema.BOM), shape)
     if not isinstance(answer, schema.PageAnswer | schema.RecordAnswer | schema.ResultsAnswer):
         return answer
@@ -118,26 +110,26 @@ def _decoded(body: bytes, shape: msgspec.json.Decoder[Any]) -> Any:
         except (msgspec.DecodeError, UnicodeDecodeError):
             return shape.decode(schema.mended(body))
     except RecursionError:
-        raise DecodeError("JSON that is nested too deep") from None
+        raise NotUnderstoodError("JSON that is nested too deep") from None
     except msgspec.ValidationError as error:
-        raise DecodeError(f"a field of the wrong type: {error}") from None
+        raise NotUnderstoodError(f"a field of the wrong type: {error}") from None
     except msgspec.DecodeError as error:
         raise _malformed(body, error) from None
 
 
-def _malformed(body: bytes, error: Exception) -> DecodeError:
+def _malformed(body: bytes, error: Exception) -> NotUnderstoodError:
     """Say what the body is instead of JSON."""
     head = body.lstrip(b" \t\r\n")[:1]
     if not head:
-        return DecodeError("an empty body instead of JSON")
+        return NotUnderstoodError("an empty body instead of JSON")
     if head == b"<":
-        return DecodeError("HTML instead of JSON", _WRONG_ADDRESS)
+        return NotUnderstoodError("HTML instead of JSON")
     if head not in b"{[":
-        return DecodeError("text instead of JSON")
+        return NotUnderstoodError("text instead of JSON")
     if "truncated" in str(error):
-        return DecodeError("JSON that was cut short")
+        return NotUnderstoodError("JSON that was cut short")
     place = str(error).removeprefix("JSON is malformed: ")  # such as: invalid character (byte 14)
-    return DecodeError(f"malformed JSON: {place}")
+    return NotUnderstoodError(f"malformed JSON: {place}")
 
 
 def _total(page: schema.PageBody, size: int) -> int:
@@ -149,13 +141,13 @@ def _total(page: schema.PageBody, size: int) -> int:
     total, given = page.total, page.size
     if total is None:
         if page.items is None:
-            raise DecodeError("JSON without list and totalCount instead of a page", _WRONG_ADDRESS)
-        raise DecodeError("a page without totalCount", "check whether a proxy drops it: it is required")
+            raise NotUnderstoodError("JSON without list and totalCount instead of a page")
+        raise NotUnderstoodError("a page without totalCount", "check whether a proxy drops it")
     if not 0 <= total < fields.MAX_NUMBER:
-        raise DecodeError("a page whose totalCount is out of range")
+        raise NotUnderstoodError("a page whose totalCount is out of range")
     is_smaller = isinstance(given, int) and size > given > 0
     if is_smaller and page.count == -(-total // given) != -(-total // size):
-        raise DecodeError(
+        raise NotUnderstoodError(
             f"pages of {given} records where {size} were asked", f"set api.page-size to {given}"
         )
     return total

@@ -1,6 +1,6 @@
 """The errors of the job API.
 
-ApiError                    .reason, .endpoint, .message, .advice, .retry_after, .may_pass, .may_be_record
+ApiError                    .reason, .message, .advice, .retry_after, .may_pass, .may_be_record
 ├── ConnectError            connect: unreachable, TLS, reset, cut short
 ├── DeadlineError           timeout: no first byte in time, or too long a pause
 ├── HttpError               http: another status than 200 (.status)
@@ -10,7 +10,7 @@ ApiError                    .reason, .endpoint, .message, .advice, .retry_after,
 ├── NotUnderstoodError      decode: not the expected JSON
 └── TooLargeError           too_large: more than `max_response_bytes` would have to be held
 
-`answers` raises those that come from a whole response, `broken` those of a request without one.
+`decoder` and `answers` tell them apart.
 """
 
 from typing import ClassVar, Literal
@@ -27,13 +27,10 @@ class ApiError(Exception):
     may_pass: bool = False  # the same request may succeed in a moment
     may_be_record: bool = False  # one record may cause this failure; other requests can still succeed
 
-    def __init__(
-        self, message: str, *, endpoint: Endpoint, advice: str = "", retry_after: float | None = None
-    ) -> None:
+    def __init__(self, message: str, advice: str = "", *, retry_after: float | None = None) -> None:
         self.message = message
         self.advice = advice or self.usual_advice
         super().__init__(f"{message}: {self.advice}")
-        self.endpoint = endpoint
         self.retry_after = retry_after  # seconds the platform asked us to wait, at most 60
 
 
@@ -63,15 +60,14 @@ class HttpError(ApiError):
     def __init__(
         self,
         message: str,
-        *,
-        endpoint: Endpoint,
-        status: int,
         advice: str = "",
+        *,
+        status: int,
         retry_after: float | None = None,
         of_platform: bool = True,
     ) -> None:
         """`of_platform`: False for a 404 without JSON, which does not come from a job API."""
-        super().__init__(message, endpoint=endpoint, advice=advice, retry_after=retry_after)
+        super().__init__(message, advice, retry_after=retry_after)
         self.status = status
         self.may_pass = status >= 500 or status == 429
         self.may_be_record = 400 <= status < 600 and status not in {401, 403, 429, 503} and of_platform

@@ -187,9 +187,9 @@ class Fetcher:
                 continue
             try:
                 await self._api.record(id_)
-            except RecordNotFound as error:
+            except RecordNotFound:
                 text = "records that its pages show are not found by their ids"
-                failure = PlatformFailure(text, endpoint=error.endpoint)
+                failure = PlatformFailure(text)
             except ApiError as error:
                 failure = error
             else:

@@ -286,7 +286,7 @@ def test_a_page_that_is_too_large_is_asked_for_in_parts(tmp_path: Path) -> None:
     def mood(asked: Asked) -> ApiError | None:
         shows_it = (asked.number - 1) * asked.size <= heavy < asked.number * asked.size
         if asked.endpoint == "page" and (asked.size > 6 or shows_it):
-            return TooLargeError("a body of more than 1 bytes", endpoint="page")
+            return TooLargeError("a body of more than 1 bytes")
         return None
 
     with life(tmp_path) as it:
@@ -301,7 +301,7 @@ def test_a_page_that_is_too_large_is_asked_for_in_parts(tmp_path: Path) -> None:
 
 def test_a_page_that_takes_too_long_is_asked_for_in_parts(tmp_path: Path) -> None:
     """A page that is too slow is halved; a single record that is too slow ends the audit."""
-    late, least = DeadlineError("no whole answer within 10 s", endpoint="page"), 4
+    late, least = DeadlineError("no whole answer within 10 s"), 4
 
     def mood(asked: Asked) -> ApiError | None:
         return late if asked.endpoint == "page" and not asked.is_probe and asked.size >= least else None
@@ -322,7 +322,7 @@ def test_a_platform_that_does_not_tell_its_total_ends_the_audit(
 ) -> None:
     """A platform that does not tell its total ends the audit."""
     with life(tmp_path) as it:
-        it.api.mood = lambda asked: error("so it is", endpoint="page") if asked.is_probe else None
+        it.api.mood = lambda asked: error("so it is") if asked.is_probe else None
         with auditor(it) as one, pytest.raises(AuditError, match="so it is"):
             asyncio.run(one.now())
 
@@ -346,7 +346,7 @@ def test_a_record_that_is_not_answered_for_is_a_finding(tmp_path: Path) -> None:
 
         def mood(asked: Asked) -> ApiError | None:
             bad = asked.id == ids[4] and asked.endpoint == "result"
-            return HttpError("HTTP 500", endpoint="result", status=500) if bad else None
+            return HttpError("HTTP 500", status=500) if bad else None
 
         it.api.mood = mood
         tally = audit(it)
@@ -360,7 +360,7 @@ def test_bad_answers_now_and_then_cost_only_time(tmp_path: Path) -> None:
         ids = live(it, 40)
         forget(it, ids[7])
         asked = count()
-        error = HttpError("HTTP 500", endpoint="page", status=500)
+        error = HttpError("HTTP 500", status=500)
         it.api.mood = lambda _asked: error if next(asked) % 7 == 0 else None
         assert found(audit(it)) == {ids[7]: Kind.MISSING}
 
@@ -370,7 +370,7 @@ def test_a_platform_that_is_gone_ends_the_audit(endpoint: str, tmp_path: Path) -
     """A platform that cannot be reached ends the audit."""
     with life(tmp_path) as it:
         live(it, 20)
-        gone = ConnectError("cannot reach http://platform.test", endpoint="page")
+        gone = ConnectError("cannot reach http://platform.test")
         it.api.mood = lambda asked: gone if asked.endpoint == endpoint else None
         with pytest.raises(AuditError, match="cannot reach"):
             audit(it)
@@ -380,7 +380,7 @@ def test_a_platform_that_answers_nothing_ends_the_audit(tmp_path: Path) -> None:
     """Twenty failed look-ups in a row end the audit."""
     with life(tmp_path) as it:
         live(it, 30)
-        broken = HttpError("HTTP 500", endpoint="record", status=500)
+        broken = HttpError("HTTP 500", status=500)
         it.api.mood = lambda asked: broken if asked.endpoint == "record" else None
         with pytest.raises(AuditError, match="HTTP 500"):
             audit(it)

@@ -285,7 +285,7 @@ def test_a_platform_that_goes_away_is_waited_for(tmp_path: Path) -> None:
 
     def away(endpoint: str) -> ApiError | None:
         asked[endpoint] += 1
-        return ConnectError("gone", endpoint="page") if 60 < sum(asked.values()) < 66 else None
+        return ConnectError("gone") if 60 < sum(asked.values()) < 66 else None
 
     assert backfilled(world, window, api_of(world, happens=away)) == expected(world, window)
 
@@ -297,7 +297,7 @@ def test_a_platform_that_stays_away_ends_it_and_what_was_read_is_kept(tmp_path: 
     left = iter(range(100))
 
     def away(_endpoint: str) -> ApiError | None:
-        return ConnectError("cannot reach it", endpoint="page") if next(left, None) is None else None
+        return ConnectError("cannot reach it") if next(left, None) is None else None
 
     api = api_of(world, happens=away)
     with pytest.raises(BackfillError, match="cannot reach it"):
@@ -309,9 +309,7 @@ def test_a_platform_that_stays_away_ends_it_and_what_was_read_is_kept(tmp_path: 
     assert last_tally(samples(written(tmp_path, window))) == expected(world, window)
 
 
-@pytest.mark.parametrize(
-    "error", [ConnectError("nobody there", endpoint="page"), CredentialsError("who?", endpoint="page")]
-)
+@pytest.mark.parametrize("error", [ConnectError("nobody there"), CredentialsError("who?")])
 def test_a_platform_that_never_answered_is_not_waited_for(error: ApiError, tmp_path: Path) -> None:
     """A platform that never answered, or rejects the credentials, ends the reading at once."""
     api = api_of(World(), happens=lambda _endpoint: error)
@@ -325,7 +323,7 @@ def test_a_platform_that_never_answered_is_not_waited_for(error: ApiError, tmp_p
 def test_a_few_bad_answers_at_first_end_nothing(bad: int, tmp_path: Path) -> None:
     """Three bad answers at first are tolerated; after the fourth it is not a job platform."""
     world = filled(20)
-    error = NotUnderstoodError("a web page", endpoint="page")
+    error = NotUnderstoodError("a web page")
     for job in (lambda api: read(tmp_path, api, Window(begin=NOW - HOUR, end=NOW)), answered):
         api = api_of(world, happens=failing("page", error, bad))
         if bad < FIRST_TRIES:
@@ -344,7 +342,7 @@ def test_half_broken_answers_cost_only_time(tmp_path: Path) -> None:
     def broken(endpoint: str) -> ApiError | None:
         asked[endpoint] += 1
         bad = endpoint != "page" and asked[endpoint] % 2
-        return NotUnderstoodError("half", endpoint="record") if bad else None
+        return NotUnderstoodError("half") if bad else None
 
     assert backfilled(world, window, api_of(world, happens=broken)) == expected(world, window)
 
@@ -354,7 +352,7 @@ def test_results_that_never_come_leave_the_record_counted_without_hosts(tmp_path
     world = World()
     world.finish(world.add(RecordSpec(hosts=HOSTS[:2]), NOW - 50), "success", NOW - 30)
     window = Window(begin=NOW - HOUR, end=NOW)
-    api = api_of(world, happens=failing("result", NotUnderstoodError("?", endpoint="result"), TRIES))
+    api = api_of(world, happens=failing("result", NotUnderstoodError("?"), TRIES))
     read(tmp_path, api, window)
     found = samples(written(tmp_path, window))
     assert last_tally(found).results == {"success": 1}
@@ -362,9 +360,7 @@ def test_results_that_never_come_leave_the_record_counted_without_hosts(tmp_path
     assert walk_of(tmp_path).unread == 1
 
 
-@pytest.mark.parametrize(
-    "error", [DeadlineError("slow", endpoint="page"), TooLargeError("big", endpoint="page")]
-)
+@pytest.mark.parametrize("error", [DeadlineError("slow"), TooLargeError("big")])
 def test_a_page_that_is_too_heavy_is_asked_in_halves(error: ApiError, tmp_path: Path) -> None:
     """A page that is too large or too slow is halved until it comes; no record is skipped."""
     world = filled(200)
@@ -391,7 +387,7 @@ def test_a_record_that_is_too_large_to_be_shown_is_passed_and_told(tmp_path: Pat
             ) -> tuple[Page, PageCost]:
                 page, cost = await super().page(number, size, patient=patient, retry=retry)
                 if any(item.id == ids[7] for item in page.items):  # noqa: B023
-                    raise TooLargeError("big", endpoint="page")
+                    raise TooLargeError("big")
                 return page, cost
 
         folder = tmp_path / order

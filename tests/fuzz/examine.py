@@ -8,6 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from exporter.jobapi import decoder
+from exporter.jobapi.errors import NotUnderstoodError
 from exporter.jobapi.json_filter import Body
 from tests.jobapi.test_decoder_properties import check
 
@@ -37,7 +38,7 @@ def examine(body: bytes, decoders: tuple[Decode, ...] = DECODERS) -> None:
         if time.process_time() - began > SECONDS:
             raise FoundError(f"{len(body)} bytes took more than {SECONDS} s")
         rest = outcome(decode, kept, zone)
-        if rest != whole and whole is not decoder.DecodeError:  # dropped text may be malformed
+        if rest != whole and whole is not NotUnderstoodError:  # dropped text may be malformed
             raise FoundError("the filter changes the meaning of a body")
 
 
@@ -45,11 +46,11 @@ def outcome(decode: Decode, body: bytes, zone: Any) -> Any:
     """The checked value, or the kind of a documented error."""
     try:
         value = decode(body, zone)
-    except decoder.DecodeError as error:
+    except NotUnderstoodError as error:
         said = str(error)
         if not (1 <= len(said) <= 200 and said.isprintable()):
             raise FoundError(f"an error that says {said!r}") from None
-        return decoder.DecodeError
+        return NotUnderstoodError
     except decoder.PlatformError as error:
         if not (1 <= len(error.message) <= 200 and error.message.isprintable()):
             raise FoundError(f"an error that says {error.message!r}") from None

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from exporter.jobapi import decoder as wire
+from exporter.jobapi.errors import NotUnderstoodError
 from tests.fuzz.examine import DECODERS, FoundError, examine
 from tests.fuzz.mutating import Mutator
 
@@ -29,8 +29,8 @@ def quotes(body: bytes, zone: Any) -> Any:
     """A decoder whose errors quote the body."""
     try:
         return DECODERS[0](body, zone)
-    except wire.DecodeError:
-        raise wire.DecodeError(body[:300].decode("latin-1")) from None
+    except NotUnderstoodError:
+        raise NotUnderstoodError(body[:300].decode("latin-1")) from None
 
 
 def counts_bytes(body: bytes, zone: Any) -> Any:

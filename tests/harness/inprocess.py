@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from exporter.jobapi import decoder
 from exporter.jobapi.client import PageCost
-from exporter.jobapi.errors import HttpError, NotUnderstoodError, PlatformFailure, RecordNotFound
+from exporter.jobapi.errors import HttpError, PlatformFailure, RecordNotFound
 from exporter.ledger.errors import LedgerError
 from exporter.ledger.layout import Layout
 from exporter.ledger.ledger import Ledger
@@ -93,10 +93,10 @@ class WorldApi:
         if self.left < 0:
             raise EndlessError
         if self.fails(endpoint):
-            raise HttpError("HTTP 500", endpoint=endpoint, status=500)  # type: ignore[arg-type]
+            raise HttpError("HTTP 500", status=500)
         answer = self.dialect.answer(self.world, endpoint, query)  # type: ignore[arg-type]
         if answer.status in {400, 404}:
-            raise RecordNotFound("not found", endpoint=endpoint)  # type: ignore[arg-type]
+            raise RecordNotFound("not found")
         self.page_records += answer.records
         return answer.body, len(answer.body)
 
@@ -115,9 +115,7 @@ class WorldApi:
             return decoder.decode_record(body, zone=UTC)
         except decoder.PlatformError as error:
             kind = RecordNotFound if error.text == "record not found" else PlatformFailure
-            raise kind(error.message, endpoint="record") from None
-        except decoder.DecodeError as error:
-            raise NotUnderstoodError(str(error), endpoint="record") from None
+            raise kind(error.message) from None
 
     async def results(self, record_id: str) -> Results:
         body, _ = self._answer("result", id=record_id)

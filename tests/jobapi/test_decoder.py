@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from exporter.jobapi import decoder
+from exporter.jobapi.errors import NotUnderstoodError
 from exporter.model import (
     ExecuteStatus,
     HostResult,
@@ -295,7 +296,7 @@ def test_strange_ids_are_ids(record_id: str) -> None:
 @pytest.mark.parametrize("record_id", ["", "x" * 65, None, 10**64, 1.5, True, ["a"], "a\0b"])
 def test_a_record_without_a_readable_id_is_not_understood(record_id: object) -> None:
     """A record without a readable id is refused."""
-    with pytest.raises(decoder.DecodeError, match="readable id"):
+    with pytest.raises(NotUnderstoodError, match="readable id"):
         record(id=record_id)
 
 
@@ -378,7 +379,7 @@ def test_an_empty_list_may_be_null(spelling: str) -> None:
 @pytest.mark.parametrize("body", [{"list": [host_row()]}, {"List": [DOCUMENTED]}, {"list": [DOCUMENTED]}])
 def test_a_page_that_shows_records_of_none_is_refused(body: dict[str, Any]) -> None:
     """A totalCount of 0 beside records is false: all records would seem deleted, and then new."""
-    with pytest.raises(decoder.DecodeError, match="a page of records whose totalCount is 0"):
+    with pytest.raises(NotUnderstoodError, match="a page of records whose totalCount is 0"):
         page({**body, "totalCount": 0})
 
 
@@ -386,14 +387,14 @@ def test_a_page_that_shows_records_of_none_is_refused(body: dict[str, Any]) -> N
 @pytest.mark.parametrize("size", [1, 20])
 def test_a_page_without_a_total_is_not_understood(page_of: dict[str, Any], size: int) -> None:
     """A page without totalCount is refused, because new records could not be found."""
-    with pytest.raises(decoder.DecodeError, match="a page without totalCount"):
+    with pytest.raises(NotUnderstoodError, match="a page without totalCount"):
         page({"list": [{"recordId": "r1"}], **page_of}, size=size)
 
 
 @pytest.mark.parametrize("total", [-1, 2**53, 10**30])
 def test_a_total_that_counts_nothing_is_refused(total: int) -> None:
     """A negative or inexact total is refused."""
-    with pytest.raises(decoder.DecodeError, match="out of range"):
+    with pytest.raises(NotUnderstoodError, match="out of range"):
         page({"list": [], "totalCount": total})
 
 
@@ -406,7 +407,7 @@ def test_numbers_of_a_page_that_nobody_needs_may_be_odd(odd: dict[str, Any]) -> 
 def test_a_platform_that_caps_the_page_size_is_refused() -> None:
     """Pages smaller than requested are refused, and the message says which size to set."""
     body = {"list": [], "pageNo": 4, "pageSize": 20, "pageCount": 8, "totalCount": 158}
-    with pytest.raises(decoder.DecodeError, match=r"set api\.page-size to 20"):
+    with pytest.raises(NotUnderstoodError, match=r"set api\.page-size to 20"):
         page(body, number=4, size=50)
     short = {"list": [], "pageNo": 4, "pageSize": 8, "pageCount": 4, "totalCount": 158}
     assert page(short, number=4, size=50).total == 158
@@ -446,7 +447,7 @@ def test_items_without_an_id_are_counted() -> None:
 )
 def test_a_page_with_a_wrong_frame_is_refused(content: object) -> None:
     """A list or total of the wrong type is refused."""
-    with pytest.raises(decoder.DecodeError, match="wrong type"):
+    with pytest.raises(NotUnderstoodError, match="wrong type"):
         page(content)
 
 
@@ -455,14 +456,14 @@ def test_a_page_with_a_wrong_frame_is_refused(content: object) -> None:
 )
 def test_json_that_is_no_page_is_refused(content: object) -> None:
     """JSON without list and total is no page."""
-    with pytest.raises(decoder.DecodeError, match="instead of a page"):
+    with pytest.raises(NotUnderstoodError, match="instead of a page"):
         page(content)
 
 
 @pytest.mark.parametrize("content", [[], None, 5, "x", wrapped(None), wrapped([DOCUMENTED])])
 def test_json_that_is_no_record_is_refused(content: object) -> None:
     """Only an object is a record."""
-    with pytest.raises(decoder.DecodeError, match="no object"):
+    with pytest.raises(NotUnderstoodError, match="no object"):
         decoder.decode_record(dump(content), zone=UTC)
 
 
@@ -534,7 +535,7 @@ def test_bad_rows_cost_only_themselves() -> None:
 )
 def test_json_that_is_no_result_is_refused(content: object) -> None:
     """One object is a row only if it names a host."""
-    with pytest.raises(decoder.DecodeError, match="instead of results"):
+    with pytest.raises(NotUnderstoodError, match="instead of results"):
         results(content)
 
 
@@ -589,9 +590,9 @@ def test_a_content_with_another_status_is_an_error() -> None:
     ],
 )
 def test_what_is_no_json_is_said_without_its_content(body: bytes, seen: str) -> None:
-    """A body without JSON raises a DecodeError that says what it is without quoting it."""
+    """A body without JSON raises a NotUnderstoodError that says what it is without quoting it."""
     for decode in (page, results):
-        with pytest.raises(decoder.DecodeError, match=seen) as caught:
+        with pytest.raises(NotUnderstoodError, match=seen) as caught:
             decode(body)
         assert "sec" not in str(caught.value).replace("seconds", "")
 

@@ -121,11 +121,11 @@ class ModelApi:
             answer = _FAILURES[self.rng.choice(["connect", "500", "timeout"])]
         match answer.failure:
             case "connect":
-                raise ConnectError("connection refused", endpoint=endpoint)
+                raise ConnectError("connection refused")
             case "timeout":
-                raise DeadlineError("no answer", endpoint=endpoint)
+                raise DeadlineError("no answer")
             case "too_large":
-                raise TooLargeError("more than 64 MB", endpoint=endpoint)
+                raise TooLargeError("more than 64 MB")
         self.ahead = self.platform.ahead
         response = httpx.Response(answer.status)
         return classify(endpoint, response, answer.body, decode, now=self.clock.wall(), masked=_plain)

@@ -123,15 +123,15 @@ def test_the_page_is_asked_for_first() -> None:
 
 def test_a_page_that_fails_costs_no_look() -> None:
     """The failure is brought back with what was answered."""
-    error = HttpError("HTTP 500", endpoint="page", status=500)
+    error = HttpError("HTTP 500", status=500)
     fetched = run(fetcher(Api(fails=always(error, "page"))).fetch(REQUEST, followed()))
     assert (fetched.page, fetched.page_error) == (None, error)
     assert len(fetched.lookups) == 1
 
 
-REFUSED = HttpError("HTTP 500", endpoint="record", status=500, of_platform=True)
-GONE = RecordNotFound("gone", endpoint="record")
-UNREACHABLE = ConnectError("refused", endpoint="record")
+REFUSED = HttpError("HTTP 500", status=500, of_platform=True)
+GONE = RecordNotFound("gone")
+UNREACHABLE = ConnectError("refused")
 
 
 def only(
@@ -157,10 +157,10 @@ def controlled(api: Api, *shown: str) -> Fetcher:
     "error",
     [
         REFUSED,
-        NotUnderstoodError("a list", endpoint="record"),
-        TooLargeError("64 MiB", endpoint="record"),
-        DeadlineError("10 s", endpoint="record"),
-        PlatformFailure("lock wait", endpoint="record"),
+        NotUnderstoodError("a list"),
+        TooLargeError("64 MiB"),
+        DeadlineError("10 s"),
+        PlatformFailure("lock wait"),
     ],
 )
 def test_a_record_whose_own_answer_fails_costs_no_other(error: ApiError) -> None:
@@ -254,9 +254,9 @@ def test_results_that_fail_are_their_records() -> None:
     "error",
     [
         UNREACHABLE,
-        CredentialsError("403", endpoint="record"),
-        HttpError("HTTP 503", endpoint="record", status=503),
-        HttpError("HTTP 404", endpoint="record", status=404, of_platform=False),
+        CredentialsError("403"),
+        HttpError("HTTP 503", status=503),
+        HttpError("HTTP 404", status=404, of_platform=False),
     ],
 )
 def test_what_is_no_records_fault_is_the_platforms(error: ApiError) -> None:

@@ -19,7 +19,7 @@ from tests.harness.core import NOW, item, page
 TAIL = Tail(total=1000, last_total=1000, ends=Ends(order=Order.ASC))
 ONE = PageRequest(number=951, size=1)
 MANY = PageRequest(number=20, size=50)
-BROKEN = HttpError("HTTP 500", endpoint="page", status=500)
+BROKEN = HttpError("HTTP 500", status=500)
 
 
 @dataclass
@@ -92,7 +92,7 @@ def test_a_page_that_hangs_is_charged_as_one_that_does_not() -> None:
     api = Api()
     given = pages(api)
     ask(given, MANY)
-    api.seconds, api.fails = 60.0, lambda _number, _size: DeadlineError("60 s", endpoint="page")
+    api.seconds, api.fails = 60.0, lambda _number, _size: DeadlineError("60 s")
     for _ in range(10):
         ask(given, MANY)
     assert given.wait() == 0.0
@@ -128,9 +128,7 @@ def test_a_page_that_fails_is_narrowed() -> None:
     assert (tail.narrowing.lo, tail.narrowing.hi) == (950, 1000)
 
 
-@pytest.mark.parametrize(
-    "error", [ConnectError("refused", endpoint="page"), HttpError("503", endpoint="page", status=503)]
-)
+@pytest.mark.parametrize("error", [ConnectError("refused"), HttpError("503", status=503)])
 def test_a_failure_that_is_no_records_fails_the_poll(error: ApiError) -> None:
     """Nothing is narrowed."""
     assert failed(pages(Api()), MANY, error) == (TAIL, error)
@@ -193,7 +191,7 @@ def test_pages_that_fail_are_charged() -> None:
 @pytest.mark.parametrize(("seconds", "most"), [(0.1, MOST_FAILED), (10.0, 6), (60.0, 1)])
 def test_failed_pages_are_bounded_in_a_poll(seconds: float, most: int) -> None:
     """In number and in time; the next poll goes on."""
-    api = Api(fails=lambda _number, _size: DeadlineError("late", endpoint="page"), seconds=seconds)
+    api = Api(fails=lambda _number, _size: DeadlineError("late"), seconds=seconds)
     given = pages(api)
     while not given.is_over:
         ask(given, MANY)

@@ -39,7 +39,7 @@ def only(endpoint: str, error: ApiError, *, ids: frozenset[str] | None = None) -
 
 
 def http(status: int = 500, **given: Any) -> HttpError:
-    return HttpError(f"HTTP {status}", endpoint="page", status=status, **given)
+    return HttpError(f"HTTP {status}", status=status, **given)
 
 
 def up(its: Life) -> float | None:
@@ -63,7 +63,7 @@ def test_what_is_known_of_the_platform_disappears_while_it_is_away(tmp_path: Pat
         its.ran("fail")
         its.poll(2)
         assert up(its) == 1
-        its.api.mood = always(ConnectError("refused", endpoint="page"))
+        its.api.mood = always(ConnectError("refused"))
         its.poll()
         assert up(its) == 0
         assert its.daemon.gauge("job_records", execute_status="done") is None
@@ -119,7 +119,7 @@ def test_retry_after_is_honoured(tmp_path: Path) -> None:
         assert [later - earlier for earlier, later in pairwise(asked)] == [45, 45]
 
 
-@pytest.mark.parametrize("first", [http(), PlatformFailure("database down", endpoint="page")])
+@pytest.mark.parametrize("first", [http(), PlatformFailure("database down")])
 def test_a_platform_that_is_away_at_the_start_is_waited_for(first: ApiError, tmp_path: Path) -> None:
     """Counting begins with the first poll that reaches it."""
     with life(tmp_path, past=10, polled=False) as its:
@@ -155,7 +155,7 @@ def test_one_record_that_always_fails_is_not_the_platform(endpoint: str, tmp_pat
     """The others are counted, polls are good, the platform is up."""
     with life(tmp_path, past=10) as its:
         bad = its.ran()
-        error = NotUnderstoodError("a list where a string was expected", endpoint=endpoint)  # type: ignore[arg-type]
+        error = NotUnderstoodError("a list where a string was expected")
         its.api.mood = only(endpoint, error, ids=frozenset({bad}))
         good = {its.ran() for _ in range(5)}
         its.poll(6)
@@ -168,7 +168,7 @@ def test_many_look_ups_that_fail_in_a_row_are_the_platform(tmp_path: Path) -> No
     with life(tmp_path, past=10) as its:
         for _ in range(100):
             its.ran()
-        its.api.mood = only("record", PlatformFailure("database down", endpoint="record"))
+        its.api.mood = only("record", PlatformFailure("database down"))
         its.forget_requests()
         its.poll()
         asked = sum(asked.endpoint == "record" for asked in its.api.requests)
@@ -180,9 +180,7 @@ def test_many_look_ups_that_fail_in_a_row_are_the_platform(tmp_path: Path) -> No
         assert its.finished == 100
 
 
-@pytest.mark.parametrize(
-    "error", [ConnectError("refused", endpoint="record"), CredentialsError("invalid user", endpoint="record")]
-)
+@pytest.mark.parametrize("error", [ConnectError("refused"), CredentialsError("invalid user")])
 def test_what_is_never_one_records_fault_fails_the_poll_at_once(error: ApiError, tmp_path: Path) -> None:
     """No connection, or credentials that may read pages only: the first look-up tells."""
     with life(tmp_path, past=10) as its:

@@ -24,7 +24,7 @@ def old(world: World, *, ended: float, hosts: int = 1) -> str:
 
 
 def no_results(asked: Asked) -> HttpError | None:
-    return HttpError("HTTP 500", endpoint="result", status=500) if asked.endpoint == "result" else None
+    return HttpError("HTTP 500", status=500) if asked.endpoint == "result" else None
 
 
 # -- rule 1

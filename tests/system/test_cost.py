@@ -185,7 +185,7 @@ def test_a_page_that_is_too_large_is_asked_in_halves(
 ) -> None:
     """Refused by our limit or too slow: half of it is next, down to what comes."""
     with life(tmp_path, past=300) as its:
-        its.api.mood = lambda asked: error("too much", endpoint="page") if asked.size > 3 else None
+        its.api.mood = lambda asked: error("too much") if asked.size > 3 else None
         new = {its.ran() for _ in range(60)}
         its.forget_requests()
         its.poll(120)
@@ -206,7 +206,7 @@ def test_a_record_too_large_for_any_page_is_passed_over(tmp_path: Path) -> None:
 
         def too_large(asked: Asked) -> TooLargeError | None:
             covers = (asked.number - 1) * asked.size <= position < asked.number * asked.size
-            return TooLargeError("9 MB", endpoint="page") if asked.endpoint == "page" and covers else None
+            return TooLargeError("9 MB") if asked.endpoint == "page" and covers else None
 
         its.api.mood = too_large
         with capture_logs() as lines:

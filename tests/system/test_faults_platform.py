@@ -51,7 +51,7 @@ def test_down_for_an_hour_and_back_with_10_000_finished(order: Order, tmp_path: 
     with life(tmp_path, order=order, past=100) as its:
         running = [its.add(timeout=7200) for _ in range(20)]
         its.poll(2)
-        its.api.mood = lambda _asked: ConnectError("refused", endpoint="page")
+        its.api.mood = lambda _asked: ConnectError("refused")
         its.forget_requests()
         rng = random.Random("down")
         for _ in range(240):
@@ -184,7 +184,7 @@ def test_slow_to_30_s_a_page_beyond_the_timeout(tmp_path: Path) -> None:
             if asked.endpoint != "page":
                 return None
             its.clock.now += 10.0
-            return DeadlineError("no whole answer within 10 s: raise api.timeout?", endpoint="page")
+            return DeadlineError("no whole answer within 10 s: raise api.timeout?")
 
         its.api.mood = late
         for _ in range(80):
@@ -208,7 +208,7 @@ def test_slow_tail_pages_alone_are_asked_in_halves_and_open_records_followed(tmp
             if asked.endpoint != "page" or asked.size <= 5:
                 return None
             its.clock.now += 10.0
-            return DeadlineError("no whole answer within 10 s: raise api.timeout?", endpoint="page")
+            return DeadlineError("no whole answer within 10 s: raise api.timeout?")
 
         its.api.mood = late
         for _ in range(60):
@@ -349,7 +349,7 @@ def test_open_records_that_can_never_be_read(tmp_path: Path) -> None:
     """They stay open, are asked for ever more rarely, and it is said; others are counted, polls are good."""
     with capture_logs() as lines, life(tmp_path, past=10) as its:
         bad = {its.add() for _ in range(30)}
-        odd = NotUnderstoodError("a list where a string was expected", endpoint="record")
+        odd = NotUnderstoodError("a list where a string was expected")
         its.api.mood = lambda asked: odd if asked.id in bad else None
         for _ in range(280):
             its.ran()

@@ -22,12 +22,12 @@ LAST_FINISHED = "job_record_last_finished_timestamp_seconds"
 
 
 def refused(asked: Asked) -> ApiError:
-    return HttpError("HTTP 500", endpoint=asked.endpoint, status=500)  # type: ignore[arg-type]
+    return HttpError("HTTP 500", status=500)
 
 
 def unknown(asked: Asked) -> ApiError | None:
     """Answer as a gateway whose route is gone: 404 with JSON."""
-    return None if asked.endpoint == "page" else RecordNotFound("HTTP 404", endpoint="record")
+    return None if asked.endpoint == "page" else RecordNotFound("HTTP 404")
 
 
 @dataclass
@@ -322,9 +322,7 @@ def test_no_record_is_looked_up_twice_in_a_poll(tmp_path: Path) -> None:
     """Results failed for 40 minutes; when they can be read again, two thirds of the records are deleted."""
     with life(tmp_path) as its:
         ids = [its.ran() for _ in range(60)]
-        its.api.mood = lambda asked: (
-            HttpError("HTTP 500", endpoint="result", status=500) if asked.endpoint == "result" else None
-        )
+        its.api.mood = lambda asked: HttpError("HTTP 500", status=500) if asked.endpoint == "result" else None
         its.poll(160)
         its.api.mood = lambda _asked: None
         its.world.delete(ids[:42])

@@ -144,7 +144,7 @@ def test_changed_record_labels_lose_no_increase(tmp_path: Path) -> None:
 def test_a_thousand_failed_polls_in_a_row_are_lived_through(tmp_path: Path) -> None:
     """Seventeen hours of failures: polls back off to a minute, and the next good one counts."""
     with life(tmp_path, past=10) as its:
-        its.api.mood = lambda _asked: HttpError("HTTP 500", endpoint="page", status=500)
+        its.api.mood = lambda _asked: HttpError("HTTP 500", status=500)
         for _ in range(1_100):
             its.clock.now += 60
             its.poll()

@@ -22,11 +22,11 @@ from exporter.simulator.documented import DocumentedDialect
 from tests.harness.core import Life, MoodyApi, life
 
 FAILURES: dict[str, Callable[[], ApiError]] = {
-    "HTTP 500": lambda: HttpError("HTTP 500", endpoint="page", status=500),
-    "an error envelope": lambda: PlatformFailure("database", endpoint="page"),
-    "cut JSON": lambda: NotUnderstoodError("cut", endpoint="page"),
-    "never": lambda: DeadlineError("no first byte", endpoint="page"),
-    "400 MB": lambda: TooLargeError("64 MiB", endpoint="page"),
+    "HTTP 500": lambda: HttpError("HTTP 500", status=500),
+    "an error envelope": lambda: PlatformFailure("database"),
+    "cut JSON": lambda: NotUnderstoodError("cut"),
+    "never": lambda: DeadlineError("no first byte"),
+    "400 MB": lambda: TooLargeError("64 MiB"),
 }
 
 
