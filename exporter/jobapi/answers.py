@@ -40,7 +40,6 @@ _ADVICE = {
 _REDIRECTS = "redirects are not followed; set api.base-url to the address that it redirects to"
 
 _NO_CONNECTION = (aiohttp.ConnectionTimeoutError, httpx.ConnectTimeout)
-_ADDRESS = "check api.base-url, the network and firewalls"
 # The first type that fits: what it means, and what to do.
 _CAUSES: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str, str], ...] = (
     (
@@ -55,7 +54,7 @@ _CAUSES: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str,
     ),
     (aiohttp.ClientHttpProxyError, "the proxy refused to connect", "check api.proxy-url and the proxy"),
     (aiohttp.ClientProxyConnectionError, "the proxy cannot be reached", "check api.proxy-url"),
-    (_NO_CONNECTION, "no connection in time", _ADDRESS),
+    (_NO_CONNECTION, "no connection in time", ""),
     (aiohttp.ClientPayloadError, "the body was cut short", ""),
     (aiohttp.ServerDisconnectedError, "it closed the connection without an answer", ""),
     (
@@ -86,7 +85,7 @@ def classify(
     try:
         return decode(body)
     except decoder.PlatformError as error:
-        raise _platform_error(endpoint, error.text, decoder.one_line(masked(error.text))) from None
+        raise _platform_error(endpoint, str(error), decoder.one_line(masked(str(error)))) from None
 
 
 def http_date(value: str | None) -> float | None:
@@ -158,5 +157,5 @@ def _what_broke(cause: BaseException) -> tuple[str, str]:
     is_named = isinstance(cause, aiohttp.ClientSSLError | aiohttp.ClientProxyConnectionError)
     if isinstance(cause, aiohttp.ClientConnectorError) and not is_named:
         number = cause.os_error.errno or 0  # asyncio's own text names the call, not the cause
-        return (os.strerror(number) if number > 0 else cause.os_error.strerror or "no connection"), _ADDRESS
+        return (os.strerror(number) if number > 0 else cause.os_error.strerror or "no connection"), ""
     return next((what, advice) for kind, what, advice in _CAUSES if isinstance(cause, kind))

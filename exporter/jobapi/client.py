@@ -34,7 +34,7 @@ from exporter.jobapi.errors import (
     TooLargeError,
 )
 from exporter.jobapi.json_filter import WHOLE, Body
-from exporter.jobapi.transport import ConfigError, Connections, Requests, transports
+from exporter.jobapi.transport import ConfigError, Requests, transport_of
 from exporter.model import Page, Record, Results, backoff
 from exporter.settings import ApiSettings
 
@@ -96,14 +96,13 @@ class JobApi:
         self._monotonic = monotonic
         self._base = config.base_url
         self._slots = asyncio.Semaphore(config.concurrency)
-        make = transports(config)
-        self._connections = Connections((lambda: transport) if transport else make, monotonic=monotonic)
-        self._requests = Requests(config)
+        self._transport = transport or transport_of(config)
+        self._requests = Requests(config, monotonic=monotonic)
         self._platform_ahead: float | None = None  # seconds, platform's clock minus our monotonic one
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._connections.aclose()
+        await self._transport.aclose()
 
     def platform_now(self) -> float | None:
         """Return the platform's clock, POSIX seconds, independent of ours; None: not known yet."""
@@ -199,12 +198,9 @@ class JobApi:
         waited = f"no answer within {first_byte:g} s"
         try:
             # The library's deadline starts again with each byte of the header; this one does not.
-            async with (
-                asyncio.timeout(pause + first_byte) as deadline,
-                self._connections.transport() as transport,
-            ):
+            async with asyncio.timeout(pause + first_byte) as deadline:
                 request = self._requests.get(self._base + PATHS[endpoint], query, first_byte=first_byte)
-                async with aclosing(await transport.handle_async_request(request)) as response:
+                async with aclosing(await self._transport.handle_async_request(request)) as response:
                     self._read_clock(response, self._monotonic() - started)
                     waited = f"the answer stopped for {pause:g} s"
                     deadline.reschedule(loop.time() + pause)

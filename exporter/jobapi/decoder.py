@@ -27,15 +27,7 @@ MAX_MESSAGE = 200  # characters of a platform's message: enough for the cause, w
 
 
 class PlatformError(Exception):
-    """The platform answered HTTP 200 with status error.
-
-    `text` is its message as sent. `message` is the same on one line, at most 200 characters, with control
-    characters escaped.
-    """
-
-    def __init__(self, text: str) -> None:
-        self.text, self.message = text, one_line(text)
-        super().__init__(self.message)
+    """The platform answered HTTP 200 with status error; the text is its message as sent."""
 
 
 def decode_page(body: bytes, *, number: int, size: int, zone: tzinfo) -> Page:

@@ -6,9 +6,7 @@ Secrets are unwrapped only here, and are in no message.
 import base64
 import ssl
 import time
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -24,7 +22,8 @@ from exporter.settings.text import no_password
 MAX_SECRET = 65_536  # bytes; a token has a few KB, but a device given by mistake has no end
 SHORTEST_MASKED = 4  # characters; a shorter secret protects nothing, and is part of many words
 KEEPALIVE = 60.0  # seconds; four polls, so that an idle exporter keeps its connection
-RENEWAL = 120.0  # seconds; by then a changed address of the platform's name is noticed
+RENEWAL = 120.0  # seconds; so often connections are closed, so that a changed address is noticed
+RENEWING = 1.0  # seconds; requests that begin in this time close theirs
 BUFFER = 1 << 18  # bytes to read from a socket at once; large bodies take fewer turns
 MAX_HEADER = 1 << 16  # bytes of one header line; some gateways send cookies and policies of 20 KB
 HEADERS = {
@@ -42,9 +41,10 @@ class ConfigError(ValueError):
 class Requests:
     """Makes requests with the current credentials."""
 
-    def __init__(self, config: ApiSettings) -> None:
+    def __init__(self, config: ApiSettings, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         """Raises ConfigError if a secret file cannot be used."""
-        self._config = config
+        self._config, self._monotonic = config, monotonic
+        self._renewal, self._renewing_until = monotonic() + RENEWAL, 0.0
         self._own: dict[str, str] = {}
         self._headers = httpx.Headers(HEADERS)
         self._sent: frozenset[str] = frozenset()
@@ -57,7 +57,12 @@ class Requests:
         """
         self._refresh()
         limits = {"timeout": {"connect": self._config.timeout, "read": first_byte}}
-        return httpx.Request("GET", f"{url}?{urlencode(query)}", headers=self._headers, extensions=limits)
+        request = httpx.Request("GET", f"{url}?{urlencode(query)}", headers=self._headers, extensions=limits)
+        if (now := self._monotonic()) >= self._renewal:
+            self._renewal, self._renewing_until = now + RENEWAL, now + RENEWING
+        if now < self._renewing_until:
+            request.headers["Connection"] = "close"
+        return request
 
     def masked(self, text: str) -> str:
         """Mask our credentials in a text, because the platform may echo them in an error."""
@@ -89,46 +94,12 @@ class Requests:
             self._headers.update(own)
 
 
-class Connections:
-    """Connections to the platform, renewed regularly, so that a changed address is noticed."""
-
-    def __init__(
-        self, make: Callable[[], httpx.AsyncBaseTransport], *, monotonic: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._make, self._monotonic = make, monotonic
-        self._current = make()
-        self._until = monotonic() + RENEWAL
-        self._users: Counter[httpx.AsyncBaseTransport] = Counter()
-
-    @asynccontextmanager
-    async def transport(self) -> AsyncIterator[httpx.AsyncBaseTransport]:
-        """Return the transport for one request; an old one is closed after its last request."""
-        used = self._current
-        self._users[used] += 1
-        if self._monotonic() >= self._until:  # the next requests use new connections
-            self._current, self._until = self._make(), self._monotonic() + RENEWAL
-        try:
-            yield used
-        finally:
-            self._users[used] -= 1
-            if not self._users[used]:
-                del self._users[used]
-                if used is not self._current:
-                    await used.aclose()
-
-    async def aclose(self) -> None:
-        """Close all connections."""
-        for transport in {self._current, *self._users}:
-            await transport.aclose()
-
-
-def transports(config: ApiSettings) -> Callable[[], AiohttpTransport]:
-    """Return a maker of transports: httpx over aiohttp, without cookies, netrc and the environment's proxies.
+def transport_of(config: ApiSettings) -> AiohttpTransport:
+    """Return a transport: httpx over aiohttp, without cookies, netrc and the environment's proxies.
 
     Raises ConfigError if a certificate cannot be used.
     """
     context = _tls_context(config.ca_file, config.cert_file, config.key_file)
-    proxy = config.proxy_url.get_secret_value() if config.proxy_url else None
 
     def session() -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(ssl=context, limit=config.concurrency, keepalive_timeout=KEEPALIVE)
@@ -139,10 +110,10 @@ def transports(config: ApiSettings) -> Callable[[], AiohttpTransport]:
             read_bufsize=BUFFER,
             max_line_size=MAX_HEADER,
             max_field_size=MAX_HEADER,
-            proxy=proxy,
+            proxy=config.proxy_url.get_secret_value() if config.proxy_url else None,
         )
 
-    return lambda: AiohttpTransport(verify=context, client=session, trust_env=False)
+    return AiohttpTransport(verify=context, client=session, trust_env=False)
 
 
 def _tls_context(ca_file: Path | None, cert_file: Path | None, key_file: Path | None) -> ssl.SSLContext:

@@ -11,7 +11,7 @@ from httpx_aiohttp import AiohttpTransport
 
 from exporter.jobapi.client import PATHS, JobApi, PageCost
 from exporter.jobapi.errors import Endpoint
-from exporter.jobapi.transport import Connections, Requests, transports
+from exporter.jobapi.transport import Requests, transport_of
 from exporter.metrics.process import ProcessMetrics
 from exporter.model import Page, Record, Results
 from exporter.settings import ApiSettings
@@ -69,18 +69,17 @@ async def plain_httpx() -> AsyncIterator[Ask]:
 @asynccontextmanager
 async def own_client(config: ApiSettings) -> AsyncIterator[Ask]:
     """Open what the exporter has made of them."""
-    connections = Connections(transports(config))
+    transport = transport_of(config)
     requests = Requests(config)
 
     @asynccontextmanager
     async def ask(url: str, query: Mapping[str, str]) -> AsyncIterator[httpx.Response]:
-        async with connections.transport() as transport:
-            request = requests.get(url, query, first_byte=config.timeout)
-            async with aclosing(await transport.handle_async_request(request)) as response:
-                yield response
+        request = requests.get(url, query, first_byte=config.timeout)
+        async with aclosing(await transport.handle_async_request(request)) as response:
+            yield response
 
     yield ask
-    await connections.aclose()
+    await transport.aclose()
 
 
 async def fetch_all(opened: AbstractAsyncContextManager[Ask], url: str, asked: Iterable[Question]) -> Run:

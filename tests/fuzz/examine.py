@@ -52,8 +52,9 @@ def outcome(decode: Decode, body: bytes, zone: Any) -> Any:
             raise FoundError(f"an error that says {said!r}") from None
         return NotUnderstoodError
     except decoder.PlatformError as error:
-        if not (1 <= len(error.message) <= 200 and error.message.isprintable()):
-            raise FoundError(f"an error that says {error.message!r}") from None
+        said = decoder.one_line(str(error))
+        if not (1 <= len(said) <= 200 and said.isprintable()):
+            raise FoundError(f"an error that says {said!r}") from None
         return decoder.PlatformError  # its kind depends on the message, which the filter may drop
     check(value)
     return value

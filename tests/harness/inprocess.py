@@ -114,8 +114,8 @@ class WorldApi:
         try:
             return decoder.decode_record(body, zone=UTC)
         except decoder.PlatformError as error:
-            kind = RecordNotFound if error.text == "record not found" else PlatformFailure
-            raise kind(error.message) from None
+            kind = RecordNotFound if str(error) == "record not found" else PlatformFailure
+            raise kind(str(error)) from None
 
     async def results(self, record_id: str) -> Results:
         body, _ = self._answer("result", id=record_id)

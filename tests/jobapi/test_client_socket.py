@@ -321,6 +321,11 @@ async def test_connections_are_made_anew_now_and_then() -> None:
         assert ports[3] != ports[2] == ports[0]
         release.set()
         assert await slow == READ
+        await api.results("r1")
+        now += RENEWAL / 2
+        await api.results("r1")
+        await api.results("r1")
+        assert ports[2] == ports[4] != ports[5] == ports[6]
         await api.aclose()
 
 

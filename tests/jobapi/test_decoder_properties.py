@@ -71,7 +71,7 @@ def read_everywhere(body: bytes) -> None:
         try:
             value = decode(body)
         except (NotUnderstoodError, decoder.PlatformError) as error:
-            said = str(error)
+            said = decoder.one_line(str(error))
         else:
             check(value)
             continue
