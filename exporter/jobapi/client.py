@@ -33,7 +33,7 @@ from exporter.jobapi.errors import (
     RecordNotFound,
     TooLargeError,
 )
-from exporter.jobapi.json_filter import WHOLE, Body
+from exporter.jobapi.json_filter import Body
 from exporter.jobapi.transport import ConfigError, Requests, transport_of
 from exporter.model import Page, Record, Results, backoff
 from exporter.settings import ApiSettings
@@ -175,7 +175,7 @@ class JobApi:
         """Send the request once, and report it to the observer."""
         started = self._monotonic()
         reason: Reason | None = None
-        body = Body(whole=min(WHOLE, self._config.max_response_bytes))
+        body = Body(limit=self._config.max_response_bytes)
         try:
             response = await self._receive(endpoint, query, body, first_byte=first_byte)
             cost = PageCost(seconds=self._monotonic() - started, size=body.received)

@@ -28,76 +28,59 @@ _STRING = re.compile(
 class Body:
     """A response body while it arrives. Above `whole` bytes it is filtered."""
 
-    def __init__(self, *, whole: int = WHOLE) -> None:
-        self._whole = whole
-        self._filter: Filter | None = None
-        self._kept: list[bytes] = []
-        self._kept_size = 0
+    def __init__(self, *, limit: int, whole: int = WHOLE) -> None:
+        """`limit`: bytes; `held` stays below while what is to be kept does."""
+        self._limit = limit
+        self._kept = bytearray()
+        self._pending = bytearray()  # not scanned yet, or begins with a string whose end is missing
+        self._wanted = min(whole, limit) + 1  # pending bytes to wait for before they are scanned
+        self._is_dropping = False  # inside a string that is dropped
         self.received = 0  # bytes
 
     @property
     def held(self) -> int:
         """Bytes in memory."""
-        return self._kept_size + (len(self._filter.pending) if self._filter else 0)
+        return len(self._kept) + len(self._pending)
 
     def add(self, piece: bytes) -> None:
         """Add the next bytes."""
         self.received += len(piece)
-        if self._filter is None and self.received > self._whole:
-            self._filter = Filter()
-            piece, self._kept = b"".join([*self._kept, piece]), []
-            self._kept_size = 0
-        kept = self._filter.feed(piece) if self._filter else piece
-        self._kept.append(kept)
-        self._kept_size += len(kept)
+        self._pending += piece
+        if len(self._pending) >= self._wanted or self.held > self._limit:
+            self._scan()
+            # A long string that is kept is not scanned again with each piece.
+            self._wanted = 0 if self._is_dropping else 2 * len(self._pending)
 
     def content(self) -> bytes:
         """Return what was kept."""
-        return b"".join([*self._kept, self._filter.pending if self._filter else b""])
+        return bytes(self._kept + self._pending)
 
-
-class Filter:
-    """Takes a body piece by piece and returns what to keep; at the end `pending` is kept too."""
-
-    def __init__(self) -> None:
-        self.pending = b""  # begins with a string that the last piece did not end
-        self._wanted = 0  # bytes to wait for, so that a long string is not scanned again with each piece
-        self._dropping = False  # inside a string that is dropped
-
-    def feed(self, piece: bytes) -> bytes:
-        """Add the next bytes; return what to keep of all bytes not returned yet."""
-        data = self.pending + piece
-        if len(data) < self._wanted:
-            self.pending = data
-            return b""
+    def _scan(self) -> None:
+        """Move what is kept of the pending bytes."""
+        data, self._pending = bytes(self._pending), bytearray()
         masked = data.replace(rb"\\", b"..").replace(rb"\"", b"..")
-        kept = self._scan(data, masked)
-        self._wanted = 0 if self._dropping else 2 * len(self.pending)
-        return kept
-
-    def _scan(self, data: bytes, masked: bytes) -> bytes:
-        kept: list[bytes] = []
+        escape = masked[-1:] if masked.endswith(b"\\") else b""  # that is cut
         start = position = 0
-        self.pending = b""
-        if self._dropping:
+        if self._is_dropping:
             start = masked.find(b'"')
             if start < 0:
-                self.pending = masked[-1:] if masked.endswith(b"\\") else b""  # an escape that is cut
-                return b""
-            position, self._dropping = start + 1, False
+                self._pending += escape
+                return
+            position, self._is_dropping = start + 1, False
         for match in _STRING.finditer(masked, position):
             key, is_whole = match["key"], match["end"]
             if key and _is_unread(data[match.start() : match.end("key")]):
-                kept.append(data[start : match.end("key") + 1])
+                self._kept += data[start : match.end("key") + 1]
                 start = match.end() - len(is_whole)
                 if not is_whole:
-                    self._dropping = True
-                    self.pending = b"\\" if masked.endswith(b"\\") else b""
-                    return b"".join(kept)
+                    self._is_dropping = True
+                    self._pending += escape
+                    return
             elif match["cut"] or (key and not is_whole):
-                self.pending = data[match.start() :]
-                return b"".join([*kept, data[start : match.start()]])
-        return b"".join([*kept, data[start:]])
+                self._kept += data[start : match.start()]
+                self._pending += data[match.start() :]
+                return
+        self._kept += data[start:]
 
 
 def _is_unread(key: bytes) -> bool:

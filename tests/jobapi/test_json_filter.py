@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from exporter.jobapi import decoder as wire
 from exporter.jobapi import schema
 from exporter.jobapi.errors import NotUnderstoodError
-from exporter.jobapi.json_filter import Body, Filter
+from exporter.jobapi.json_filter import Body
 from tests.jobapi.test_decoder_properties import BODIES, KEYS, mutations
 
 LONG = 128
+ENOUGH = 1 << 30
 OUTPUTS = ["stdout", "stderr", "script", "message", "a:b", 'q"', "back\\", ": ", "ho\\u0073ts"]
 DECODERS = (
     lambda body: wire.decode_page(body, number=1, size=20, zone=UTC),
@@ -54,7 +55,7 @@ def bodies(draw: st.DrawFn) -> bytes:
 
 def filtered(body: bytes, at: Iterable[int]) -> bytes:
     """The part that is kept of a body that comes in pieces."""
-    whole = Body(whole=0)
+    whole = Body(limit=ENOUGH, whole=0)
     start = 0
     for end in sorted({cut for cut in at if cut < len(body)} | {len(body)}):
         whole.add(body[start:end])
@@ -131,7 +132,7 @@ def test_a_body_cut_within_dropped_text_is_malformed() -> None:
 
 def test_what_is_left_out_is_not_held() -> None:
     """An output of many megabytes takes no more memory than one piece."""
-    body = Body(whole=1000)
+    body = Body(limit=ENOUGH, whole=1000)
     body.add(b'{"id":"a","stdout":"')
     for _ in range(1000):
         body.add(b'ok \\"\\ud83d\\ude00\\\\' * 500)
@@ -144,7 +145,7 @@ def test_what_is_left_out_is_not_held() -> None:
 def test_a_small_body_is_kept_as_it_is() -> None:
     """Up to its limit a body is not filtered; with one byte more, all of it is."""
     text = b'{"id":"a","script":"%b"}' % (b"x" * LONG)
-    small, large = Body(whole=len(text)), Body(whole=len(text) - 1)
+    small, large = (Body(limit=ENOUGH, whole=len(text) - less) for less in (0, 1))
     for piece in (text[:60], text[60:]):
         small.add(piece)
         large.add(piece)
@@ -155,22 +156,33 @@ def test_a_small_body_is_kept_as_it_is() -> None:
 def test_a_long_text_that_is_read_is_scanned_only_as_it_doubles() -> None:
     """A list of hosts in many pieces takes time linear in its length."""
 
-    class Counting(Filter):
+    class Counting(Body):
         scans = 0
 
-        def _scan(self, data: bytes, masked: bytes) -> bytes:
+        def _scan(self) -> None:
             self.scans += 1
-            return super()._scan(data, masked)
+            super()._scan()
 
     hosts = b"a," * 500_000
-    counting = Counting()
-    kept = counting.feed(b'{"id":"a","hosts":"')
+    counting = Counting(limit=ENOUGH, whole=0)
+    counting.add(b'{"id":"a","hosts":"')
     for start in range(0, len(hosts), 1000):
-        kept += counting.feed(hosts[start : start + 1000])
-    assert kept == b'{"id":"a",'
-    assert len(counting.pending) > len(hosts)
+        counting.add(hosts[start : start + 1000])
+    assert counting.held > len(hosts)
     assert counting.scans < 20
-    assert kept + counting.feed(b'"}') + counting.pending == b'{"id":"a","hosts":"%b"}' % hosts
+    counting.add(b'"}')
+    assert counting.content() == b'{"id":"a","hosts":"%b"}' % hosts
+
+
+@given(bodies(), cuts, st.integers(1, 200))
+def test_the_limit_holds_for_what_is_kept(body: bytes, at: list[int], limit: int) -> None:
+    """A body whose kept part is within the limit never exceeds it, however it is cut."""
+    kept = len(filtered(body, []))
+    whole, start, most = Body(limit=limit), 0, 0
+    for end in sorted({cut for cut in at if cut < len(body)} | {len(body)}):
+        whole.add(body[start:end])
+        start, most = end, max(most, whole.held)
+    assert (most > limit) <= (kept > limit)
 
 
 def test_every_field_that_is_read_is_needed() -> None:
