@@ -219,9 +219,9 @@ class Auditor:
         while True:
             try:
                 return await self._pacer.page(self._api, request.number, request.size, sleep=self._sleep)
-            except (DeadlineError, TooLargeError):
-                raise
             except ApiError as error:
+                if isinstance(error, DeadlineError | TooLargeError):
+                    raise
                 tries += 1
                 if error.reason in GONE or tries >= TRIES:
                     raise AuditError(str(error)) from None

@@ -145,8 +145,7 @@ def broken(error: Exception, *, base: str, waited: str) -> ApiError:
     cause = error if isinstance(error, aiohttp.ClientError) else error.__cause__ or error
     is_late = isinstance(cause, aiohttp.ServerTimeoutError | httpx.TimeoutException)
     if type(error) is TimeoutError or (is_late and not isinstance(cause, _NO_CONNECTION)):
-        advice = "check whether the platform is overloaded, or raise api.timeout"
-        return DeadlineError(waited, advice=advice)
+        return DeadlineError(waited)
     what, advice = _what_broke(cause)
     url = httpx.URL(base)
     address = f"{url.scheme}://{url.netloc.decode('ascii')}"

@@ -88,13 +88,9 @@ class JobApi:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Connect to nothing yet. Raises ConfigError for files of the settings that cannot be used."""
-        self._config = config
-        self._observer = observer
+        self._config, self._observer = config, observer
+        self._sleep, self._wall, self._monotonic = sleep, wall, monotonic
         self._rng = rng or random.Random()  # noqa: S311  (spreads retries, protects nothing)
-        self._sleep = sleep
-        self._wall = wall
-        self._monotonic = monotonic
-        self._base = config.base_url
         self._slots = asyncio.Semaphore(config.concurrency)
         self._transport = transport or transport_of(config)
         self._requests = Requests(config, monotonic=monotonic)
@@ -199,19 +195,23 @@ class JobApi:
         try:
             # The library's deadline starts again with each byte of the header; this one does not.
             async with asyncio.timeout(pause + first_byte) as deadline:
-                request = self._requests.get(self._base + PATHS[endpoint], query, first_byte=first_byte)
+                request = self._requests.get(
+                    self._config.base_url + PATHS[endpoint], query, first_byte=first_byte
+                )
                 async with aclosing(await self._transport.handle_async_request(request)) as response:
                     self._read_clock(response, self._monotonic() - started)
                     waited = f"the answer stopped for {pause:g} s"
                     deadline.reschedule(loop.time() + pause)
-                    is_compressed = _is_compressed(response)
+                    encoding = response.headers.get("content-encoding", "").strip().lower()
+                    if encoding not in ENCODINGS:
+                        raise NotUnderstoodError("a body with an unsupported compression")
                     async for chunk in response.aiter_bytes():
                         deadline.reschedule(loop.time() + pause)
-                        self._take(endpoint, body, chunk, is_compressed=is_compressed)
+                        self._take(endpoint, body, chunk, is_compressed=encoding in {"gzip", "deflate"})
         except ConfigError as error:
             raise CredentialsError(str(error)) from None
         except (TimeoutError, httpx.HTTPError, aiohttp.ClientError, OSError, UnicodeError) as error:
-            raise broken(error, base=self._base, waited=waited) from None
+            raise broken(error, base=self._config.base_url, waited=waited) from None
         return response
 
     def _take(self, endpoint: Endpoint, body: Body, chunk: bytes, *, is_compressed: bool) -> None:
@@ -234,11 +234,3 @@ class JobApi:
         if date is not None:
             theirs = date + 0.5  # the header has whole seconds: on average half of one has passed
             self._platform_ahead = theirs - (self._monotonic() - round_trip / 2)
-
-
-def _is_compressed(response: httpx.Response) -> bool:
-    """Tell whether the body is compressed. Raises NotUnderstoodError if it cannot be decompressed."""
-    encoding = response.headers.get("content-encoding", "").strip().lower()
-    if encoding not in ENCODINGS:
-        raise NotUnderstoodError("a body with an unsupported compression, though none was requested")
-    return encoding in {"gzip", "deflate"}

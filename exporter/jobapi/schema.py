@@ -123,10 +123,10 @@ def mended(body: bytes) -> bytes:
 
     Escaped backslashes are replaced by two NULs meanwhile, which JSON cannot contain.
     """
+    body = body.decode(errors="replace").encode()
     if b"\0" in body:
         return body
-    body = _LONE.sub(rb"\\ufffd", body.replace(rb"\\", b"\0\0")).replace(b"\0\0", rb"\\")
-    return body.decode(errors="replace").encode()
+    return _LONE.sub(rb"\\ufffd", body.replace(rb"\\", b"\0\0")).replace(b"\0\0", rb"\\")
 
 
 def _first(one: Any, other: Any) -> Any:

@@ -584,6 +584,7 @@ def test_a_content_with_another_status_is_an_error() -> None:
         (b'[{"hostId":"a","x":"\\NaN"}]', "invalid escape"),
         (b'[{"hostId":"a"},]', "malformed JSON"),
         (b'{"list":[],"totalCount":1}}', "malformed JSON"),
+        (b'{"hostId":"\xff","status":"\xff","content":"\xff"}\0', "malformed JSON"),
         (b'{"a":' * 100_000, "nested too deep"),
         (b'{"hostId":"a","x":' + b"[" * 100_000, "nested too deep"),
     ],
