@@ -3,8 +3,8 @@
 Decisions where the API document leaves a choice:
 
 - A record without an execute status is done if it has a result and an end; otherwise it is doing.
-- A page item is a whole record only if it has an execute status and, when done, a result and an end.
-  Otherwise only its id is used, and the record is looked up.
+- A page item is a whole record only if it has an execute status, when done a result and an end, and no
+  unreadable field. Otherwise the record is looked up.
 - A host is identified by its id, else by its address, else by its entity id.
 """
 
@@ -40,7 +40,8 @@ def _page_item(rows: Sequence[schema.Item], record_id: str, zone: tzinfo) -> Pag
         return PageItem(id=record_id, start=start, ended=_ended(rows, start, zone))
     read = record(item, record_id, zone)
     is_done = read.execute_status is ExecuteStatus.DONE
-    is_whole = not is_done or (item.result_status is not None and item.end_time is not None)
+    is_thin = is_done and (item.result_status is None or item.end_time is None)
+    is_whole = not (is_thin or read.unknown_fields)
     return PageItem(id=record_id, start=read.start, record=read if is_whole else None)
 
 
