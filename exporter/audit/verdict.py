@@ -8,9 +8,11 @@ things are not compared, because a second count cannot repeat them:
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import chain
 from typing import NamedTuple
 
 from exporter.model import Clock, ExecuteStatus, Record, Results, Series
@@ -131,19 +133,18 @@ def differences(
 
 def _folded(increment: Increment, moved: Mapping[Series, float]) -> Iterable[Increment]:
     """Fold label values as the first count did: only values in `moved` had a series of their own."""
-    values: dict[str, set[str]] = {}
-    for series in moved:
-        for name, value in series.labels:
-            if name in BOUNDED_LABELS:
-                values.setdefault(name, set()).add(value)
-    return fold(increment, {name: had for name, had in values.items() if OTHER in had}, limit=0)
+    values: defaultdict[str, set[str]] = defaultdict(set)
+    for name, value in chain.from_iterable(series.labels for series in moved):
+        values[name].add(value)
+    bounded = {name: values[name] for name in BOUNDED_LABELS if OTHER in values[name]}
+    return fold(increment, bounded, limit=0)
 
 
 def _comparable(moved: Iterable[tuple[Series, float]]) -> dict[Series, float]:
-    sums: dict[Series, float] = {}
+    sums: defaultdict[Series, float] = defaultdict(float)
     for series, value in moved:
         if series.family != LAG and series.part in {"", "sum"}:
-            sums[series] = sums.get(series, 0.0) + value
+            sums[series] += value
     return sums
 
 
@@ -215,18 +216,16 @@ def _unknown(seen: Seen, terms: Terms) -> Verdict:
 
 def _from_before(record: Record, began: CountingStart, terms: Terms) -> Verdict:
     """A record that the ledger does not know, and that may have been there when counting began."""
-    done = record.execute_status is ExecuteStatus.DONE
-    if done and known_end(record, terms.clock.platform) is None:
-        why = "it is done, the ledger does not know it, and its times do not tell when it ended"
-        return Verdict(Kind.UNDATED, why)
-    if done and not (record.end and began.baseline_end < record.end <= terms.clock.platform):
+    further = "older than the records that a first start adopts (poll.adopt)"
+    if record.execute_status is not ExecuteStatus.DONE:
+        return Verdict(Kind.UNCOUNTED, f"it is open, began before counting did, and is {further}")
+    end, why = known_end(record, terms.clock.platform), "it is done, and the ledger does not know it"
+    if end is None:
+        return Verdict(Kind.UNDATED, f"{why}; its times do not tell when it ended")
+    if end <= began.baseline_end:
         why = "it ended before counting began, or its id was pruned (state.retention)"
         return Verdict(Kind.UNCOUNTED, why)
-    further = "older than the records that a first start adopts (poll.adopt)"
-    if done:
-        why = f"it is done, and the ledger does not know it; was it open when counting began, and {further}?"
-        return Verdict(Kind.MISSING, why)
-    return Verdict(Kind.UNCOUNTED, f"it is open, began before counting did, and is {further}")
+    return Verdict(Kind.MISSING, f"{why}; was it open when counting began, and {further}?")
 
 
 def _is_fresh(record: Record, terms: Terms) -> bool:

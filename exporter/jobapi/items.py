@@ -59,14 +59,14 @@ def record(item: schema.Item, record_id: str, zone: tzinfo) -> Record:
     unknown: list[str] = []
     start = _read(partial(fields.time, zone=zone), item.start_time, "start_time", unknown)
     end = _read(partial(fields.time, zone=zone, since=start), item.end_time, "end_time", unknown)
-    result_text = _read(fields.word, item.result_status, "result_status", unknown)
-    result = fields.RESULT_STATUSES.get(result_text or "")
+    result_text = _read(fields.word, item.result_status, "result_status", unknown) or ""
+    result = fields.RESULT_STATUSES.get(result_text)
     if result_text and result is None:
         unknown.append("result_status")
         result = ResultStatus.UNKNOWN
-    execute_text = _read(fields.word, item.execute_status, "execute_status", unknown)
-    execute = fields.EXECUTE_STATUSES.get(execute_text or "", ExecuteStatus.DOING)
-    if fields.RESULT_STATUSES.get(execute_text or "") is ResultStatus.CANCELLED:
+    execute_text = _read(fields.word, item.execute_status, "execute_status", unknown) or ""
+    execute = fields.EXECUTE_STATUSES.get(execute_text, ExecuteStatus.DOING)
+    if fields.RESULT_STATUSES.get(execute_text) is ResultStatus.CANCELLED:
         execute, result = ExecuteStatus.DONE, result or ResultStatus.CANCELLED
     elif not execute_text and result and end is not None:
         execute = ExecuteStatus.DONE
@@ -97,14 +97,14 @@ def host_results(rows: Iterable[Any]) -> tuple[tuple[HostResult, ...], int]:
             given = (row.host_id, row.host_ip, row.entity_id)
             names = tuple(name for one in given if (name := _read(fields.name, one, "name", odd)))
         if names:
-            text = _read(fields.word, row.status, "status", odd)
+            text = _read(fields.word, row.status, "status", odd) or ""
             is_unknown = bool(text) and text not in fields.HOST_STATUSES
             results.append(
                 HostResult(
                     host_id=names[0],
                     names=names,
                     idc=_read(fields.label, row.idc, "idc", odd) or UNKNOWN,
-                    status=HostStatus.UNKNOWN if is_unknown else fields.HOST_STATUSES.get(text or ""),
+                    status=HostStatus.UNKNOWN if is_unknown else fields.HOST_STATUSES.get(text),
                     unknown_status=is_unknown,
                 )
             )

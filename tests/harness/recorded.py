@@ -16,13 +16,6 @@ FOLDER = Path(__file__).parents[1] / "recorded"
 ENDPOINTS: dict[str, Endpoint] = {"page": "page", "page.json": "page", "record": "record", "result": "result"}
 
 
-class Deaf:
-    """An observer that listens to nothing."""
-
-    def request(self, *, endpoint: str, seconds: float, size: int, reason: str | None) -> None:
-        """Take no note."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Recording:
     """One response and the request that it answered."""

@@ -27,7 +27,7 @@ from exporter.jobapi.errors import (
 )
 from exporter.jobapi.transport import ConfigError
 from exporter.model import Results
-from tests.harness.recorded import Deaf, config
+from tests.harness.recorded import config
 
 NO_ROWS = b'{"status":"success","message":"","content":[]}'
 NOW = 1_800_000_000.0
@@ -335,7 +335,7 @@ async def test_slow_answers_do_not_move_a_known_skew() -> None:
         return httpx.Response(200, headers={"date": date}, content=NO_ROWS)
 
     transport = httpx.MockTransport(slowly)
-    api = JobApi(config(), Deaf(), transport=transport, wall=lambda: NOW + now - 100, monotonic=lambda: now)
+    api = JobApi(config(), transport=transport, wall=lambda: NOW + now - 100, monotonic=lambda: now)
     skews = []
     for _ in range(3):
         await api.results("r1")
@@ -348,7 +348,6 @@ async def test_the_platforms_clock_goes_on_though_ours_is_set() -> None:
     wall, monotonic = NOW, 50.0
     api = JobApi(
         config(),
-        Deaf(),
         transport=httpx.MockTransport(Platform([answer(date=formatdate(NOW, usegmt=True))])),
         wall=lambda: wall,
         monotonic=lambda: monotonic,
@@ -443,7 +442,7 @@ async def test_no_more_requests_are_in_flight_than_allowed() -> None:
         flying -= 1
         return httpx.Response(200, content=NO_ROWS)
 
-    api = JobApi(config(concurrency=3), Deaf(), transport=httpx.MockTransport(handler))
+    api = JobApi(config(concurrency=3), transport=httpx.MockTransport(handler))
     await asyncio.gather(*(api.results(f"r{n}") for n in range(20)))
     await api.aclose()
     assert most == 3
@@ -529,7 +528,7 @@ def test_certificates_that_cannot_be_used_are_refused(tmp_path: Path, settings: 
     empty.touch()
     given = config("https://platform.test", **dict.fromkeys(settings, empty))
     with pytest.raises(ConfigError, match=f"api.{settings[0].replace('_', '-')} .*empty.pem"):
-        JobApi(given, Deaf())
+        JobApi(given)
 
 
 async def test_secrets_reach_no_log_and_no_repr() -> None:

@@ -22,7 +22,7 @@ from exporter.jobapi.errors import (
     TooLargeError,
 )
 from exporter.jobapi.transport import ConfigError
-from tests.harness.recorded import Deaf, config
+from tests.harness.recorded import config
 from tests.jobapi.test_client_socket import (
     CHUNKED,
     LIMIT,
@@ -197,9 +197,9 @@ def test_a_token_must_be_what_a_header_can_hold(tmp_path: Path, content: str) ->
     path = tmp_path / "secret"
     path.write_text(content)
     with pytest.raises(ConfigError, match=r"api\.token-file: it holds characters") as caught:
-        JobApi(config(token_file=path), Deaf())
+        JobApi(config(token_file=path))
     assert content not in str(caught.value)
-    JobApi(config(username="u", password_file=path), Deaf())
+    JobApi(config(username="u", password_file=path))
 
 
 async def test_a_token_that_becomes_unsendable_is_told_as_such(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from exporter.jobapi.errors import (
 )
 from exporter.jobapi.transport import RENEWAL, ConfigError
 from exporter.model import HostResult, HostStatus, Results
-from tests.harness.recorded import Deaf, config
+from tests.harness.recorded import config
 
 ROWS = b'{"status":"success","message":"","content":[{"hostId":"a","idcName":"x","status":"success"}]}'
 READ = Results(rows=(HostResult(host_id="a", names=("a",), idc="x", status=HostStatus.SUCCESS),))
@@ -74,7 +74,7 @@ async def no_pause(_: float) -> None:
 
 @asynccontextmanager
 async def client(base_url: str, **changes: Any) -> AsyncIterator[JobApi]:
-    api = JobApi(config(base_url, **{"max_response_bytes": LIMIT, **changes}), Deaf(), sleep=no_pause)
+    api = JobApi(config(base_url, **{"max_response_bytes": LIMIT, **changes}), sleep=no_pause)
     try:
         yield api
     finally:
@@ -310,7 +310,7 @@ async def test_connections_are_made_anew_now_and_then() -> None:
         return await rows(request)
 
     async with serving(handler) as url:
-        api = JobApi(config(url), Deaf(), monotonic=lambda: now)
+        api = JobApi(config(url), monotonic=lambda: now)
         for now in (0.0, RENEWAL - 1):  # noqa: B007  the client's clock
             await api.results("r1")
         assert len(set(ports)) == 1
@@ -595,4 +595,4 @@ def test_an_encrypted_key_is_refused_instead_of_asked_for(authority: trustme.CA,
         )
     )
     with pytest.raises(ConfigError, match="encrypted"):
-        JobApi(config("https://platform.test", **mine), Deaf())
+        JobApi(config("https://platform.test", **mine))

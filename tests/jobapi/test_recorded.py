@@ -10,7 +10,7 @@ import pytest
 from exporter.jobapi.client import JobApi
 from exporter.jobapi.errors import ApiError, RecordNotFound
 from exporter.model import Page, Record, Results
-from tests.harness.recorded import FOLDER, Deaf, config, recordings
+from tests.harness.recorded import FOLDER, config, recordings
 
 # Pages: "<records visible> of <total>, <with a start> timed, <first start> to <last start>".
 # Records: "<execute>/<result> <start> +<seconds to the end> of <timeout>, <hosts>, <provider> <type>".
@@ -200,7 +200,7 @@ FILES = {path.stem for path in FOLDER.glob("*.http")}
 async def test_recorded_response(name: str) -> None:
     """A recorded response is read as the index and the description of the API say."""
     recording = RECORDINGS[name]
-    api = JobApi(config(), Deaf(), transport=httpx.MockTransport(recording.response))
+    api = JobApi(config(), transport=httpx.MockTransport(recording.response))
     try:
         told = _describe(await recording.ask(api), recording.query.get("id", ""))
     except RecordNotFound:

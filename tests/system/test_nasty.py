@@ -32,7 +32,7 @@ from tests.harness.core import logging_kept
 from tests.harness.inprocess import PLATFORM, RULES, Clock, Daemon
 from tests.harness.metrics import OPENMETRICS, clean, show
 from tests.harness.page import Reader
-from tests.harness.recorded import Deaf, config
+from tests.harness.recorded import config
 from tests.page.test_safe import HOSTILE
 
 START = 1_799_990_000
@@ -109,7 +109,7 @@ class Platform:
 @contextmanager
 def living(platform: Platform) -> Iterator[Daemon]:
     """An exporter of this platform that counts all there is."""
-    api = JobApi(config(PLATFORM), Deaf(), transport=httpx.MockTransport(platform))
+    api = JobApi(config(PLATFORM), transport=httpx.MockTransport(platform))
     with TemporaryDirectory() as folder:
         daemon = Daemon(
             cast("Any", api), Path(folder), Clock(), config=PollConfig(rules=RULES, history=None, adopt=1_000)
