@@ -53,7 +53,7 @@ class Body:
 
     def content(self) -> bytes:
         """Return what was kept."""
-        return bytes(self._kept + self._pending)
+        return b"".join((self._kept, self._pending))
 
     def _scan(self) -> None:
         """Move what is kept of the pending bytes."""
