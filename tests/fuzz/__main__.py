@@ -77,7 +77,7 @@ def _watched(inputs: int, seed: int) -> int:
 def _guided(inputs: int, seed: int, corpus: str) -> None:
     import atheris  # noqa: PLC0415  (an extra that not every platform has)
 
-    ours = [f"exporter.jobapi.{name}" for name in ("decoder", "schema", "fields", "json_filter")]
+    ours = [f"exporter.jobapi.{name}" for name in ("decoder", "schema", "items", "fields", "json_filter")]
     with atheris.instrument_imports(include=ours):
         from tests.fuzz.examine import examine  # noqa: PLC0415
     from tests.fuzz.mutating import Mutator  # noqa: PLC0415
