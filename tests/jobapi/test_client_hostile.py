@@ -168,9 +168,7 @@ async def test_a_bomb_is_given_up_before_it_fills_the_memory(
 CREDENTIALS: dict[str, dict[str, Any]] = {
     "password": {"username": "u", "password": SecretStr("canary-password")},
     "long": {"username": "u", "password": SecretStr("canary-" * 40)},
-    "headers": {
-        "headers": {"Authorization": SecretStr("Bearer canary-token"), "X-Key": SecretStr("canary key")}
-    },
+    "headers": {"headers": "Authorization: Bearer canary-token\nX-Key: canary key"},
 }
 
 
