@@ -25,7 +25,8 @@ def audit(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """
     given, settings = load_with(audit_parser(), argv, environ)
     if (given.ID is None) == (given.since is None):
-        raise SettingsError("write either job-exporter audit ID, or job-exporter audit --since 24h")
+        ways = "write job-exporter audit ID, or job-exporter audit --since 24h"
+        raise SettingsError(f"give either a record or a window: {ways}")
     logs.configure(level="error", form=settings.log.format)
     try:
         return asyncio.run(_audit(given, settings))
