@@ -11,7 +11,7 @@ Zero first (rule 9 of counting): a label set is held back until the snapshot's t
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import accumulate, chain, repeat
 from math import inf, isfinite
@@ -113,12 +113,18 @@ class Block:
         return (text, openmetrics), release
 
 
-def blocks(family: Family, series: Iterable[tuple[int, Series]], before: Sequence[Block]) -> list[Block]:
+def blocks(
+    family: Family,
+    series: Iterable[tuple[int, Series]],
+    before: Sequence[Block],
+    pause: Callable[[], None],
+) -> list[Block]:
     """Sort the series of a family, each with its index, into blocks; keep unchanged blocks of `before`."""
     places: dict[LabelSet, list[tuple[str, int]]] = {}
     for number, one in series:
         labels = tuple(sorted((name, showable(value)) for name, value in one.labels))
         places.setdefault(labels, []).append((one.part, number))
+        pause()
     ordered = sorted(places.items())
     pieces = [dict(ordered[first : first + BLOCK]) for first in range(0, len(ordered), BLOCK)]
     return [

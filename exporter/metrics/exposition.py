@@ -5,7 +5,7 @@ scrape never waits for rendering, and changes nothing that another scrape sees.
 """
 
 import gzip
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from exporter.metrics.collector import OPENMETRICS_END, Block, Text, blocks, head
@@ -39,8 +39,8 @@ class Exposition:
         self._bodies = _bodies([])
         self._closed = False
 
-    def show(self, snapshot: Snapshot) -> None:
-        """Render `snapshot`, then show it.
+    def show(self, snapshot: Snapshot, *, pause: Callable[[], None] = lambda: None) -> None:
+        """Render `snapshot`, then show it; `pause` is called after each small step of that.
 
         Series of unknown families are left out. Raises ValueError on a part of a histogram that is neither
         "sum" nor a number; the previous snapshot stays.
@@ -49,7 +49,7 @@ class Exposition:
         time = max(self._time, snapshot.time)
         gauges = (Sample(value=value, born=0.0) for value in snapshot.gauges.values())
         samples = [*snapshot.counters.values(), *gauges]
-        self._sort([*snapshot.counters, *snapshot.gauges])
+        self._sort([*snapshot.counters, *snapshot.gauges], pause)
         texts: list[Text] = []
         for name, help_and_type in self._heads.items():
             if name in self._blocks:
@@ -58,11 +58,12 @@ class Exposition:
                 if self._closed:
                     return
                 texts.append(block.lines(samples, time))
+                pause()
         if texts != self._texts:
             self._bodies = _bodies(texts)
         self._texts, self._time = texts, time
 
-    def _sort(self, series: Sequence[Series]) -> None:
+    def _sort(self, series: Sequence[Series], pause: Callable[[], None]) -> None:
         """Sort the series of a snapshot into blocks."""
         if series == self._series:
             return
@@ -71,7 +72,7 @@ class Exposition:
             if one.family in self._families:
                 by_family.setdefault(one.family, []).append((number, one))
         self._blocks = {
-            name: blocks(self._families[name], numbered, self._blocks.get(name, ()))
+            name: blocks(self._families[name], numbered, self._blocks.get(name, ()), pause)
             for name, numbered in by_family.items()
         }
         self._series = series

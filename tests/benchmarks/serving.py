@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 import prometheus_client
 
+from exporter.app import tune_interpreter
 from exporter.discovery.tail import Tail
 from exporter.jobapi.client import JobApi
 from exporter.metrics.exposition import Exposition
@@ -62,6 +63,7 @@ async def exporter(series: int, url: str) -> None:
         await publisher.show()
         publisher.start()
         await web.start()
+        tune_interpreter()
         say(web.ports[0])
         await asyncio.to_thread(sys.stdin.readline)
         while True:

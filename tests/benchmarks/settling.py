@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from exporter.jobapi.client import JobApi
 from exporter.ledger.ledger import Ledger
@@ -101,10 +102,10 @@ class TimedExposition(Exposition):
         super().__init__()
         self._spent = spent
 
-    def show(self, snapshot: Snapshot) -> None:
+    def show(self, snapshot: Snapshot, **options: Any) -> None:
         """Render, and tell."""
         with self._spent.on("rendering"):
-            super().show(snapshot)
+            super().show(snapshot, **options)
 
 
 @contextmanager

@@ -2,12 +2,15 @@
 
 import asyncio
 import threading
+import time
+from collections.abc import Callable
 
 import pytest
 from structlog.testing import capture_logs
 
+from exporter.metrics.collector import BLOCK
 from exporter.metrics.exposition import Exposition
-from exporter.metrics.publisher import Publisher
+from exporter.metrics.publisher import BURST, MOST_PAUSES, RENDER_SHARE, Pauses, Publisher
 from exporter.model import Sample, Series, Snapshot
 from tests.harness.metrics import A_FAIL, counters, host, line, show
 from tests.harness.web import until
@@ -23,11 +26,11 @@ class SlowExposition(Exposition):
         self.begun, self.may_go_on = threading.Semaphore(0), threading.Semaphore(0)
         self.seen: list[Snapshot] = []
 
-    def show(self, snapshot: Snapshot) -> None:
+    def show(self, snapshot: Snapshot, *, pause: Callable[[], None] = lambda: None) -> None:
         self.begun.release()
         assert self.may_go_on.acquire(timeout=30)
         self.seen.append(snapshot)
-        super().show(snapshot)
+        super().show(snapshot, pause=pause)
 
 
 async def until_shown(publisher: Publisher) -> None:
@@ -115,3 +118,30 @@ async def test_a_stop_breaks_off_what_is_rendered(started: bool) -> None:
     publisher.publish(counters(host("a")))
     await publisher.show()
     assert show(exposition) == ""
+
+
+def test_rendering_may_pause_after_each_block() -> None:
+    """A snapshot of many series, new or changed, is rendered in many short steps."""
+    pauses: list[None] = []
+    exposition, many = Exposition(), [host(f"idc-{number:04}") for number in range(50 * BLOCK)]
+    for value in (1.0, 2.0):
+        exposition.show(counters(*many, value=value), pause=lambda: pauses.append(None))
+        assert len(pauses) >= 50
+        pauses.clear()
+
+
+def test_a_rendering_thread_works_a_tenth_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It sleeps nine times as long as it worked, but not after less than a burst; in all a few seconds."""
+    cpu, slept = 0.0, [0.0]
+    monkeypatch.setattr(time, "thread_time", lambda: cpu)
+    monkeypatch.setattr(time, "sleep", slept.append)
+    pauses, step = Pauses(), BURST / 4
+    for _ in range(100):
+        cpu += step
+        pauses()
+    assert sum(slept) == pytest.approx(cpu / RENDER_SHARE - cpu, rel=0.1)
+    assert len(slept) - 1 == pytest.approx(25, abs=1)
+    for _ in range(100_000):
+        cpu += step
+        pauses()
+    assert sum(slept) == pytest.approx(MOST_PAUSES, abs=0.01)

@@ -131,10 +131,10 @@ async def test_metrics_that_cannot_be_shown_are_told_by_ready(
     seen: dict[str, Any] = {}
     real, faulty = Exposition.show, [True]
 
-    def show(exposition: Exposition, snapshot: Snapshot) -> None:
+    def show(exposition: Exposition, snapshot: Snapshot, **options: Any) -> None:
         if faulty[0] and snapshot.version > 1:
             raise RuntimeError("a secret of the exporter")
-        real(exposition, snapshot)
+        real(exposition, snapshot, **options)
 
     async def look(exporter: app.Exporter) -> None:
         seen["ready"] = await ready(exporter, lambda answer: "first poll" not in answer.text)
@@ -159,10 +159,10 @@ async def test_ready_means_that_a_scrape_shows_the_first_poll(
     seen: dict[str, Any] = {}
     real, may_go_on = Exposition.show, threading.Event()
 
-    def show(exposition: Exposition, snapshot: Snapshot) -> None:
+    def show(exposition: Exposition, snapshot: Snapshot, **options: Any) -> None:
         if snapshot.version > 1:
             assert may_go_on.wait(timeout=30)
-        real(exposition, snapshot)
+        real(exposition, snapshot, **options)
 
     async def look(exporter: app.Exporter) -> None:
         seen["ready"] = await ready(exporter, lambda answer: "not shown" in answer.text)
