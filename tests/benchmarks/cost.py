@@ -35,7 +35,7 @@ def measure() -> Section:
             (
                 "idle: tail pages",
                 (
-                    "The newest page is read once in each interval, and the sweep reads its pages beside that. "
+                    "The newest page is read once in each interval, and the sweep reads pages beside that. "
                     "Fewer pages lost records whose arrival no total showed."
                 ),
             ),

@@ -96,7 +96,7 @@ def measure() -> Section:
             ),
             (
                 "1 job/s: requests an hour",
-                "Each record is asked for until it is done, and once for its results; the naive one misses them.",
+                "Each record is asked for until done, and once for its results; the naive one misses many.",
             ),
             (
                 "50 jobs/s: requests an hour",
