@@ -130,6 +130,8 @@ async def test_silent_connections_are_hung_up_and_made_anew(
                 async for _ in attempts("another leader"):
                     if await other.value("job_exporter_leader") == 1:
                         break
+                    if (await one.get("/-/ready")).status_code == 200:
+                        line.forget()  # on a busy machine the first may be back before the other looks
                 finish_one(still)
                 await counted(other, 1)
                 await one.ready()
