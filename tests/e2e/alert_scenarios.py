@@ -163,6 +163,7 @@ ALERT_SCENARIOS: Mapping[str, AlertScenario] = {
         incidents=(
             Incident(alert="JobIdcSick", labels={"idc": IDC}, begin=lives("sick-idc"), end=lives("calm")),
         ),
+        also={"JobTimeoutsSurge": "some sick hosts never report, and about a tenth of the records time out"},
     ),
     "idc-down": AlertScenario(
         incidents=(
