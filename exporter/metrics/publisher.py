@@ -5,6 +5,7 @@ failure is logged and makes the exporter not ready until a snapshot is shown aga
 """
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable
 
@@ -23,9 +24,10 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
 class Pauses:
-    """Called often by the rendering thread, which made it: sleeps if a burst is over."""
+    """Called often by the rendering thread, which made it: sleeps if a burst is over, until `stopped`."""
 
-    def __init__(self) -> None:
+    def __init__(self, stopped: threading.Event) -> None:
+        self._stopped = stopped
         self._left = MOST_PAUSES
         self._resumed = time.thread_time()
 
@@ -35,7 +37,7 @@ class Pauses:
         if worked >= BURST and self._left > 0:
             pause = worked / RENDER_SHARE - worked
             self._left -= pause
-            time.sleep(pause)
+            self._stopped.wait(pause)
             self._resumed = time.thread_time()
 
 
@@ -47,6 +49,7 @@ class Publisher:
         self._newest = Snapshot()
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._stopped = threading.Event()
         self.published = 0  # snapshots so far
         self.shown = 0  # of these, the last one that is shown
         self.trouble: str | None = None  # why the newest snapshot is not shown
@@ -64,7 +67,7 @@ class Publisher:
     async def _run(self) -> None:
         while True:
             await self._changed.wait()
-            await self._show(Pauses)
+            await self._show(lambda: Pauses(self._stopped))
 
     async def show(self) -> None:
         """Show the newest snapshot now, without pauses. Call it only before `start`."""
@@ -90,3 +93,4 @@ class Publisher:
         if self._task is not None:
             self._task.cancel()
         self._exposition.close()
+        self._stopped.set()  # the process waits for the thread at its end

@@ -132,10 +132,10 @@ def test_rendering_may_pause_after_each_block() -> None:
 
 def test_a_rendering_thread_works_a_tenth_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """It sleeps nine times as long as it worked, but not after less than a burst; in all a few seconds."""
-    cpu, slept = 0.0, [0.0]
+    cpu, slept, stopped = 0.0, [0.0], threading.Event()
     monkeypatch.setattr(time, "thread_time", lambda: cpu)
-    monkeypatch.setattr(time, "sleep", slept.append)
-    pauses, step = Pauses(), BURST / 4
+    monkeypatch.setattr(stopped, "wait", slept.append)
+    pauses, step = Pauses(stopped), BURST / 4
     for _ in range(100):
         cpu += step
         pauses()
@@ -145,3 +145,18 @@ def test_a_rendering_thread_works_a_tenth_of_the_time(monkeypatch: pytest.Monkey
         cpu += step
         pauses()
     assert sum(slept) == pytest.approx(MOST_PAUSES, abs=0.01)
+
+
+async def test_a_stop_ends_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pause of hours, after so much work, does not hold up the end of the process."""
+    monkeypatch.setattr("exporter.metrics.publisher.RENDER_SHARE", 1e-9)
+    exposition = Exposition()
+    publisher = Publisher(exposition)
+    publisher.start()
+    publisher.publish(counters(*(host(f"idc-{number:05}") for number in range(20 * BLOCK))))
+    await until(lambda: any(thread.name.startswith("asyncio_") for thread in threading.enumerate()))
+    await asyncio.sleep(0.2)  # until it pauses; a stop before that is in time, too
+    publisher.stop()
+    async with asyncio.timeout(30):
+        await asyncio.get_running_loop().shutdown_default_executor()
+    assert show(exposition) == ""
