@@ -115,7 +115,7 @@ class Auditor:
     async def _walk(self, tally: Tally, *, oldest: float) -> None:
         """Read pages down to records that began before `oldest`; audit those unknown to the ledger."""
         total = await self._total()
-        tail, _ = self._ledger.tail()
+        tail = self._ledger.progress().tail
         oldest = oldest if tail.order is not None else -math.inf  # without a known order, read all pages
         walk = Walk(total=total, order=tail.order, at=total, weights=tail.weights, done=not total)
         tally.behind = tail.missing
@@ -180,7 +180,8 @@ class Auditor:
             *(self._look_up(id_, record, before.get(id_), shown) for id_, record in records.items())
         )
         known = self._ledger.known(records)  # after the platform: the daemon may have counted meanwhile
-        tail, began = self._ledger.tail()
+        progress = self._ledger.progress()
+        tail, began = progress.tail, progress.counting_start
         clock, rules = self._clock(), self._config.rules
         terms = Terms(clock=clock, rules=rules, counting_start=began, behind=tail.missing)
         return {
@@ -229,7 +230,9 @@ class Auditor:
 
     def _clock(self) -> Clock:
         wall, platform = self._wall(), self._api.platform_now()
-        return Clock(now=self._ledger.time(), wall=wall, platform=wall if platform is None else platform)
+        return Clock(
+            now=self._ledger.progress().time, wall=wall, platform=wall if platform is None else platform
+        )
 
 
 def _ended_in(window: Window, audited: Audited) -> bool:

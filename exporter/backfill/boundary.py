@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 from exporter.backfill.samples import BackfillError
-from exporter.ledger import address
+from exporter.ledger.database import sqlite_path
 from exporter.ledger.reader import Inspection
 from exporter.tracking.known import LedgerStatus
 
@@ -14,7 +14,7 @@ class Live:
     def __init__(self, url: str, *, platform: str) -> None:
         """Open the ledger. Raises LedgerError, and BackfillError before the daemon's first poll."""
         self._ledger = Inspection(url, platform=platform)
-        _, counting_start = self._ledger.tail()
+        counting_start = self._ledger.progress().counting_start
         created = self._ledger.created()
         if counting_start is None or created is None:
             self.close()
@@ -36,5 +36,5 @@ class Live:
 
 def live(url: str, *, platform: str) -> Live | None:
     """Open the ledger at this address; None if its file does not exist. Raises LedgerError."""
-    path = address.sqlite_path(url)
+    path = sqlite_path(url)
     return None if path is not None and not path.exists() else Live(url, platform=platform)

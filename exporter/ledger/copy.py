@@ -1,37 +1,34 @@
 """Copies a ledger to another database, completely or not at all, and compares both row by row.
 
-Nobody may write to the source meanwhile, and the target must be empty. PostgreSQL gets all rows in one
-transaction. An SQLite file is written beside its final place and renamed when it is complete.
+Nobody may write to the source meanwhile, and the target must be empty. All rows are written in one
+transaction. A copy that is killed leaves an SQLite file without a version: the next copy uses it again.
 """
 
 import contextlib
-import tempfile
 from collections.abc import Iterator, Mapping
 from itertools import zip_longest
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
-from exporter.ledger import address, bulk, migrations, tables
-from exporter.ledger.database import Database
+from exporter.ledger import bulk, migrations, tables
+from exporter.ledger.database import Database, sqlite_path
 from exporter.ledger.errors import LedgerBusyError, LedgerError
 from exporter.ledger.lease import DATABASE_NOW
-from exporter.ledger.sqlite_file import SqliteFile
 
 ROWS = 1_000  # rows in memory
 
 
 def copy(source: str, target: str) -> Mapping[str, int]:
     """Copy a ledger from one address to another; return rows by table. Raises LedgerError."""
-    with _source(source) as reading, _target(target) as writing:
+    with _target(target) as writing, _source(source) as reading:
         return {table.name: _copied(reading, writing, table) for table in tables.COPIED}
 
 
 @contextlib.contextmanager
 def _source(url: str) -> Iterator[sa.Connection]:
     """Read a ledger that nobody writes to until the block ends."""
-    path = address.sqlite_path(url)
+    path = sqlite_path(url)
     if path is not None and not path.is_file():
         raise LedgerError(f"there is no ledger {path} to copy")
     with contextlib.closing(Database(url)) as database, database.writing() as connection:
@@ -50,33 +47,21 @@ def _lock_lease(connection: sa.Connection, name: str) -> None:
 
 @contextlib.contextmanager
 def _target(url: str) -> Iterator[sa.Connection]:
-    """Create a ledger without rows; keep it if the block ends without an error."""
-    path = address.sqlite_path(url)
-    if path is None:
-        with _created(url) as connection:
+    """Create a ledger without rows. If the block fails, nothing is left of it."""
+    path = sqlite_path(url)
+    with contextlib.closing(Database(url)) as database, contextlib.ExitStack() as undo:
+        if path is not None and not path.exists():
+            undo.callback(path.unlink, missing_ok=True)
+            undo.callback(database.engine.dispose)  # first, so that SQLite removes its log
+        with database.writing() as connection:
+            if migrations.version(connection) is not None:
+                name = "a new file" if path else "an empty database"
+                raise LedgerError(f"ledger {database.name} already exists; name {name} to copy to")
+            migrations.migrate(connection)
+            for table in tables.COPIED:
+                connection.execute(sa.delete(table))  # the migration wrote the version
             yield connection
-        return
-    if path.exists():
-        raise LedgerError(f"{path} already exists; name a new file to copy to")
-    with (
-        contextlib.closing(SqliteFile(path)),
-        tempfile.TemporaryDirectory(dir=path.parent, prefix=path.name + ".copying-") as folder,
-    ):
-        partial = Path(folder) / "ledger.db"
-        with _created(f"sqlite:///{partial}") as connection:
-            yield connection
-        partial.replace(path)
-
-
-@contextlib.contextmanager
-def _created(url: str) -> Iterator[sa.Connection]:
-    with contextlib.closing(Database(url)) as database, database.writing() as connection:
-        if migrations.version(connection) is not None:
-            raise LedgerError(f"ledger {database.name} already exists; name an empty database to copy to")
-        migrations.migrate(connection)
-        for table in tables.COPIED:
-            connection.execute(sa.delete(table))  # the migration wrote the version
-        yield connection
+        undo.pop_all()
 
 
 def _copied(reading: sa.Connection, writing: sa.Connection, table: sa.Table) -> int:

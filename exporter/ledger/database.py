@@ -1,32 +1,30 @@
-"""Transactions on the database of a ledger: an SQLite file, or PostgreSQL."""
+"""The database of a ledger (`state.url`): an SQLite file, or PostgreSQL, and transactions on it.
+
+Errors do not repeat the address: it may contain a password.
+"""
 
 import asyncio
 import contextlib
-import sqlite3
-import threading
 import weakref
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import sqlalchemy as sa
 
-from exporter.ledger import address, postgres
+from exporter.ledger import postgres
 from exporter.ledger.errors import LedgerError, advised, explained
-from exporter.ledger.sqlite_file import SqliteFile
+from exporter.ledger.sqlite_file import SqliteFile, make_engine, make_reading_engine
 
+DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgresql+psycopg": "postgresql+psycopg"}
+IN_MEMORY = (None, "", ":memory:")  # names of SQLite databases without a file
+ADVICE = "write sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME"
 STATEMENT_SECONDS = 60.0  # limit of a slow statement: loading, pruning
 # Limit of any other. A server answers a statement of a commit within milliseconds; if it says nothing for
 # this long, it never will, even though the connection is open.
 ANSWER_SECONDS = 5.0
 SPARE_SECONDS = 2.0  # a slow server gets so much longer, to end the statement itself
 SILENCE_SECONDS = 30.0  # without a notification, after which the connection is tested
-
-
-class _OfThread(threading.local):
-    seconds = STATEMENT_SECONDS  # that a statement may take
-    watch: postgres.Watch | None = None
 
 
 class Database:
@@ -42,18 +40,21 @@ class Database:
         None: a minute, and they stay open. `caller`: shown in PostgreSQL's list of connections. `read_only`:
         do not lock an SQLite file, and leave no trace.
         """
-        path, parsed = address.sqlite_path(url), address.parsed(url)
-        self.name = parsed.set(query={}).render_as_string(hide_password=True)
+        path, address = sqlite_path(url), _parsed(url)
+        self.name = address.set(query={}).render_as_string(hide_password=True)
         self.shared = path is None  # other processes may use it, too
-        self._patience = STATEMENT_SECONDS if patience is None else patience
-        self._answer = max(ANSWER_SECONDS, self._patience)
-        self._settings = {**postgres.CONNECTION, "application_name": f"job-exporter {caller}".rstrip()}
-        self._thread = _OfThread()
-        self._is_watched = self.shared and patience is not None
+        self._patience = patience
+        self._answer = max(ANSWER_SECONDS, patience or 0.0)
         self._connections: weakref.WeakSet[Any] = weakref.WeakSet()
-        with explained(self.name):
-            self.engine = self._postgresql(parsed) if path is None else _sqlite(parsed, read_only=read_only)
         self._file = None if path is None or read_only else SqliteFile(path)
+        with explained(self.name):
+            if path is not None and read_only:
+                self.engine = make_reading_engine(path)
+            elif path is not None:
+                self.engine = make_engine(address)
+            else:
+                self.engine = postgres.make_engine(address, caller)
+                sa.event.listen(self.engine, "connect", lambda made, _record: self._connections.add(made))
 
     def close(self) -> None:
         """Release it. A thread that waits for an answer of the server gets an error."""
@@ -67,19 +68,36 @@ class Database:
         """Run a transaction; commit it at the end of the block. `slow`: statements may take long."""
         if self._file is not None:
             self._file.require_in_place()
-        with explained(self.name), self._watching(slow), self.engine.begin() as connection:
+        with self._transaction(slow) as connection:
             yield connection
 
     @contextlib.contextmanager
     def reading(self, *, slow: bool = False) -> Iterator[sa.Connection]:
         """Read one consistent state. `slow`: statements may take long."""
-        options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-        with explained(self.name), self._watching(slow), self.engine.connect() as connection:
-            if self.shared:
-                connection.execution_options(**options)
-            else:
+        options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True} if self.shared else {}
+        with self._transaction(slow, **options) as connection:
+            if not self.shared:
                 connection.exec_driver_sql("BEGIN")  # Python's driver begins no transaction for a query
             yield connection
+
+    @contextlib.contextmanager
+    def _transaction(self, slow: bool, **options: Any) -> Iterator[sa.Connection]:
+        """Run a transaction. Close all connections if an answer is overdue."""
+        seconds = STATEMENT_SECONDS if slow or self._patience is None else self._answer
+        watch: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
+        if self.shared and self._patience is not None:
+            watch = postgres.watched(seconds + SPARE_SECONDS, self._hang_up)
+        with explained(self.name), watch as renew, self.engine.connect() as connection:
+            if renew is not None:
+                sa.event.listen(connection, "before_cursor_execute", renew)
+            with connection.execution_options(**options).begin():
+                if self.shared:
+                    postgres.limit(connection, self._patience or STATEMENT_SECONDS, seconds)
+                yield connection
+
+    def _hang_up(self) -> None:
+        for connection in [*self._connections]:
+            postgres.hang_up(connection)
 
     async def notifications(self, channel: str) -> AsyncIterator[None]:
         """Yield once when listening begins and at each notification.
@@ -88,10 +106,9 @@ class Database:
         """
         import psycopg  # noqa: PLC0415  (an extra: needed for PostgreSQL only)
 
-        _, given = self.engine.dialect.create_connect_args(self.engine.url)
-        settings = {**self._settings, **given, "autocommit": True}
+        _, settings = self.engine.dialect.create_connect_args(self.engine.url)
         try:
-            async with await psycopg.AsyncConnection.connect(**settings) as connection:
+            async with await psycopg.AsyncConnection.connect(**settings, autocommit=True) as connection:
                 await connection.execute(psycopg.sql.SQL("LISTEN {}").format(psycopg.sql.Identifier(channel)))
                 yield
                 while True:
@@ -104,51 +121,26 @@ class Database:
         except TimeoutError:
             raise LedgerError(f"ledger {self.name}: the connection for notifications is silent") from None
 
-    def _postgresql(self, url: sa.URL) -> sa.Engine:
-        engine = postgres.make_engine(url, self._settings)
-        sa.event.listen(
-            engine, "begin", lambda made: postgres.limit(made, self._patience, self._thread.seconds)
+
+def sqlite_path(url: str) -> Path | None:
+    """The file of an SQLite ledger; None for PostgreSQL. Raises LedgerError, also for one in memory."""
+    address = _parsed(url)
+    if address.drivername != "sqlite":
+        return None
+    if address.database in IN_MEMORY:
+        raise LedgerError(
+            "state.url names no file, and a ledger in memory is lost at the end of the process; "
+            "write sqlite:///job-exporter.db"
         )
-        sa.event.listen(engine, "connect", lambda made, _record: self._connections.add(made))
-        sa.event.listen(engine, "before_cursor_execute", self._renew)
-        return engine
-
-    @contextlib.contextmanager
-    def _watching(self, slow: bool) -> Iterator[None]:
-        """Close the connections if an answer is overdue."""
-        if not self._is_watched:
-            yield
-            return
-        seconds = self._thread.seconds = STATEMENT_SECONDS if slow else self._answer
-        with postgres.Watch(seconds + SPARE_SECONDS, self._hang_up) as self._thread.watch:
-            yield
-
-    def _renew(self, *_: object) -> None:
-        if self._thread.watch is not None:
-            self._thread.watch.renew()
-
-    def _hang_up(self) -> None:
-        for connection in [*self._connections]:
-            postgres.hang_up(connection)
+    return Path(str(address.database))
 
 
-def _sqlite(url: sa.URL, *, read_only: bool) -> sa.Engine:
-    if read_only:
-        return sa.create_engine(url, creator=lambda: _connect(url.database), poolclass=sa.NullPool)
-    engine = sa.create_engine(url)
-    sa.event.listen(engine, "connect", _set_pragmas)
-    return engine
-
-
-def _connect(path: str | None) -> sqlite3.Connection:
-    # Without a write-ahead log nobody uses the file; `immutable` then keeps SQLite from creating a log. Each
-    # transaction has its own connection, so this is decided each time.
-    immutable = "" if Path(f"{path}-wal").exists() else "&immutable=1"
-    return sqlite3.connect(f"file:{quote(str(path))}?mode=ro{immutable}", uri=True)
-
-
-def _set_pragmas(connection: Any, _record: Any) -> None:
-    # WAL: others can read while the exporter writes. FULL: a commit survives a power cut. A second is shorter
-    # than a stop may take: if another program writes, the poll fails and is tried again.
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=1000"):
-        connection.execute(f"PRAGMA {pragma}").close()
+def _parsed(url: str) -> sa.URL:
+    """Parse an address; PostgreSQL is reached through psycopg. Raises LedgerError."""
+    try:
+        address = sa.make_url(url)
+    except (sa.exc.ArgumentError, ValueError):  # a password without @HOST is read as a port
+        raise LedgerError(f"state.url is not a database address, or the host is missing; {ADVICE}") from None
+    if address.drivername not in DRIVERS:
+        raise LedgerError(f"state.url names a database that is not supported; {ADVICE}")
+    return address.set(drivername=DRIVERS[address.drivername])

@@ -38,7 +38,7 @@ def explained(name: str) -> Iterator[None]:
         yield
     except SchemaError as error:
         raise LedgerError(f"ledger {name}: {error}") from None
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise LedgerError(
             f"ledger {name} contains a value that this program did not write ({error}); "
             "restore it from a backup, or move it away to start anew"

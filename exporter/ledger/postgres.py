@@ -9,7 +9,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,18 +19,18 @@ from exporter.ledger.errors import LedgerError, SchemaError
 OLDEST = 13  # the oldest version with support when this was written
 # A broken connection is noticed after 5 s of silence and 3 keepalives 2 s apart; data that was sent and not
 # confirmed, after 10 s.
-CONNECTION: Mapping[str, Any] = {
-    "connect_timeout": 3,
-    "keepalives_idle": 5,
-    "keepalives_interval": 2,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 10_000,
+CONNECTION: Mapping[str, str] = {
+    "connect_timeout": "3",
+    "keepalives_idle": "5",
+    "keepalives_interval": "2",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "10000",
     "client_encoding": "utf8",  # a database in SQL_ASCII (a server in the C locale) would answer in bytes
 }
 TICK = 0.5  # seconds between two calls while an answer is overdue; deadlines are some seconds
 
 
-def make_engine(url: sa.URL, settings: Mapping[str, Any]) -> sa.Engine:
+def make_engine(address: sa.URL, caller: str) -> sa.Engine:
     """Make an engine that sends each statement as one message, with its values in the text.
 
     The server can end a transaction that is idle between two statements, but not one that is between two
@@ -40,12 +40,12 @@ def make_engine(url: sa.URL, settings: Mapping[str, Any]) -> sa.Engine:
         import psycopg  # noqa: PLC0415  (an extra: needed for PostgreSQL only)
     except ImportError:
         raise LedgerError("PostgreSQL needs the package psycopg; install job-exporter[postgresql]") from None
-    given = {name: value for name, value in settings.items() if name not in url.query}
+    name = f"job-exporter {caller}".rstrip()
     engine = sa.create_engine(
-        url,
+        address.set(query={**CONNECTION, "application_name": name, **address.query}),
         pool_size=2,  # one for a commit, one for a heartbeat at the same time
         pool_pre_ping=True,  # after a restart of the server no commit fails
-        connect_args={**given, "cursor_factory": psycopg.ClientCursor},
+        connect_args={"cursor_factory": psycopg.ClientCursor},
     )
     sa.event.listen(engine, "connect", _require_version)
     return engine
@@ -64,33 +64,29 @@ def limit(connection: sa.Connection, idle: float, statement: float) -> None:
     connection.execute(sa.select(*settings))
 
 
-class Watch:
-    """Calls `bark` from a thread of its own while an answer is overdue, until the block ends.
+@contextlib.contextmanager
+def watched(seconds: float, bark: Callable[[], None]) -> Iterator[Callable[..., None]]:
+    """Call `bark` from a thread while an answer is overdue; yield a function for the start of each statement.
 
     A connection can be open and silent for ever: a proxy may drop the server's side, keep ours, and answer
     keepalives itself. So each statement has a deadline of its own.
     """
+    deadline, ended = time.monotonic() + seconds, threading.Event()
 
-    def __init__(self, seconds: float, bark: Callable[[], None]) -> None:
-        """`seconds`: for each statement."""
-        self._seconds, self._bark, self._ended = seconds, bark, threading.Event()
+    def renew(*_: object) -> None:
+        nonlocal deadline
+        deadline = time.monotonic() + seconds
 
-    def __enter__(self) -> "Watch":
-        self.renew()
-        threading.Thread(target=self._run, name="ledger watch", daemon=True).start()
-        return self
+    def watch() -> None:
+        while not ended.wait(max(deadline - time.monotonic(), TICK)):
+            if deadline < time.monotonic():
+                bark()
 
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-
-    def renew(self) -> None:
-        """Begin the deadline of the next statement."""
-        self._deadline = time.monotonic() + self._seconds
-
-    def _run(self) -> None:
-        while not self._ended.wait(max(self._deadline - time.monotonic(), TICK)):
-            if self._deadline < time.monotonic():
-                self._bark()
+    threading.Thread(target=watch, name="ledger watch", daemon=True).start()
+    try:
+        yield renew
+    finally:
+        ended.set()
 
 
 def hang_up(connection: Any) -> None:

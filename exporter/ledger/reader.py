@@ -4,30 +4,24 @@ Each question is a transaction of its own, because a long one would keep the dat
 """
 
 from collections.abc import Collection
+from itertools import chain
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 
-from exporter.discovery.tail import Tail
-from exporter.ledger import address, migrations, tables
-from exporter.ledger.database import Database
+from exporter.ledger import migrations, tables
+from exporter.ledger.database import Database, sqlite_path
 from exporter.ledger.errors import LedgerError, SchemaError
 from exporter.ledger.state import IDS, chunked
 from exporter.ledger.tables import counters, followed, moving, settled
 from exporter.model import Series
 from exporter.tracking import effects
-from exporter.tracking.counting_start import CountingStart
 from exporter.tracking.known import Known, LedgerStatus
 from exporter.tracking.values import Outcome, Stage, Tracked
 
 _FOLLOWED = sa.select(followed).where(followed.c.id.in_(IDS))
 _SETTLED = sa.select(settled).where(settled.c.id.in_(IDS))
-LEDGER_STATUSES = {
-    Outcome.SETTLED: LedgerStatus.COUNTED,
-    Outcome.BASELINE: LedgerStatus.BASELINE,
-    Outcome.VANISHED: LedgerStatus.VANISHED,
-}
 
 
 class Inspection:
@@ -35,7 +29,7 @@ class Inspection:
 
     def __init__(self, url: str, *, platform: str) -> None:
         """Open the ledger. Raises LedgerError if it has another version or belongs to another platform."""
-        path = address.sqlite_path(url)
+        path = sqlite_path(url)
         if path is not None and not path.is_file():
             raise LedgerError(f"there is no ledger {path}; name the daemon's in state.url")
         database = Database(url, read_only=True)
@@ -49,23 +43,16 @@ class Inspection:
             self.close()
             raise
 
-    def tail(self) -> tuple[Tail, CountingStart | None]:
-        """What the daemon knows of the platform's pages, and where counting began."""
+    def progress(self) -> tables.Progress:
+        """The small part of the daemon's state, as of its last commit."""
         with self._reading() as connection:
-            progress = tables.progress(connection)
-        return progress.tail, progress.counting_start
-
-    def time(self) -> float:
-        """Ledger time of the last commit, in seconds."""
-        with self._reading() as connection:
-            return tables.progress(connection).time
+            return tables.progress(connection)
 
     def created(self) -> float | None:
         """When the first counters were created, by our clock; None: there are none."""
         with self._reading() as connection:
             first = sa.select(sa.func.min(counters.c.born)).where(counters.c.born > 0)
-            born: float | None = connection.scalar(first)
-        return born
+            return connection.execute(first).scalar()
 
     def known(self, ids: Collection[str]) -> dict[str, Known]:
         """What the ledger knows of these records, by id."""
@@ -73,11 +60,10 @@ class Inspection:
             self._load_series(connection)
             progress = tables.progress(connection)
             offset = progress.wall - progress.time
-            open_ = [row for rows in chunked(connection, _FOLLOWED, [*ids]) for row in rows]
-            closed = [row for rows in chunked(connection, _SETTLED, [*ids]) for row in rows]
-            return {row.id: _followed(row, offset) for row in open_} | {
-                row.id: self._settled(row) for row in closed
-            }
+            open_ = chain.from_iterable(chunked(connection, _FOLLOWED, [*ids]))
+            closed = chain.from_iterable(chunked(connection, _SETTLED, [*ids]))
+            known = [_followed(row, offset) for row in open_] + [self._settled(row) for row in closed]
+            return {one.id: one for one in known}
 
     def counted(self, begin: float, end: float, *, after: str, limit: int) -> list[Known]:
         """Counted records that ended after `begin` and up to `end` (the platform's clock), sorted by id.
@@ -102,7 +88,7 @@ class Inspection:
             raise SchemaError(f"its row of record {row.id} is damaged; restore it from a backup") from None
         return Known(
             id=row.id,
-            status=LEDGER_STATUSES[Outcome(row.outcome)],
+            status=LedgerStatus.COUNTED if row.outcome == Outcome.SETTLED else LedgerStatus(row.outcome),
             found=row.found,
             settled=row.settled,
             result=row.result,

@@ -9,12 +9,12 @@ later in a commit. It takes 0.2 s of CPU for half a million records, and its con
 
 import fcntl
 import sqlite3
-from contextlib import closing
 from pathlib import Path
+from typing import Any
 
-from exporter.ledger.errors import LedgerBusyError, LedgerError, advised
+import sqlalchemy as sa
 
-MALFORMED = "database disk image is malformed"  # SQLite's own words
+from exporter.ledger.errors import LedgerBusyError, LedgerError, SchemaError, advised, explained
 
 
 class SqliteFile:
@@ -61,16 +61,36 @@ class SqliteFile:
         self._lock.close()
 
 
+def make_engine(address: sa.URL) -> sa.Engine:
+    """Make an engine that reads and writes the file."""
+    engine = sa.create_engine(address)
+    sa.event.listen(engine, "connect", _set_pragmas)
+    return engine
+
+
+def make_reading_engine(path: Path) -> sa.Engine:
+    """Make an engine that only reads the file and leaves no trace."""
+    return sa.create_engine("sqlite://", creator=lambda: _connect(path), poolclass=sa.NullPool)
+
+
 def _check(path: Path) -> None:
     """Raise LedgerError if the file is damaged; there may be none."""
     if not path.is_file():
         return
-    try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-            fault = None if connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",) else MALFORMED
-    except UnicodeDecodeError:
-        fault = MALFORMED
-    except sqlite3.Error as error:
-        fault = str(error)
-    if fault is not None:
-        raise LedgerError(f"ledger {path}: {advised(fault)}")
+    with explained(str(path)), make_reading_engine(path).connect() as connection:
+        if connection.exec_driver_sql("PRAGMA quick_check(1)").scalar() != "ok":
+            raise SchemaError(advised("database disk image is malformed"))  # SQLite's own words
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    # Without a write-ahead log nobody uses the file; `immutable` then keeps SQLite from creating a log. Each
+    # transaction has its own connection, so this is decided each time.
+    immutable = "" if Path(f"{path}-wal").exists() else "&immutable=1"
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro{immutable}", uri=True)
+
+
+def _set_pragmas(connection: Any, _record: Any) -> None:
+    # WAL: others can read while the exporter writes. FULL: a commit survives a power cut. A second is shorter
+    # than a stop may take: if another program writes, the poll fails and is tried again.
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=1000"):
+        connection.execute(f"PRAGMA {pragma}").close()

@@ -2,6 +2,8 @@
 
 import math
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -138,6 +140,30 @@ def test_a_copy_that_is_not_the_same_is_none(
             copy(source, target)
     assert not (tmp_path / "target.db").exists()
     assert copy(source, target)["job_exporter_settled"] == 2_309
+
+
+KILLED = """
+import os, sys
+from exporter.ledger import bulk, copy, tables
+insert = bulk.insert
+bulk.insert = lambda on, table, *rest, **more: (
+    os._exit(9) if table is tables.settled else insert(on, table, *rest, **more)
+)
+copy.copy(*sys.argv[1:])
+"""
+
+
+def test_a_copy_that_is_killed_can_be_made_again(source: str, tmp_path: Path) -> None:
+    """A killed copy leaves no ledger at the target, and the next copy uses its file."""
+    target = to_file(tmp_path, "")
+    ended = subprocess.run([sys.executable, "-c", KILLED, source, target], check=False)
+    assert ended.returncode == 9
+    with pytest.raises(LedgerError, match="there is no ledger in it"):
+        copy(target, f"sqlite:///{tmp_path / 'other.db'}")
+    copy(source, target)
+    assert rows(target) == rows(source)
+    left = {path.name for path in tmp_path.iterdir() if path.suffix != ".lock"}
+    assert left == {"source.db", "target.db"}
 
 
 def _altered(row: dict[str, Any]) -> dict[str, Any]:

@@ -104,7 +104,8 @@ def test_it_tells_what_the_ledger_has(url: str) -> None:
     with opened(url) as ledger, inspected(url) as inspection:
         ledger.commit(CHANGES, now=NOW)
         known = inspection.known(IDS)
-        assert inspection.tail() == (Tail(total=7), BEGAN)
+        progress = inspection.progress()
+        assert (progress.tail, progress.counting_start) == (Tail(total=7), BEGAN)
     assert {id_: one.status for id_, one in known.items()} == {
         "open": LedgerStatus.OPEN,
         "done": LedgerStatus.SETTLING,

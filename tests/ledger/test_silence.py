@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from exporter.ledger import database
 from exporter.ledger.errors import LedgerError
 from exporter.ledger.ledger import Ledger
-from exporter.ledger.postgres import Watch
+from exporter.ledger.postgres import watched
 from exporter.tracking.values import Outcome, Settlement, Tracked
 from tests.crash.cable import Cable, cable, through
 from tests.crash.harness import attempts
@@ -137,10 +137,10 @@ async def test_a_silent_follower_listens_anew(
 def test_a_watch_ends_with_its_block() -> None:
     """The watch acts while an answer is overdue, not before that, and not after the end of its block."""
     barks = threading.Semaphore(0)
-    with Watch(0.05, barks.release):
+    with watched(0.05, barks.release):
         assert all(barks.acquire(timeout=60) for _ in range(2))
-    with Watch(3600.0, barks.release) as watch:
-        watch.renew()
+    with watched(3600.0, barks.release) as renew:
+        renew()
         watches = [thread for thread in threading.enumerate() if thread.name == "ledger watch"]
         assert watches
     for thread in watches:
