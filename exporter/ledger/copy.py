@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from exporter.ledger import bulk, migrations, tables
+from exporter.ledger import migrations, tables
 from exporter.ledger.database import Database, sqlite_path
 from exporter.ledger.errors import LedgerBusyError, LedgerError
 from exporter.ledger.lease import DATABASE_NOW
@@ -68,7 +68,7 @@ def _copied(reading: sa.Connection, writing: sa.Connection, table: sa.Table) -> 
     """Copy a table, and read both again; return its rows. Raises LedgerError at the first that differs."""
     with contextlib.closing(_rows(reading, table)) as rows:
         for part in rows.partitions(ROWS):
-            bulk.insert(writing, table, [dict(row._mapping) for row in part])
+            tables.insert(writing, table, [dict(row._mapping) for row in part])
     count = 0
     with (
         contextlib.closing(_rows(reading, table)) as source,

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 import sqlalchemy as sa
 from msgspec.structs import replace
 
-from exporter.ledger import bulk
-from exporter.ledger.tables import counters, get, put, row_of, sample_of, series_of
+from exporter.ledger.tables import counters, get, insert, put, row_of, sample_of, series_of
 from exporter.model import UNKNOWN, Sample, Series
 
 FINISHED = "job_records_finished_total"  # the only family whose labels are a setting
@@ -51,7 +50,7 @@ def lay_out(connection: sa.Connection, layout: Layout, newborn: Sample) -> list[
         put(connection, f"buckets {family}", bounds)
     # Existing series are not read first: a process that is paused in a long read would keep its locks.
     initial = [row_of(series, newborn) for series in layout.initial]
-    bulk.insert(connection, counters, initial, existing="skip")
+    insert(connection, counters, initial, existing="skip")
     return notes
 
 
@@ -68,4 +67,4 @@ def _relabel(connection: sa.Connection, record_labels: tuple[str, ...], held_unt
         born = min(before.born, sample.born)
         merged[series] = replace(before, value=value, born=born, held_until=held_until, held_at=value)
     connection.execute(sa.delete(counters).where(of_family))
-    bulk.insert(connection, counters, [row_of(*item) for item in merged.items()])
+    insert(connection, counters, [row_of(*item) for item in merged.items()])

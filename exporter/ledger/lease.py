@@ -13,11 +13,12 @@ A process believes that it leads no longer than the database does: it measures t
 clock from before the statement was sent.
 """
 
+import math
 import os
 import secrets
 import socket
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -35,10 +36,13 @@ class Grant(NamedTuple):
     until: float  # by the process' monotonic clock
 
 
-class Leadership:
-    """The lease of this process.
+ALONE = Grant(term=0, until=math.inf)  # with SQLite: the lock on the file is the lease
 
-    `take`, `renew` and `give_up` run in a transaction of the caller. Pass their result to `hold` only after
+
+class Leadership:
+    """The lease of this process: `grant`, None while it does not lead.
+
+    `take`, `renew` and `give_up` run in a transaction of the caller, who stores their result in `grant` after
     that transaction was committed.
     """
 
@@ -46,21 +50,12 @@ class Leadership:
         """`lease`: seconds after which a silent leader can be replaced."""
         self.lease = lease
         self.holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"  # unique, says where
-        self._grant: Grant | None = None
-
-    @property
-    def term(self) -> int | None:
-        """The term of this process, as far as it knows; None: it does not lead."""
-        return self._grant.term if self._grant else None
+        self.grant: Grant | None = None
 
     @property
     def leads(self) -> bool:
         """Whether the lease is valid, as far as this process can know."""
-        return self._grant is not None and time.monotonic() < self._grant.until
-
-    def hold(self, grant: Grant | None) -> None:
-        """Store what the database granted."""
-        self._grant = grant
+        return self.grant is not None and time.monotonic() < self.grant.until
 
     def is_free(self, connection: sa.Connection) -> bool:
         """Whether `take` may succeed; locks nothing."""
@@ -71,6 +66,8 @@ class Leadership:
 
         A locked row belongs to a leader in a transaction: skip it instead of waiting.
         """
+        if connection.dialect.name == "sqlite":
+            return ALONE
         asked = time.monotonic()
         term = connection.scalar(
             sa.update(leader)
@@ -87,20 +84,24 @@ class Leadership:
 
     def renew(self, connection: sa.Connection) -> Grant:
         """Renew the lease and lock its row until the transaction ends. Raises LostLeadershipError."""
-        asked, term = time.monotonic(), self.term
-        renewed = connection.execute(self._own().values(until=DATABASE_NOW + self.lease))
-        if term is None or not renewed.rowcount:
+        asked, had = time.monotonic(), self.grant
+        if had is ALONE:
+            return had
+        if had is None or not connection.execute(self._own(had, until=DATABASE_NOW + self.lease)).rowcount:
             raise LostLeadershipError("another replica leads: nothing was written")
-        return Grant(term=term, until=asked + self.lease)
+        return Grant(term=had.term, until=asked + self.lease)
 
     def give_up(self, connection: sa.Connection) -> None:
         """End the lease now."""
-        connection.execute(self._own().values(until=0.0))
+        if self.grant is not None:
+            connection.execute(self._own(self.grant, until=0.0))
 
-    def _own(self) -> sa.Update:
-        return sa.update(leader).where(leader.c.term == self.term, leader.c.holder == self.holder)
+    def _own(self, grant: Grant, *, until: Any) -> sa.Update:
+        is_own = (leader.c.term == grant.term, leader.c.holder == self.holder)
+        return sa.update(leader).where(*is_own).values(until=until)
 
 
 def notify(connection: sa.Connection) -> None:
-    """Notify the other replicas when this transaction is committed."""
-    connection.execute(sa.select(sa.func.pg_notify(CHANNEL, "")))
+    """Notify the other replicas, if there can be any, when this transaction is committed."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_notify(CHANNEL, "")))

@@ -52,9 +52,8 @@ class Ledger:
         self._layout, self._platform = layout, platform
         self._monotonic = monotonic
         self._ahead = tables.Progress().time - monotonic()  # of ledger time
-        leadership = Leadership(lease)
-        self._database = Database(url, patience=lease, caller=leadership.holder)
-        self._leadership = leadership if self._database.shared else None
+        self._leadership = Leadership(lease)
+        self._database = Database(url, patience=lease, caller=self._leadership.holder)
         self.notes: list[str] = []  # log lines on changes of the layout, from when this process began to lead
         self.state = State()
         self.leader_status: LeaderStatus | None = None  # of the last load; None: no replica has polled
@@ -76,22 +75,22 @@ class Ledger:
     @property
     def shared(self) -> bool:
         """Whether other replicas can use the ledger, too."""
-        return self._leadership is not None
+        return self._database.shared
 
     @property
     def follows(self) -> bool:
         """Whether this replica does not lead: then `state` has only what a follower shows."""
-        return self.shared and self.term is None
+        return self.term is None
 
     @property
     def leads(self) -> bool:
         """Whether this process may write, as far as it knows; a commit verifies it."""
-        return self._leadership is None or self._leadership.leads
+        return self._leadership.leads
 
     @property
     def term(self) -> int | None:
-        """The term in which this process leads; None: it follows, or the ledger is not shared."""
-        return self._leadership.term if self._leadership else None
+        """The term in which this process leads, always 0 with SQLite; None: it follows."""
+        return self._leadership.grant and self._leadership.grant.term
 
     def keep_lead(self) -> None:
         """Renew the lease. Raises LedgerError; LostLeadershipError if another replica has taken over."""
@@ -100,7 +99,7 @@ class Ledger:
 
     def take_lead(self, *, now: float) -> bool:
         """Lead if no replica does, and load the ledger; return whether it worked. Raises LedgerError."""
-        if self._leadership is None or self._leadership.term is not None:
+        if not self.follows:
             return False
         with self._database.reading() as connection:
             if not self._leadership.is_free(connection):
@@ -113,12 +112,12 @@ class Ledger:
 
     def give_up_lead(self) -> None:
         """Let another replica take over now. Raises LedgerError."""
-        if self._leadership is None or self._leadership.term is None:
+        if self.follows or not self.shared:
             return
         with self._database.writing() as connection:
             self._leadership.give_up(connection)
             notify(connection)
-        self._leadership.hold(None)
+        self._leadership.grant = None
 
     def news(self) -> AsyncIterator[None]:
         """Yield at each commit, until the connection breaks; some poolers lose some. Raises LedgerError."""
@@ -201,19 +200,16 @@ class Ledger:
 
     def _open(self, now: float) -> None:
         """Migrate the ledger; lead unless another replica does, and adapt the counters to the layout."""
-        grant, notes = None, []
+        notes: list[str] = []
         with self._database.writing(slow=True) as connection:
             migrations.migrate(connection)
             migrations.claim(connection, self._platform)
-            if self._leadership is not None:
-                grant = self._leadership.take(connection)
-            if self._leadership is None or grant is not None:
+            grant = self._leadership.take(connection)
+            if grant is not None:
                 self._continue_from(tables.progress(connection).time)
                 notes = lay_out(connection, self._layout, self._layout.newborn(wall=now, time=self.time()))
-        self.notes = notes
-        if self._leadership is not None:
-            self.doubtful = True  # a follower's state is not complete
-            self._leadership.hold(grant)
+        self.notes, self._leadership.grant = notes, grant
+        self.doubtful = True  # a follower's state is not complete
 
     @contextlib.contextmanager
     def _writing(self, *, slow: bool = False, news: bool = True) -> Iterator[sa.Connection]:
@@ -221,10 +217,6 @@ class Ledger:
 
         `news`: it changes what followers show.
         """
-        if self._leadership is None:
-            with self._database.writing(slow=slow) as connection:
-                yield connection
-            return
         try:
             with self._database.writing(slow=slow) as connection:
                 grant = self._leadership.renew(connection)
@@ -232,12 +224,12 @@ class Ledger:
                 if news:
                     notify(connection)
         except LostLeadershipError:
-            self._leadership.hold(None)
+            self._leadership.grant = None
             raise
         except BaseException:
-            self.doubtful = True
+            self.doubtful |= self.shared
             raise
-        self._leadership.hold(grant)
+        self._leadership.grant = grant
 
     def _continue_from(self, committed: float) -> None:
         """Move ledger time forward to that of the last commit, unless this process is already past it."""

@@ -4,15 +4,14 @@ from collections.abc import Callable
 
 import sqlalchemy as sa
 
-from exporter.ledger import bulk
 from exporter.ledger.errors import SchemaError
-from exporter.ledger.tables import METADATA, get, leader, meta, put
+from exporter.ledger.tables import METADATA, get, insert, leader, meta, put
 
 
 def _first(connection: sa.Connection) -> None:
     METADATA.create_all(connection)
     row = {"number": 1, "term": 0, "holder": "", "until": 0.0}
-    bulk.insert(connection, leader, [row], existing="skip")
+    insert(connection, leader, [row], existing="skip")
 
 
 # A ledger of version n has had the first n. Append only; never change a released migration.
@@ -45,22 +44,12 @@ def require_current(connection: sa.Connection) -> None:
 
 def version(connection: sa.Connection) -> int | None:
     """The number of migrations a ledger has had; None: no ledger. Raises SchemaError: another program's."""
-    inspector = sa.inspect(connection)
-    names = set(inspector.get_table_names())
-    columns = inspector.get_columns(meta.name) if meta.name in names else []
-    is_ours = {"key", "value"} <= {column["name"] for column in columns}
-    if is_ours and (had := get(connection, "version", int)) is not None:
-        return had
-    if connection.dialect.name == "sqlite":
+    names = set(sa.inspect(connection).get_table_names())
+    if meta.name in names:
         # SQLite creates tables outside of the transaction: without a version, a first start was interrupted.
-        if is_ours or not names:
-            return None
+        return get(connection, "version", int)
+    if connection.dialect.name == "sqlite" and names - set(METADATA.tables):
         raise SchemaError("it is the database of another program; name another file in state.url")
-    if taken := sorted(names & set(METADATA.tables)):
-        raise SchemaError(
-            f"it already has tables of these names that are not the exporter's: {', '.join(taken)}; "
-            "name another database, or a schema of its own, in state.url"
-        )
     return None
 
 

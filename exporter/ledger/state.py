@@ -12,9 +12,9 @@ import msgspec
 import sqlalchemy as sa
 from msgspec.structs import replace
 
-from exporter.ledger import bulk, tables
+from exporter.ledger import tables
 from exporter.ledger.layout import Layout
-from exporter.ledger.tables import counters, encode, failures, followed, moving, recent, settled
+from exporter.ledger.tables import counters, encode, failures, followed, insert, moving, recent, settled
 from exporter.model import Exemplar, FailedRecord, Sample, Series
 from exporter.tracking import effects
 from exporter.tracking.counting import Increment
@@ -88,7 +88,7 @@ def commit(
     groups = (changes.increments, *(item.increments for item in settlements))
     first, *moved = fold_all(groups, state.counters, layout.label_limit)
     grown = samples(chain(first, *moved), state.counters, layout, newborn)
-    bulk.insert(connection, counters, [tables.row_of(*item) for item in grown.items()], existing="replace")
+    insert(connection, counters, [tables.row_of(*item) for item in grown.items()], existing="replace")
     now = {**state.counters, **grown}
     numbers = _settle(connection, settlements, moved, state.numbers, wall=wall, time=time)
     latest = {series: max(value, state.latest.get(series, value)) for series, value in changes.latest.items()}
@@ -161,7 +161,7 @@ def _settle(
     """
     offset = wall - time
     new = effects.unnumbered(chain.from_iterable(moved), had)
-    bulk.insert(connection, moving, [{"number": new[series], **tables.name_of(series)} for series in new])
+    insert(connection, moving, [{"number": new[series], **tables.name_of(series)} for series in new])
     numbers = {**had, **new} if new else had
     rows = [
         {
@@ -178,7 +178,7 @@ def _settle(
         }
         for item, increments in zip(settlements, moved, strict=True)
     ]
-    bulk.insert(connection, settled, rows)
+    insert(connection, settled, rows)
     return numbers
 
 
@@ -190,7 +190,7 @@ def _follow(connection: sa.Connection, had: Mapping[str, Tracked], changes: Chan
         for item in changed.values()
         if item.id not in had or _durable(item) != _durable(had[item.id])
     ]
-    bulk.insert(connection, followed, rows, existing="replace")
+    insert(connection, followed, rows, existing="replace")
     gone = [item.id for item in changes.settlements]
     for _ in chunked(connection, _UNFOLLOW, gone):
         pass
@@ -214,7 +214,7 @@ def _keep_failures(
         return had
     last = connection.scalar(sa.select(sa.func.max(failures.c.number))) or 0
     rows = [{"number": number, "state": encode(item)} for number, item in enumerate(new, last + 1)]
-    bulk.insert(connection, failures, rows)
+    insert(connection, failures, rows)
     connection.execute(sa.delete(failures).where(failures.c.number <= last + len(new) - KEPT_FAILURES))
     return (*reversed(new), *had)[:KEPT_FAILURES]
 
@@ -236,7 +236,7 @@ def _keep_recent(
     kept = merged(had, new, now=wall)
     connection.execute(sa.delete(recent).where(recent.c.number.in_(had.keys() - kept.keys())))
     rows = [{"number": number, "state": encode(kept[number])} for number in new]
-    bulk.insert(connection, recent, rows, existing="replace")
+    insert(connection, recent, rows, existing="replace")
     return kept
 
 

@@ -3,13 +3,13 @@
 Table names have a prefix, because a PostgreSQL database may contain tables of other applications.
 """
 
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeVar
 
 import msgspec
 import sqlalchemy as sa
 
 from exporter.discovery.tail import Tail
-from exporter.ledger import bulk
 from exporter.model import Exemplar, Sample, Series
 from exporter.tracking.counting_start import CountingStart
 
@@ -92,6 +92,39 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     latest: tuple[tuple[Series, float], ...] = ()  # gauges that keep their highest value
 
 
+def insert(
+    connection: sa.Connection,
+    table: sa.Table,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    existing: Literal["refuse", "skip", "replace"] = "refuse",
+) -> None:
+    """Insert rows that have the same columns; `existing`: what to do with a row whose key is in the table.
+
+    PostgreSQL gets the rows as one JSON text. That takes a fifth of the time of SQLAlchemy's own statements
+    for many rows, and it is safe: if a process is paused while it sends a pipeline of messages, the server
+    waits for the rest for ever and keeps all locks; between two statements it ends the transaction (see
+    `postgres`).
+    """
+    if not rows:
+        return
+    columns, keys = list(rows[0]), table.primary_key.columns.keys()
+    names = ", ".join(columns)
+    values = ", ".join(f"{name} = excluded.{name}" for name in columns if name not in keys)
+    on_conflict = {
+        "refuse": "",
+        "skip": "ON CONFLICT DO NOTHING",
+        "replace": f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {values}",
+    }[existing]
+    parameters: Any = rows
+    source = f"VALUES ({', '.join(':' + name for name in columns)})"
+    if connection.dialect.name == "postgresql":
+        parameters = {"rows": msgspec.json.encode(rows).decode()}
+        types = ", ".join(f"{name} {table.c[name].type.compile(connection.dialect)}" for name in columns)
+        source = f"SELECT {names} FROM json_to_recordset(CAST(:rows AS json)) AS given ({types})"  # noqa: S608
+    connection.execute(sa.text(f"INSERT INTO {table.name} ({names}) {source} {on_conflict}"), parameters)
+
+
 def get(connection: sa.Connection, key: str, type_: type[T]) -> T | None:
     """Read a value of `meta`; None if there is none."""
     value = connection.scalar(sa.select(meta.c.value).where(meta.c.key == key))
@@ -100,7 +133,7 @@ def get(connection: sa.Connection, key: str, type_: type[T]) -> T | None:
 
 def put(connection: sa.Connection, key: str, value: Any) -> None:
     """Write a value of `meta`."""
-    bulk.insert(connection, meta, [{"key": key, "value": encode(value)}], existing="replace")
+    insert(connection, meta, [{"key": key, "value": encode(value)}], existing="replace")
 
 
 def progress(connection: sa.Connection) -> Progress:
@@ -132,10 +165,6 @@ def series_of(row: sa.Row[Any]) -> Series:
 
 def sample_of(row: sa.Row[Any]) -> Sample:
     """The sample in a row of `counters`."""
-    return Sample(
-        value=row.value,
-        born=row.born,
-        exemplar=msgspec.json.decode(row.exemplar, type=Exemplar) if row.exemplar else None,
-        held_until=row.held_until,
-        held_at=row.held_at,
-    )
+    exemplar = row.exemplar and msgspec.json.decode(row.exemplar, type=Exemplar)
+    times = {"born": row.born, "held_until": row.held_until, "held_at": row.held_at}
+    return Sample(value=row.value, exemplar=exemplar, **times)

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from msgspec import structs
 
 from exporter.cli import main
-from exporter.ledger import bulk, tables
+from exporter.ledger import tables
 from exporter.ledger.copy import copy
 from exporter.ledger.errors import LedgerBusyError, LedgerError
 from exporter.ledger.ledger import Ledger
@@ -125,7 +125,7 @@ def test_a_copy_that_is_not_the_same_is_none(
 ) -> None:
     """If a row is lost or changed on the way, the copy fails and nothing is left at the target."""
     target = target_of(tmp_path, postgres_url)
-    insert = bulk.insert
+    insert = tables.insert
 
     def meddle(connection: sa.Connection, table: sa.Table, rows: Any, **existing: Any) -> None:
         if table is tables.counters:
@@ -135,7 +135,7 @@ def test_a_copy_that_is_not_the_same_is_none(
         insert(connection, table, rows, **existing)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(bulk, "insert", meddle)
+        patched.setattr(tables, "insert", meddle)
         with pytest.raises(LedgerError, match=r"differs from its source|disk is full"):
             copy(source, target)
     assert not (tmp_path / "target.db").exists()
@@ -144,9 +144,9 @@ def test_a_copy_that_is_not_the_same_is_none(
 
 KILLED = """
 import os, sys
-from exporter.ledger import bulk, copy, tables
-insert = bulk.insert
-bulk.insert = lambda on, table, *rest, **more: (
+from exporter.ledger import copy, tables
+insert = tables.insert
+tables.insert = lambda on, table, *rest, **more: (
     os._exit(9) if table is tables.settled else insert(on, table, *rest, **more)
 )
 copy.copy(*sys.argv[1:])

@@ -64,16 +64,16 @@ MUTANTS = (
         new="{}",
         more=(
             (
-                "    bulk.insert(connection, settled, rows)\n",
-                '    bulk.insert(connection, settled, rows, existing="skip")\n',
+                "    insert(connection, settled, rows)\n",
+                '    insert(connection, settled, rows, existing="skip")\n',
             ),
         ),
     ),
     Mutant(
         name="increments outside the transaction",
         file="ledger/state.py",
-        old="    bulk.insert(connection, settled, rows)\n",
-        new="    bulk.insert(connection, settled, rows)\n    connection.commit()\n",
+        old="    insert(connection, settled, rows)\n",
+        new="    insert(connection, settled, rows)\n    connection.commit()\n",
     ),
     Mutant(
         name="memory is replaced before the commit has ended",
