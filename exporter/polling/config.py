@@ -24,9 +24,7 @@ class PollConfig(Start):
         poll = settings.poll
         return cls(
             rules=Rules(
-                interval=poll.interval,
-                settle_grace=poll.settle_grace,
-                overdue_grace=poll.overdue_grace,
+                **poll.model_dump(include={"interval", "settle_grace", "overdue_grace"}),
                 record_labels=settings.metrics.record_labels,
                 buckets=buckets(settings.metrics),
             ),

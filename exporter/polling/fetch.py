@@ -53,7 +53,7 @@ class Fetcher:
 
     def __init__(self, api: Platform, *, pages: Pages, clock: Callable[[], Clock]) -> None:
         self._api, self._pages, self._clock = api, pages, clock
-        self._tasks: set[asyncio.Task[Any]] = set()  # what `cancel` cancels
+        self._tasks: set[asyncio.Future[Any]] = set()  # what `cancel` cancels
         # Records on the last probe (True), and on the last page.
         self._shown: dict[bool, tuple[str, ...]] = {}
         self._answered = ""  # the record of the last good look-up
@@ -61,17 +61,18 @@ class Fetcher:
 
     def cancel(self) -> None:
         """Stop waiting for answers."""
-        for task in self._tasks:
+        for task in [*self._tasks]:
             task.cancel()
 
     async def waited(self, job: Awaitable[T]) -> T:
         """Wait for a job; `cancel` may cancel it."""
+        return await self._started(job)
+
+    def _started(self, job: Awaitable[T]) -> asyncio.Future[T]:
         task = asyncio.ensure_future(job)
         self._tasks.add(task)
-        try:
-            return await task
-        finally:
-            self._tasks.discard(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
     def shown(self, page: Page) -> None:
         """Remember records of this page as controls."""
@@ -95,18 +96,12 @@ class Fetcher:
 
     async def _done(self, jobs: Iterable[Coroutine[Any, Any, None]]) -> bool:
         """Run all jobs concurrently; True if none was cancelled. Raises any error other than ApiError."""
-        self._tasks.update(asyncio.create_task(job) for job in jobs)
-        try:
-            outcomes = await asyncio.gather(*self._tasks, return_exceptions=True)
-        finally:
-            for task in self._tasks:
-                task.cancel()
-            self._tasks.clear()
-        cancelled = [outcome for outcome in outcomes if isinstance(outcome, asyncio.CancelledError)]
-        for outcome in outcomes:
-            if isinstance(outcome, BaseException) and outcome not in cancelled:
-                raise outcome
-        return not cancelled
+        tasks = [self._started(job) for job in jobs]
+        await asyncio.gather(*tasks, return_exceptions=True)
+        ended = [task for task in tasks if not task.cancelled()]
+        for task in ended:
+            task.result()
+        return len(ended) == len(tasks)
 
     async def _read_page(self, request: PageRequest, fetched: Fetched) -> None:
         try:
@@ -188,8 +183,7 @@ class Fetcher:
             try:
                 await self._api.record(id_)
             except RecordNotFound:
-                text = "records that its pages show are not found by their ids"
-                failure = PlatformFailure(text)
+                failure = PlatformFailure("records that its pages show are not found by their ids")
             except ApiError as error:
                 failure = error
             else:

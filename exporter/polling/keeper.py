@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from itertools import islice
+from functools import partial
+from typing import TypeVar
 
 import structlog
 
@@ -16,6 +17,7 @@ from exporter.tracking.values import Changes, Outcome
 PRUNE_INTERVAL = 3600.0  # seconds between two prunings of the ledger
 ODD_TIMES = 3  # records with impossible times before a warning: one or two may be written by hand
 
+T = TypeVar("T")
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
@@ -27,25 +29,28 @@ class Keeper:
         self._ledger, self._retention, self._clock = ledger, retention, clock
         self._writing = asyncio.Lock()
         self._prune_due = 0.0  # ledger time
-        self._hours_off: dict[str, float] = {}  # records with impossible times, until the warning
+        self._hours_off = 0  # records with impossible times
 
     async def idle(self) -> None:
         """Wait until nothing is being written."""
         async with self._writing:
             pass
 
+    async def _done(self, job: Callable[[], T]) -> T:
+        """Run a job in a thread. One in flight completes even during shutdown."""
+        async with self._writing:
+            return await asyncio.shield(asyncio.to_thread(job))
+
     async def refresh(self) -> None:
         """Load the ledger again if its memory may be wrong after a failed commit."""
         if self._ledger.doubtful:
-            async with self._writing:
-                await asyncio.to_thread(self._ledger.refresh)
+            await self._done(self._ledger.refresh)
 
     async def commit(self, changes: Changes) -> None:
-        """Commit in a thread. A commit in flight completes even during shutdown. Raises LedgerError."""
+        """Commit, and log what is worth a line. Raises LedgerError."""
         before, start = self._ledger.state.tail, self._ledger.state.counting_start
         after, total = changes.tail, changes.tail.total or 0
-        async with self._writing:
-            await asyncio.shield(asyncio.to_thread(self._ledger.commit, changes, now=self._clock().wall))
+        await self._done(partial(self._ledger.commit, changes, now=self._clock().wall))
         if total < FEW_DELETED * (before.total or 0):
             log.warning("the platform has far fewer records than before", before=before.total, now=total)
         if after.order is not None and after.order is not before.order:
@@ -73,10 +78,9 @@ class Keeper:
 
     def _warn_of_times(self, hours_off: Mapping[str, float]) -> None:
         """Warn once when several records have impossible times; a single one may be a mistake."""
-        before = len(self._hours_off)
-        self._hours_off |= dict(islice(hours_off.items(), ODD_TIMES))
-        if before < ODD_TIMES <= len(self._hours_off):
-            record_id, hours = next(reversed(self._hours_off.items()))
+        before, self._hours_off = self._hours_off, self._hours_off + len(hours_off)
+        if before < ODD_TIMES <= self._hours_off:
+            record_id, hours = next(iter(hours_off.items()))
             log.warning(
                 "record times are wrong by hours: set api.timezone to the zone of times without an offset, "
                 "and set all masters of the platform to the same zone",
@@ -92,16 +96,13 @@ class Keeper:
         self._prune_due = clock.now + PRUNE_INTERVAL
         # The earlier clock: keeping ids too long does no harm.
         before = min(clock.wall, clock.platform) - self._retention
-        async with self._writing:
-            gone = await asyncio.to_thread(self._ledger.prune, before=before)
+        gone = await self._done(partial(self._ledger.prune, before=before))
         if gone:
             log.info("ledger pruned", records=gone)
 
     async def release(self) -> bool:
         """Publish held samples that are due; True if there were any. A failure is left to the next poll."""
-        now = self._clock().wall
         try:
-            async with self._writing:
-                return bool(await asyncio.shield(asyncio.to_thread(self._ledger.release, now=now)))
+            return await self._done(partial(self._ledger.release, now=self._clock().wall))
         except LedgerError:
             return False

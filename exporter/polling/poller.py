@@ -61,13 +61,7 @@ class Poller:
         )
         self._fetcher = Fetcher(api, pages=self._pages, clock=self._clock)
         self._status = Status(
-            ledger=ledger,
-            process=process,
-            config=config,
-            clock=self._clock,
-            skew=self._skew,
-            publish=publish,
-            monotonic=monotonic,
+            ledger=ledger, process=process, config=config, publish=publish, monotonic=monotonic
         )
         self._keeper = Keeper(
             ledger,
@@ -119,7 +113,7 @@ class Poller:
             error = caught
             log.error("poll failed because of a bug in the exporter", exc_info=True)
         try:
-            self._status.poll_ended(error, began=began)
+            self._status.poll_ended(error, began=began, now=self._wall())
             self.publish()
             await self._status.report()
         except LedgerError as caught:
@@ -268,14 +262,11 @@ class Poller:
         wall, platform = self._wall(), self._api.platform_now()
         return Clock(now=self._ledger.time(), wall=wall, platform=wall if platform is None else platform)
 
-    def _skew(self) -> float | None:
-        """The platform's clock minus our clock, in seconds; None: not known yet."""
-        platform = self._api.platform_now()
-        return None if platform is None else platform - self._wall()
-
     def publish(self) -> None:
         """Publish the current state."""
-        self._status.publish(self._tail)
+        platform = self._api.platform_now()
+        skew = None if platform is None else platform - self._wall()
+        self._status.publish(self._tail, clock=self._clock(), skew=skew)
 
     async def release(self) -> None:
         """Publish held samples that are due while no poll is in flight."""

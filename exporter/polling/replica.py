@@ -65,8 +65,7 @@ class Replica:
 
     async def hand_over(self) -> None:
         """Give up the lead. If the database does not answer, the lease expires by itself."""
-        with contextlib.suppress(TimeoutError, LedgerError):
-            await asyncio.wait_for(asyncio.shield(self._begun(self._ledger.give_up_lead)), GIVE_UP)
+        await asyncio.wait({self._begun(self._ledger.give_up_lead)}, timeout=GIVE_UP)
 
     async def ended(self) -> bool:
         """After the ledger is closed: whether all threads have ended. A thread may hang on the database."""

@@ -1,7 +1,6 @@
 """Status of polling: backoff, readiness, and the snapshot that scrapes read."""
 
 import asyncio
-import time
 from collections.abc import Callable, Mapping
 
 import structlog
@@ -33,14 +32,11 @@ class Status:
         ledger: Ledger,
         process: ProcessMetrics,
         config: PollConfig,
-        clock: Callable[[], Clock],
-        skew: Callable[[], float | None],
         publish: Callable[[Snapshot], None],
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float],
     ) -> None:
-        """`skew`: the platform's clock minus our clock, in seconds; None: unknown."""
         self._ledger, self._process, self._config = ledger, process, config
-        self._clock, self._skew, self._show, self._monotonic = clock, skew, publish, monotonic
+        self._show, self._monotonic = publish, monotonic
         self._failures = 0  # consecutive failed polls
         self._not_before = 0.0  # backing off until then; monotonic
         self._publish_due = 0.0  # earliest next publication within a poll; monotonic
@@ -59,11 +55,11 @@ class Status:
         """Reset the backoff: the failures belong to another replica or another term."""
         self._failures, self._not_before = 0, 0.0
 
-    def poll_ended(self, error: Exception | None, *, began: float) -> None:
-        """Record the result of the poll started at `began` (monotonic), and back off after a failure."""
+    def poll_ended(self, error: Exception | None, *, began: float, now: float) -> None:
+        """Record the result of the poll started at `began` (monotonic); `now`: our wall clock."""
         self.reached = not isinstance(error, ApiError) and self.reached
         self._process.poll_finished(
-            ok=error is None, up=self.reached, seconds=self._monotonic() - began, now=self._clock().wall
+            ok=error is None, up=self.reached, seconds=self._monotonic() - began, now=now
         )
         if error is None:
             if self._failures:
@@ -89,10 +85,14 @@ class Status:
         """Whether a round may be published before its poll ends."""
         return self._monotonic() >= self._publish_due
 
-    def publish(self, tail: Tail) -> None:
-        """Publish a snapshot: of this replica's state if it leads, else of the leader's last report."""
+    def publish(self, tail: Tail, *, clock: Clock, skew: float | None) -> None:
+        """Publish a snapshot: of this replica's state if it leads, else of the leader's last report.
+
+        `skew`: the platform's clock minus our clock, in seconds; None: unknown.
+        """
         began, state = self._monotonic(), self._ledger.state
-        self._platform = self._leader_gauges() if self._ledger.follows else self._own_gauges(tail)
+        is_own = not self._ledger.follows
+        self._platform = self._own_gauges(tail, clock, skew) if is_own else self._leader_gauges()
         self._version += 1
         self._show(
             Snapshot(
@@ -111,7 +111,7 @@ class Status:
             status = LeaderStatus(gauges=tuple(gauges.items()), error=self.last_error)
             await asyncio.shield(asyncio.to_thread(self._ledger.tell, status))
 
-    def _own_gauges(self, tail: Tail) -> Mapping[Series, float]:
+    def _own_gauges(self, tail: Tail, clock: Clock, skew: float | None) -> Mapping[Series, float]:
         """The platform's gauges. Also updates the process gauges that depend on the ledger."""
         state = self._ledger.state
         self._process.state(
@@ -124,8 +124,7 @@ class Status:
         )
         if not self.reached:
             return {}
-        rules = self._config.rules
-        return platform_gauges(state, tail, clock=self._clock(), skew=self._skew(), rules=rules)
+        return platform_gauges(state, tail, clock=clock, skew=skew, rules=self._config.rules)
 
     def _leader_gauges(self) -> Mapping[Series, float]:
         """The platform's gauges as the leader reported them. Also keeps the state needed for a takeover."""
