@@ -79,6 +79,7 @@ class Database:
             if not self.shared:
                 connection.exec_driver_sql("BEGIN")  # Python's driver begins no transaction for a query
             yield connection
+            connection.rollback()  # there is nothing to commit
 
     @contextlib.contextmanager
     def _transaction(self, slow: bool, **options: Any) -> Iterator[sa.Connection]:

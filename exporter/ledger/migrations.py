@@ -44,12 +44,22 @@ def require_current(connection: sa.Connection) -> None:
 
 def version(connection: sa.Connection) -> int | None:
     """The number of migrations a ledger has had; None: no ledger. Raises SchemaError: another program's."""
-    names = set(sa.inspect(connection).get_table_names())
-    if meta.name in names:
+    inspector = sa.inspect(connection)
+    names = set(inspector.get_table_names())
+    columns = inspector.get_columns(meta.name) if meta.name in names else []
+    is_ours = {"key", "value"} <= {column["name"] for column in columns}
+    if is_ours and (had := get(connection, "version", int)) is not None:
+        return had
+    taken = sorted(names & set(METADATA.tables))
+    if connection.dialect.name == "sqlite":
         # SQLite creates tables outside of the transaction: without a version, a first start was interrupted.
-        return get(connection, "version", int)
-    if connection.dialect.name == "sqlite" and names - set(METADATA.tables):
-        raise SchemaError("it is the database of another program; name another file in state.url")
+        if len(taken) < len(names):
+            raise SchemaError("it is the database of another program; name another file in state.url")
+    elif taken:
+        raise SchemaError(
+            f"it already has tables of these names that are not the exporter's: {', '.join(taken)}; "
+            "name another database, or a schema of its own, in state.url"
+        )
     return None
 
 

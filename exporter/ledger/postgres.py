@@ -14,9 +14,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from exporter.ledger.errors import LedgerError, SchemaError
+from exporter.ledger.errors import LedgerError
 
-OLDEST = 13  # the oldest version with support when this was written
 # A broken connection is noticed after 5 s of silence and 3 keepalives 2 s apart; data that was sent and not
 # confirmed, after 10 s.
 CONNECTION: Mapping[str, str] = {
@@ -41,14 +40,12 @@ def make_engine(address: sa.URL, caller: str) -> sa.Engine:
     except ImportError:
         raise LedgerError("PostgreSQL needs the package psycopg; install job-exporter[postgresql]") from None
     name = f"job-exporter {caller}".rstrip()
-    engine = sa.create_engine(
+    return sa.create_engine(
         address.set(query={**CONNECTION, "application_name": name, **address.query}),
         pool_size=2,  # one for a commit, one for a heartbeat at the same time
         pool_pre_ping=True,  # after a restart of the server no commit fails
         connect_args={"cursor_factory": psycopg.ClientCursor},
     )
-    sa.event.listen(engine, "connect", _require_version)
-    return engine
 
 
 def limit(connection: sa.Connection, idle: float, statement: float) -> None:
@@ -96,13 +93,3 @@ def hang_up(connection: Any) -> None:
         socket.socket(fileno=os.dup(connection.fileno())) as duplicate,
     ):
         duplicate.shutdown(socket.SHUT_RDWR)
-
-
-def _require_version(connection: Any, _record: Any) -> None:
-    version = connection.info.server_version // 10_000
-    if version < OLDEST:
-        connection.close()
-        raise SchemaError(
-            f"PostgreSQL {version} is too old; {OLDEST} or newer is needed, or SQLite: "
-            "name another database in state.url"
-        )

@@ -73,8 +73,7 @@ class Poller:
         self._loads = ledger.loads  # number of the load that `_tail` continues from
         self._term = ledger.term  # term of the last poll
         self._stopping = False
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._polling = asyncio.Lock()
 
     async def poll(self) -> None:
         """Poll if this replica leads; repeat while more is due than fits into an interval.
@@ -83,18 +82,16 @@ class Poller:
         """
         if self.busy or self._stopping:
             return
-        self._idle.clear()
-        if self._term != self._ledger.term:  # failures of an earlier term must not delay this one
-            self._term = self._ledger.term
-            self._status.forget_failures()
-        try:
-            while not self._status.backs_off and self._ledger.leads and await self._polled():
-                pass
-        except asyncio.CancelledError:
-            if not self._stopping and not self._ledger.follows:
-                raise
-        finally:
-            self._idle.set()
+        async with self._polling:
+            if self._term != self._ledger.term:  # failures of an earlier term must not delay this one
+                self._term = self._ledger.term
+                self._status.forget_failures()
+            try:
+                while not self._status.backs_off and self._ledger.leads and await self._polled():
+                    pass
+            except asyncio.CancelledError:
+                if not self._stopping and not self._ledger.follows:
+                    raise
 
     async def _polled(self) -> bool:
         """Poll once. True: records are due before the timer's next poll."""
@@ -129,12 +126,12 @@ class Poller:
     @property
     def busy(self) -> bool:
         """Whether a poll is in flight."""
-        return not self._idle.is_set()
+        return self._polling.locked()
 
     async def idle(self) -> None:
         """Wait until neither a poll nor a release is in flight."""
-        await self._idle.wait()
-        await self._keeper.idle()
+        async with self._polling:
+            await self._keeper.idle()
 
     def stop(self) -> None:
         """Send no more requests; the poll in flight commits the answers it has and ends."""

@@ -19,7 +19,6 @@ from exporter.model import LeaderStatus
 from exporter.tracking.counting import Increment
 from exporter.tracking.counting_start import CountingStart
 from exporter.tracking.values import Changes, Outcome, Settlement, Tracked
-from tests.crash.cable import Cable, cable, through
 from tests.harness.core import NOW, series
 from tests.harness.postgres import Postgres
 
@@ -117,22 +116,6 @@ def test_the_encoding_of_the_database_does_not_matter(postgres: Postgres) -> Non
         ledger.commit(replace(COUNTED, increments=(Increment(series=counted),)), now=NOW)
     with closing(opened(url)) as ledger:
         assert ledger.state.counters[counted].value == 1
-
-
-class OldServer(Cable):
-    """A cable on which the server says to be of version 12."""
-
-    def carried(self, data: bytes) -> bytes:
-        """Change the version in what the server tells of itself: as long as it was."""
-        head, mark, rest = data.partition(b"server_version\0")
-        return head + mark + b"12" + rest[2:] if mark else data
-
-
-async def test_a_server_that_is_too_old_is_refused(postgres: Postgres, postgres_url: str) -> None:
-    """A server older than PostgreSQL 13 is refused, and the error names the oldest version that works."""
-    async with cable(postgres.folder / ".s.PGSQL.5432", OldServer) as line:
-        said = await asyncio.to_thread(refusal, through(line, postgres_url))
-    assert "PostgreSQL 12 is too old; 13 or newer is needed" in said
 
 
 # -- rights
