@@ -3,17 +3,16 @@
 Errors do not repeat the address: it may contain a password.
 """
 
-import asyncio
 import contextlib
 import weakref
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
 from exporter.ledger import postgres
-from exporter.ledger.errors import LedgerError, advised, explained
+from exporter.ledger.errors import LedgerError, explained
 from exporter.ledger.sqlite_file import SqliteFile, make_engine, make_reading_engine
 
 DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgresql+psycopg": "postgresql+psycopg"}
@@ -24,7 +23,6 @@ STATEMENT_SECONDS = 60.0  # limit of a slow statement: loading, pruning
 # this long, it never will, even though the connection is open.
 ANSWER_SECONDS = 5.0
 SPARE_SECONDS = 2.0  # a slow server gets so much longer, to end the statement itself
-SILENCE_SECONDS = 30.0  # without a notification, after which the connection is tested
 
 
 class Database:
@@ -99,28 +97,6 @@ class Database:
     def _hang_up(self) -> None:
         for connection in [*self._connections]:
             postgres.hang_up(connection)
-
-    async def notifications(self, channel: str) -> AsyncIterator[None]:
-        """Yield once when listening begins and at each notification.
-
-        Raises LedgerError when the connection breaks, or does not answer a test.
-        """
-        import psycopg  # noqa: PLC0415  (an extra: needed for PostgreSQL only)
-
-        _, settings = self.engine.dialect.create_connect_args(self.engine.url)
-        try:
-            async with await psycopg.AsyncConnection.connect(**settings, autocommit=True) as connection:
-                await connection.execute(psycopg.sql.SQL("LISTEN {}").format(psycopg.sql.Identifier(channel)))
-                yield
-                while True:
-                    async for _ in connection.notifies(timeout=SILENCE_SECONDS):
-                        yield
-                    async with asyncio.timeout(self._answer):
-                        await connection.execute("SELECT 1")
-        except psycopg.Error as error:
-            raise LedgerError(f"ledger {self.name}: {advised(str(error))}") from None
-        except TimeoutError:
-            raise LedgerError(f"ledger {self.name}: the connection for notifications is silent") from None
 
 
 def sqlite_path(url: str) -> Path | None:

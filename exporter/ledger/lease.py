@@ -26,7 +26,6 @@ from exporter.ledger.errors import LostLeadershipError
 from exporter.ledger.tables import leader
 
 DATABASE_NOW = sa.cast(sa.extract("epoch", sa.func.clock_timestamp()), sa.Double)
-CHANNEL = "job_exporter_ledger"  # each commit is notified here
 
 
 class Grant(NamedTuple):
@@ -99,9 +98,3 @@ class Leadership:
     def _own(self, grant: Grant, *, until: Any) -> sa.Update:
         is_own = (leader.c.term == grant.term, leader.c.holder == self.holder)
         return sa.update(leader).where(*is_own).values(until=until)
-
-
-def notify(connection: sa.Connection) -> None:
-    """Notify the other replicas, if there can be any, when this transaction is committed."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(sa.select(sa.func.pg_notify(CHANNEL, "")))

@@ -5,7 +5,7 @@ they cause, and the primary key of `settled` refuses an id a second time. The st
 after the transaction was committed; if the commit fails, neither changes.
 
 On PostgreSQL, replicas can share a ledger. One leads and writes; each transaction first proves that it may
-(see `lease`). The followers load the counters again after each commit. After a commit that failed, the leader
+(see `lease`). The followers load the counters after its commits. After a commit that failed, the leader
 loads everything again, because a broken connection does not tell whether the commit was done.
 
 All deadlines use ledger time: the number of seconds for which a ledger was polled. It runs by the monotonic
@@ -15,7 +15,7 @@ process continues from there: a downtime does not count.
 
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 
 import sqlalchemy as sa
@@ -25,7 +25,7 @@ from exporter.ledger import state as stored
 from exporter.ledger.database import Database
 from exporter.ledger.errors import LedgerError, LostLeadershipError
 from exporter.ledger.layout import Layout, lay_out
-from exporter.ledger.lease import CHANNEL, Leadership, notify
+from exporter.ledger.lease import Leadership
 from exporter.model import LeaderStatus
 from exporter.tracking.state import State
 from exporter.tracking.values import Changes, Outcome
@@ -94,7 +94,7 @@ class Ledger:
 
     def keep_lead(self) -> None:
         """Renew the lease. Raises LedgerError; LostLeadershipError if another replica has taken over."""
-        with self._writing(news=False):
+        with self._writing():
             pass
 
     def take_lead(self, *, now: float) -> bool:
@@ -116,12 +116,7 @@ class Ledger:
             return
         with self._database.writing() as connection:
             self._leadership.give_up(connection)
-            notify(connection)
         self._leadership.grant = None
-
-    def news(self) -> AsyncIterator[None]:
-        """Yield at each commit, until the connection breaks; some poolers lose some. Raises LedgerError."""
-        return self._database.notifications(CHANNEL)
 
     # -- reading
 
@@ -140,6 +135,18 @@ class Ledger:
         self._continue_from(state.time)
         self.state, self.doubtful = state, False
         self.loads += 1
+
+    def follow(self) -> bool:
+        """Load the leader's commits and report since the last load; return whether there were any.
+
+        Raises LedgerError.
+        """
+        with self._database.reading() as connection:
+            written = tables.progress(connection).time, tables.get(connection, "leader_status", LeaderStatus)
+        if written == (self.state.time, self.leader_status) and not self.doubtful:
+            return False
+        self.refresh()
+        return True
 
     def known(self, ids: Collection[str]) -> set[str]:
         """Which of these records are followed, counted or baseline.
@@ -192,7 +199,7 @@ class Ledger:
         records' own times, so that no jump of our clock counts a record twice or makes a new one baseline.
         """
         self._require_state()
-        with self._writing(slow=True, news=False) as connection:
+        with self._writing(slow=True) as connection:
             state = stored.prune(connection, self.state, before=before)
         gone = self.state.records - state.records
         self.state = state
@@ -212,17 +219,12 @@ class Ledger:
         self.doubtful = True  # a follower's state is not complete
 
     @contextlib.contextmanager
-    def _writing(self, *, slow: bool = False, news: bool = True) -> Iterator[sa.Connection]:
-        """Run a transaction that renews the lease first. Raises LedgerError, LostLeadershipError.
-
-        `news`: it changes what followers show.
-        """
+    def _writing(self, *, slow: bool = False) -> Iterator[sa.Connection]:
+        """Run a transaction that renews the lease first. Raises LedgerError, LostLeadershipError."""
         try:
             with self._database.writing(slow=slow) as connection:
                 grant = self._leadership.renew(connection)
                 yield connection
-                if news:
-                    notify(connection)
         except LostLeadershipError:
             self._leadership.grant = None
             raise

@@ -1,14 +1,12 @@
 """The replica loop beside the polls: keep the lead, or follow the leader and take over.
 
 A heartbeat fires three times per lease. The leader renews the lease on each, however long a poll takes. A
-follower takes over as soon as the lease is free and polls at once. Otherwise it reloads the counters: after
-each notification of a commit, and once per poll interval, because some poolers lose notifications. A poll in
-flight owns the memory: changes wait until it ends, so each poll belongs to one term. A replica that lost the
-lead aborts its poll. No error ends the loop: the next heartbeat tries again.
+follower takes over if the lease is free and polls at once. Otherwise it reloads the counters if the leader
+has committed. A poll in flight owns the memory: changes wait until it ends, so each poll belongs to one
+term. A replica that lost the lead aborts its poll. No error ends the loop: the next heartbeat tries again.
 """
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -45,23 +43,18 @@ class Replica:
         self, *, ledger: Ledger, poller: Poller, interval: float, wall: Callable[[], float] = time.time
     ) -> None:
         """`interval`: seconds between polls."""
-        self._ledger, self._poller, self._interval, self._wall = ledger, poller, interval, wall
+        self._ledger, self._poller, self._wall = ledger, poller, wall
         self._beat = lease_of(interval) / BEATS
-        self._news = asyncio.Event()
         self._led = ledger.leads
-        self._loaded = 0.0  # when the counters were loaded; by the loop's clock
-        self._load_seconds = 0.0  # duration of the last load
         self._polls: set[asyncio.Task[None]] = set()
         self._threads: set[asyncio.Task[Any]] = set()
         self.trouble: str | None = None  # current database problem; None: none
 
     async def run(self) -> None:
         """Run the replica loop until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._listen())
-            while True:
-                await self._heartbeat()
-                await self._pause()
+        while True:
+            await self._heartbeat()
+            await asyncio.sleep(self._beat)
 
     async def hand_over(self) -> None:
         """Give up the lead. If the database does not answer, the lease expires by itself."""
@@ -88,7 +81,6 @@ class Replica:
             self._set_trouble(None)
             log.warning("another replica leads now")
             self._poller.break_off()
-            self._news.set()
         except LedgerError as error:
             self._set_trouble(str(error))
         except Exception as error:
@@ -107,7 +99,7 @@ class Replica:
 
     async def _follow(self) -> None:
         """Take over the lead if it is free; otherwise load what the leader has committed."""
-        ledger, loop = self._ledger, asyncio.get_running_loop()
+        ledger = self._ledger
         if await self._in_thread(lambda: ledger.take_lead(now=self._wall())):
             log.info("leading", term=ledger.term)
             for note in ledger.notes:
@@ -116,22 +108,8 @@ class Replica:
             poll = asyncio.create_task(self._poller.poll())
             self._polls.add(poll)
             poll.add_done_callback(self._polls.discard)
-        elif self._news.is_set() or loop.time() - self._loaded >= self._interval:
-            self._news.clear()
-            began = loop.time()
-            await self._in_thread(ledger.refresh)
-            self._loaded = loop.time()
-            self._load_seconds = self._loaded - began
+        elif await self._in_thread(ledger.follow):
             self._poller.publish()
-
-    async def _pause(self) -> None:
-        """Wait for the next heartbeat or commit, at least as long as the last load took."""
-        if not self._ledger.follows or self.trouble is not None:
-            await asyncio.sleep(self._beat)
-            return
-        await asyncio.sleep(min(self._load_seconds, self._beat))
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._news.wait(), self._beat)
 
     async def _in_thread(self, job: Callable[[], T]) -> T:
         """Run a job in a thread. Meanwhile, check the lease; report a problem after the length of a lease."""
@@ -162,15 +140,3 @@ class Replica:
         if self._led != self._ledger.leads:
             self._led = self._ledger.leads
             self._poller.publish()
-
-    async def _listen(self) -> None:
-        """Listen for commits; retry on failure. Until then, a follower loads once per interval."""
-        while True:
-            try:
-                async for _ in self._ledger.news():
-                    self._news.set()
-            except LedgerError:
-                pass  # the heartbeat reports it
-            except Exception:
-                log.error("listening for commits failed because of a bug in the exporter", exc_info=True)
-            await asyncio.sleep(self._interval)

@@ -330,6 +330,21 @@ def test_who_took_over_writes_nothing_before_it_has_loaded_all(postgres_url: str
 # -- what followers see
 
 
+def test_a_follower_loads_what_is_new(replicas: tuple[Ledger, Ledger]) -> None:
+    """A follower loads after a commit and after a report of the leader, and not without either."""
+    leader, follower = replicas
+    assert not follower.follow()
+    settle(leader, "a")
+    assert follower.follow()
+    assert not follower.follow()
+    leader.tell(LeaderStatus(gauges=(), error="platform down"))
+    assert follower.follow()
+    assert finished(follower) == 1
+    assert follower.leader_status == leader.leader_status
+    leader.keep_lead()
+    assert not follower.follow()
+
+
 def exposed(ledger: Ledger, seconds: float = 0.0) -> bytes:
     """What a scrape shows of the ledger, so many seconds after its last commit."""
     exposition = Exposition(config=METRICS)

@@ -1,6 +1,5 @@
 """What the README says of connection poolers, with a real PgBouncer, which CI has."""
 
-import asyncio
 import os
 import pwd
 import shutil
@@ -108,17 +107,6 @@ def test_a_silent_transaction_is_ended_behind_a_pooler(
         while not second.take_lead(now=NOW):
             time.sleep(0.02)
         connection.execute(sa.text("SELECT 1"))
-
-
-async def test_notifications_come_through_a_pooler_of_sessions(postgres: Postgres, postgres_url: str) -> None:
-    """Notifications come through a pooler of sessions, but not through one of transactions."""
-    with pooled(postgres, postgres_url, "session") as url, closing(opened(url)) as ledger:
-        news = ledger.news()
-        await anext(news)
-        await asyncio.to_thread(settle, ledger, "a")
-        async with asyncio.timeout(START):
-            await anext(news)
-        await news.aclose()  # type: ignore[attr-defined]
 
 
 def test_a_pooler_of_statements_is_refused(postgres: Postgres, postgres_url: str) -> None:

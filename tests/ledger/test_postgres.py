@@ -1,6 +1,5 @@
 """A ledger on PostgreSQL that cannot be used is refused: one line says what is wrong and what to do."""
 
-import asyncio
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,6 @@ from exporter.ledger.errors import LedgerError
 from exporter.ledger.layout import Layout
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.migrations import MIGRATIONS
-from exporter.model import LeaderStatus
 from exporter.tracking.counting import Increment
 from exporter.tracking.counting_start import CountingStart
 from exporter.tracking.values import Changes, Outcome, Settlement, Tracked
@@ -301,35 +299,6 @@ def test_a_connection_that_the_server_ends_is_told_with_what_to_do(
 
         sa.event.listen(ledger._database.engine, "commit", end)
         assert "check that the server runs and can be reached" in commit_refused(ledger)
-
-
-async def test_each_commit_and_each_end_of_a_lead_is_told(postgres_url: str) -> None:
-    """A listener gets a notification at its beginning, at each commit, and when a leader gives up."""
-    with closing(opened(postgres_url)) as ledger:
-        news = ledger.news()
-        await anext(news)
-        for happening in (
-            lambda: ledger.commit(COUNTED, now=NOW),
-            lambda: ledger.tell(LeaderStatus(gauges=(), error=None)),
-            ledger.give_up_lead,
-        ):
-            await asyncio.to_thread(happening)
-            async with asyncio.timeout(30):
-                await anext(news)
-        await news.aclose()  # type: ignore[attr-defined]
-
-
-async def test_listening_ends_with_its_connection(postgres: Postgres, postgres_url: str) -> None:
-    """When the connection for notifications ends, listening raises LedgerError."""
-    with closing(opened(postgres_url)) as ledger:
-        news = ledger.news()
-        await anext(news)
-        listening = "query LIKE 'LISTEN%' AND datname = current_database()"
-        postgres.query(
-            postgres_url, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {listening}"
-        )
-        with pytest.raises(LedgerError):
-            await anext(news)
 
 
 def test_an_id_that_is_there_already_is_refused_by_the_database(

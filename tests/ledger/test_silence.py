@@ -116,24 +116,6 @@ async def forget(line: Cable) -> None:
     line.forget()
 
 
-async def test_a_silent_follower_listens_anew(
-    postgres: Postgres, postgres_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A follower notices that its connection for notifications is silent."""
-    monkeypatch.setattr(database, "ANSWER_SECONDS", 0.5)
-    monkeypatch.setattr("exporter.ledger.database.SILENCE_SECONDS", 0.5)
-    async with cable(postgres.folder / ".s.PGSQL.5432") as line:
-        ledger = await asyncio.to_thread(replica, through(line, postgres_url))
-        with closing(ledger):
-            told = ledger.news()
-            await anext(told)
-            await asyncio.to_thread(commit, ledger, "a")
-            await anext(told)
-            line.forget()
-            with pytest.raises(LedgerError, match="is silent"):
-                await anext(told)
-
-
 def test_a_watch_ends_with_its_block() -> None:
     """The watch acts while an answer is overdue, not before that, and not after the end of its block."""
     barks = threading.Semaphore(0)

@@ -2,7 +2,7 @@
 
 import asyncio
 import selectors
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -69,8 +69,7 @@ class Shared:
     mood: Callable[[], Exception | None] = lambda: None
     notes: tuple[str, ...] = ()
     refreshed: list[float] = field(default_factory=list)
-    told: asyncio.Event = field(default_factory=asyncio.Event)
-    hearing: Callable[[], Exception | None] = lambda: None
+    committed: bool = True
 
     @property
     def follows(self) -> bool:
@@ -97,22 +96,16 @@ class Shared:
         self.until = self.row.until = moment + self.lease
         return True
 
-    def refresh(self) -> None:
+    def follow(self) -> bool:
         self._ask()
-        self.refreshed.append(now())
+        committed, self.committed = self.committed, False
+        if committed:
+            self.refreshed.append(now())
+        return committed
 
     def give_up_lead(self) -> None:
         self._ask()
         self.term = None
-
-    async def news(self) -> AsyncIterator[None]:
-        yield
-        while True:
-            if (error := self.hearing()) is not None:
-                raise error
-            await self.told.wait()
-            self.told.clear()
-            yield
 
     def _ask(self) -> None:
         if (error := self.mood()) is not None:
@@ -328,43 +321,19 @@ def test_a_stop_waits_for_no_database_that_hangs(latency: float) -> None:
 # -- what followers load
 
 
-def test_followers_load_when_they_are_told_and_by_the_clock() -> None:
-    """Where notifications are lost, as behind some poolers, once an interval."""
+def test_followers_load_what_was_committed_at_their_next_beat() -> None:
+    """They publish what they have loaded, and nothing if there is nothing new."""
 
     async def scenario() -> None:
         row = Row()
         leader, follower = begun(row, 15.0), begun(row, 15.0)
         await asyncio.sleep(100)
-        by_the_clock = follower.ledger.refreshed[1:]
-        assert 5 <= len(by_the_clock) <= 7
-        follower.ledger.told.set()
+        assert len(follower.ledger.refreshed) == len(follower.polls.shown) == 1
+        follower.ledger.committed = True
         told = now()
-        await asyncio.sleep(1)
-        assert told <= follower.ledger.refreshed[-1] < told + 1
-        for life in (leader, follower):
-            life.task.cancel()
-
-    at_once(scenario())
-
-
-@pytest.mark.parametrize("error", [LedgerError("away"), ValueError("nobody thought of it")])
-def test_listening_that_fails_is_tried_again(error: Exception) -> None:
-    """An interval later; meanwhile the clock does."""
-
-    async def scenario() -> None:
-        row = Row()
-        leader, follower = begun(row, 15.0), begun(row, 15.0)
-        follower.ledger.hearing = lambda: error
-        follower.ledger.told.set()
-        await asyncio.sleep(60)
-        assert follower.ledger.refreshed[-1] > 40
-        follower.ledger.hearing = lambda: None
-        await asyncio.sleep(16)
-        follower.ledger.told.set()
-        told = now()
-        await asyncio.sleep(1)
-        assert told <= follower.ledger.refreshed[-1] < told + 1
-        assert not follower.task.done()
+        await asyncio.sleep(6)
+        assert told <= follower.ledger.refreshed[-1] < told + 6
+        assert len(follower.polls.shown) == 2
         for life in (leader, follower):
             life.task.cancel()
 
