@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from exporter.ledger import migrations, tables
+from exporter.ledger import tables
 from exporter.ledger.database import Database, sqlite_path
 from exporter.ledger.errors import LedgerBusyError, LedgerError
 from exporter.ledger.lease import DATABASE_NOW
@@ -32,7 +32,7 @@ def _source(url: str) -> Iterator[sa.Connection]:
     if path is not None and not path.is_file():
         raise LedgerError(f"there is no ledger {path} to copy")
     with contextlib.closing(Database(url)) as database, database.writing() as connection:
-        migrations.require_current(connection)
+        tables.require_current(connection)
         if database.shared:
             _lock_lease(connection, database.name)
         yield connection
@@ -54,10 +54,10 @@ def _target(url: str) -> Iterator[sa.Connection]:
             undo.callback(path.unlink, missing_ok=True)
             undo.callback(database.engine.dispose)  # first, so that SQLite removes its log
         with database.writing() as connection:
-            if migrations.version(connection) is not None:
+            if tables.version(connection) is not None:
                 name = "a new file" if path else "an empty database"
                 raise LedgerError(f"ledger {database.name} already exists; name {name} to copy to")
-            migrations.migrate(connection)
+            tables.migrate(connection)
             for table in tables.COPIED:
                 connection.execute(sa.delete(table))  # the migration wrote the version
             yield connection

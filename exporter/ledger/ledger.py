@@ -20,8 +20,8 @@ from dataclasses import replace
 
 import sqlalchemy as sa
 
-from exporter.ledger import migrations, tables
 from exporter.ledger import state as stored
+from exporter.ledger import tables
 from exporter.ledger.database import Database
 from exporter.ledger.errors import LedgerError, LostLeadershipError
 from exporter.ledger.layout import Layout, lay_out
@@ -54,6 +54,7 @@ class Ledger:
         self._ahead = tables.Progress().time - monotonic()  # of ledger time
         self._leadership = Leadership(lease)
         self._database = Database(url, patience=lease, caller=self._leadership.holder)
+        self.shared = self._database.shared  # other replicas can use the ledger, too
         self.notes: list[str] = []  # log lines on changes of the layout, from when this process began to lead
         self.state = State()
         self.leader_status: LeaderStatus | None = None  # of the last load; None: no replica has polled
@@ -71,11 +72,6 @@ class Ledger:
         self._database.close()
 
     # -- leading
-
-    @property
-    def shared(self) -> bool:
-        """Whether other replicas can use the ledger, too."""
-        return self._database.shared
 
     @property
     def follows(self) -> bool:
@@ -209,8 +205,8 @@ class Ledger:
         """Migrate the ledger; lead unless another replica does, and adapt the counters to the layout."""
         notes: list[str] = []
         with self._database.writing(slow=True) as connection:
-            migrations.migrate(connection)
-            migrations.claim(connection, self._platform)
+            tables.migrate(connection)
+            tables.claim(connection, self._platform)
             grant = self._leadership.take(connection)
             if grant is not None:
                 self._continue_from(tables.progress(connection).time)

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from exporter.ledger import migrations, tables
+from exporter.ledger import tables
 from exporter.ledger.database import Database, sqlite_path
 from exporter.ledger.errors import LedgerError, SchemaError
 from exporter.ledger.state import IDS, chunked
@@ -37,8 +37,8 @@ class Inspection:
         self._series: dict[int, Series] = {}  # by number; rows are never changed
         try:
             with self._reading() as connection:
-                migrations.require_current(connection)
-                migrations.require_platform(connection, platform)
+                tables.require_current(connection)
+                tables.require_platform(connection, platform)
         except LedgerError:
             self.close()
             raise

@@ -8,7 +8,7 @@ term. A replica that lost the lead aborts its poll. No error ends the loop: the 
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 import structlog
@@ -39,15 +39,12 @@ def lease_of(interval: float) -> float:
 class Replica:
     """One of several replicas on a ledger; `run` runs until cancelled."""
 
-    def __init__(
-        self, *, ledger: Ledger, poller: Poller, interval: float, wall: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, *, ledger: Ledger, poller: Poller, interval: float) -> None:
         """`interval`: seconds between polls."""
-        self._ledger, self._poller, self._wall = ledger, poller, wall
+        self._ledger, self._poller = ledger, poller
         self._beat = lease_of(interval) / BEATS
         self._led = ledger.leads
-        self._polls: set[asyncio.Task[None]] = set()
-        self._threads: set[asyncio.Task[Any]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()  # polls, and jobs in threads
         self.trouble: str | None = None  # current database problem; None: none
 
     async def run(self) -> None:
@@ -58,13 +55,13 @@ class Replica:
 
     async def hand_over(self) -> None:
         """Give up the lead. If the database does not answer, the lease expires by itself."""
-        await asyncio.wait({self._begun(self._ledger.give_up_lead)}, timeout=GIVE_UP)
+        await asyncio.wait({self._begun(asyncio.to_thread(self._ledger.give_up_lead))}, timeout=GIVE_UP)
 
     async def ended(self) -> bool:
         """After the ledger is closed: whether all threads have ended. A thread may hang on the database."""
-        if self._threads:
-            await asyncio.wait(self._threads, timeout=BREAK_OFF)
-        return not self._threads
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=BREAK_OFF)
+        return not self._tasks
 
     async def _heartbeat(self) -> None:
         """Run one heartbeat. Log a problem once; it lasts until a heartbeat succeeds."""
@@ -100,20 +97,18 @@ class Replica:
     async def _follow(self) -> None:
         """Take over the lead if it is free; otherwise load what the leader has committed."""
         ledger = self._ledger
-        if await self._in_thread(lambda: ledger.take_lead(now=self._wall())):
+        if await self._in_thread(lambda: ledger.take_lead(now=time.time())):
             log.info("leading", term=ledger.term)
             for note in ledger.notes:
                 log.warning("ledger changed", note=note)
             self._led = True
-            poll = asyncio.create_task(self._poller.poll())
-            self._polls.add(poll)
-            poll.add_done_callback(self._polls.discard)
+            self._begun(self._poller.poll())
         elif await self._in_thread(ledger.follow):
             self._poller.publish()
 
     async def _in_thread(self, job: Callable[[], T]) -> T:
         """Run a job in a thread. Meanwhile, check the lease; report a problem after the length of a lease."""
-        task = self._begun(job)
+        task = self._begun(asyncio.to_thread(job))
         beats = 0
         while True:
             done, _ = await asyncio.wait({task}, timeout=self._beat)
@@ -124,14 +119,14 @@ class Replica:
                 self._set_trouble(SILENT)
             self._show_lead()
 
-    def _begun(self, job: Callable[[], T]) -> asyncio.Task[T]:
-        task = asyncio.create_task(asyncio.to_thread(job))
-        self._threads.add(task)
+    def _begun(self, job: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.create_task(job)
+        self._tasks.add(task)
         task.add_done_callback(self._is_done)
         return task
 
     def _is_done(self, task: asyncio.Task[Any]) -> None:
-        self._threads.discard(task)
+        self._tasks.discard(task)
         if not task.cancelled():
             task.exception()  # retrieved, so that asyncio does not log it
 

@@ -13,7 +13,7 @@ from exporter.ledger import state as writing
 from exporter.ledger.errors import LedgerError
 from exporter.ledger.layout import Layout
 from exporter.ledger.ledger import Ledger
-from exporter.ledger.migrations import MIGRATIONS
+from exporter.ledger.tables import MIGRATIONS
 from exporter.tracking.counting import Increment
 from exporter.tracking.counting_start import CountingStart
 from exporter.tracking.values import Changes, Outcome, Settlement, Tracked

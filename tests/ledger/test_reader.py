@@ -12,9 +12,8 @@ from exporter.discovery.tail import Tail
 from exporter.ledger.errors import LedgerError
 from exporter.ledger.layout import Layout
 from exporter.ledger.ledger import Ledger
-from exporter.ledger.migrations import MIGRATIONS
 from exporter.ledger.reader import Inspection
-from exporter.ledger.tables import Progress
+from exporter.ledger.tables import MIGRATIONS, Progress
 from exporter.tracking.counting import Increment
 from exporter.tracking.counting_start import CountingStart
 from exporter.tracking.known import Known, LedgerStatus

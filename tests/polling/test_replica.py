@@ -153,7 +153,7 @@ def begun(row: Row, interval: float) -> Life:
     ledger = Shared(row, lease_of(interval))
     ledger.take_lead(now=0.0)
     polls = Polls(ledger)
-    replica: Any = Replica(ledger=ledger, poller=polls, interval=interval, wall=lambda: 0.0)  # type: ignore[arg-type]
+    replica: Any = Replica(ledger=ledger, poller=polls, interval=interval)  # type: ignore[arg-type]
     return Life(ledger, polls, replica, asyncio.create_task(replica.run()))
 
 
