@@ -33,16 +33,13 @@ def _source(url: str) -> Iterator[sa.Connection]:
         raise LedgerError(f"there is no ledger {path} to copy")
     with contextlib.closing(Database(url)) as database, database.writing() as connection:
         tables.require_current(connection)
-        if database.shared:
-            _lock_lease(connection, database.name)
+        # Lock the row that a replica needs for each commit.
+        free = sa.select(tables.leader.c.number).where(tables.leader.c.until < DATABASE_NOW)
+        if database.shared and connection.scalar(free.with_for_update(skip_locked=True)) is None:
+            raise LedgerBusyError(
+                f"ledger {database.name}: an exporter writes to it; stop all that share it, then copy"
+            )
         yield connection
-
-
-def _lock_lease(connection: sa.Connection, name: str) -> None:
-    """Lock the row that a replica needs for each commit. Raises LedgerBusyError if a replica leads."""
-    free = sa.select(tables.leader.c.number).where(tables.leader.c.until < DATABASE_NOW)
-    if connection.scalar(free.with_for_update(skip_locked=True)) is None:
-        raise LedgerBusyError(f"ledger {name}: an exporter writes to it; stop all that share it, then copy")
 
 
 @contextlib.contextmanager
