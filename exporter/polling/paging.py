@@ -5,7 +5,6 @@ succeeded in this poll, positions that were readable before are requested as a c
 platform has failed.
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -36,17 +35,9 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 class Pages:
     """Requests pages from one platform."""
 
-    def __init__(
-        self,
-        api: Platform,
-        *,
-        duty: float,
-        interval: float,
-        clock: Callable[[], Clock],
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
-        """`duty`: share of wall time that pages may take; `interval`: seconds between polls."""
-        self._api, self._interval, self._clock, self._monotonic = api, interval, clock, monotonic
+    def __init__(self, api: Platform, *, duty: float, monotonic: Callable[[], float]) -> None:
+        """`duty`: share of wall time that pages may take."""
+        self._api, self._monotonic = api, monotonic
         self._pacer = Pacer(duty, monotonic=monotonic)
         self._sweep_pacer = Pacer(min(duty, SWEEP_DUTY), monotonic=monotonic)
         self._seconds: float | None = None  # duration of the last good page
@@ -132,8 +123,13 @@ class Pages:
                 return probe_moved(tail, probe.weighed(choice, page, cost.size, tail.order)), page, cost
         raise failure or AssertionError
 
-    async def failed(self, tail: Tail, request: PageRequest, error: ApiError) -> tuple[Tail, ApiError | None]:
-        """Handle a failed page: return the new tail, and the error if the platform caused it."""
+    async def failed(
+        self, tail: Tail, request: PageRequest, error: ApiError, *, clock: Clock, interval: float
+    ) -> tuple[Tail, ApiError | None]:
+        """Handle a failed page: return the new tail, and the error if the platform caused it.
+
+        `interval`: seconds between polls.
+        """
         if not error.may_be_record:
             return tail, error
         if isinstance(error, TooLargeError):
@@ -144,13 +140,12 @@ class Pages:
         is_known = request.purpose is Purpose.RETRY
         if not is_known and not self._came and not await self._control(after):
             return replace(tail, narrowing=None), error
-        clock, reason = self._clock(), str(error)
-        after = unreadable.registered(after, request, clock=clock, interval=self._interval, reason=reason)
+        after = unreadable.registered(after, request, clock=clock, interval=interval, reason=str(error))
         if not is_known:
             log.warning(
                 "a page position is unreadable: it is retried, all other positions are read",
                 request=f"pageNo={request.number}&pageSize={request.size}",
-                error=reason,
+                error=str(error),
             )
         return after, None
 

@@ -56,9 +56,7 @@ class Poller:
     ) -> None:
         self._api, self._ledger, self._config = api, ledger, config
         self._wall, self._monotonic, self._sleep = wall, monotonic, sleep
-        self._pages = Pages(
-            api, duty=config.duty, interval=config.rules.interval, clock=self._clock, monotonic=monotonic
-        )
+        self._pages = Pages(api, duty=config.duty, monotonic=monotonic)
         self._fetcher = Fetcher(api, pages=self._pages, clock=self._clock)
         self._status = Status(
             ledger=ledger, process=process, config=config, publish=publish, monotonic=monotonic
@@ -218,7 +216,8 @@ class Poller:
         fetched = await self._fetcher.fetch(request, lookups)
         error = fetched.page_error
         if request is not None and error is not None:
-            failed = self._pages.failed(self._tail, request, error)
+            clock, interval = self._clock(), self._config.rules.interval
+            failed = self._pages.failed(self._tail, request, error, clock=clock, interval=interval)
             self._tail, error = await self._fetcher.waited(failed)
         # In a thread: deciding a full round would delay scrapes.
         await self._commit(await asyncio.to_thread(self._decided, fetched, request))

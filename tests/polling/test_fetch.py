@@ -70,7 +70,7 @@ def fetcher(api: Api) -> Fetcher:
     def clock() -> Clock:
         return Clock(now=NOW + api.now, wall=NOW, platform=NOW)
 
-    pages = Pages(api, duty=0.1, interval=15.0, clock=clock, monotonic=lambda: api.now)
+    pages = Pages(api, duty=0.1, monotonic=lambda: api.now)
     return Fetcher(api, pages=pages, clock=clock)
 
 

@@ -53,13 +53,7 @@ class Api:
 
 
 def pages(api: Api) -> Pages:
-    made = Pages(
-        api,
-        duty=0.1,
-        interval=15.0,
-        clock=lambda: Clock(now=NOW, wall=NOW, platform=NOW),
-        monotonic=lambda: api.now,
-    )
+    made = Pages(api, duty=0.1, monotonic=lambda: api.now)
     made.begin()
     return made
 
@@ -74,7 +68,8 @@ def ask(given: Pages, request: PageRequest) -> ApiError | None:
 
 
 def failed(given: Pages, request: PageRequest, error: ApiError) -> tuple[Tail, ApiError | None]:
-    return asyncio.run(given.failed(TAIL, request, error))
+    clock = Clock(now=NOW, wall=NOW, platform=NOW)
+    return asyncio.run(given.failed(TAIL, request, error, clock=clock, interval=15.0))
 
 
 def test_a_page_is_charged_what_the_platform_took() -> None:
