@@ -134,7 +134,7 @@ class PageData:
             return []
         to_posix = self.now - self.state.time
         records = (
-            Unreadable(item.id, None, item.unread, "", item.due + to_posix)
+            Unreadable(item.id, None, item.unread, item.reason, item.due + to_posix)
             for item in self.state.followed.values()
             if is_unreadable(item)
         )

@@ -85,7 +85,7 @@ def after_lookup(tracked: Tracked, lookup: Lookup, *, clock: Clock, rules: Rules
     elif results is None and lookup.failure is None:  # the platform failed, not the record
         return replace(tracked, due=clock.now + rules.interval)
     if lookup.failure is not None:
-        tracked = replace(tracked, unread=before.unread + 1)
+        tracked = replace(tracked, unread=before.unread + 1, reason=lookup.failure)
     if tracked.stage is Stage.DONE and tracked.record is not None:
         is_older = answer is not None and answer.execute_status is not ExecuteStatus.DONE
         return _done(tracked, tracked.record, results, clock, rules, is_older=is_older)

@@ -58,6 +58,7 @@ class Tracked(Struct, frozen=True, kw_only=True, gc=False):
     done: float | None = None  # first seen done
     lookups: int = 0  # answered look-ups; a restart may lose some
     unread: int = 0  # consecutive failures of its own look-ups
+    reason: str = ""  # of the last one
     asked: float = 0.0  # seconds of failed look-ups since it is done
     seen_open: float | None = None  # when it was last seen open, platform's clock; not kept in the ledger
     last_lookup: float = 0.0  # not kept in the ledger

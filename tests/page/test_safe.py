@@ -46,7 +46,7 @@ def page_of(idc: str, record: str, error: str) -> str:
         failures=[failed(record, idc=idc)],
         recent=ended({5: Tally(hosts={idc: {"fail": 1}})}),
         tail=Tail(unreadable=(Unreadable(position=7, due=0.0, reason="e" + error),)),
-        followed={record: Tracked(id=record, found=0.0, due=0.0, unread=2)},
+        followed={record: Tracked(id=record, found=0.0, due=0.0, unread=2, reason="e" + error)},
     )
     return html(snapshot(hosts={idc: {"success": 1, "fail": 1}}, unreadable=2), kept, error="e" + error)
 

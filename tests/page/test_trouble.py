@@ -38,7 +38,7 @@ def test_unreadable_records_and_positions_are_listed() -> None:
             )
         ),
         followed={
-            "a/b": tracked("a/b", unread=2, due=990.0),
+            "a/b": tracked("a/b", unread=2, reason="no answer within 10 s", due=990.0),
             "recent": tracked("recent", unread=1),
             "good": tracked("good"),
         },
@@ -47,7 +47,7 @@ def test_unreadable_records_and_positions_are_listed() -> None:
     page = Reader(html(snapshot(unreadable=2), kept))
     (section,) = page.find("section", "unreadable")
     assert section.text.startswith("Records that cannot be read2")
-    assert page.rows("a/b") == ["a/b2at the next pollsee the log"]
+    assert page.rows("a/b") == ["a/b2at the next pollno answer within 10 s"]
     assert page.rows("position 1,234") == ["position 1,234 of the platform's pages3in 10 minHTTP 500 <b>"]
     assert "recent" not in section.text
     (link,) = [one for one in page.find("a") if one.text == "a/b"]

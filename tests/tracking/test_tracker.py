@@ -290,7 +290,7 @@ def test_a_record_that_cannot_be_read_is_asked_for_ever_more_rarely() -> None:
         now = item_.due - NOW
     assert waits[:5] == [15, 30, 60, 120, 240]
     assert (waits[-1], max(waits)) == (UNREADABLE_WAIT, UNREADABLE_WAIT)
-    assert item_.unread == 2000
+    assert (item_.unread, item_.reason) == (2000, "HTTP 500")
     assert open_(look_up(item_, running())).unread == 0
 
 
