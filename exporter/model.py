@@ -64,6 +64,7 @@ class Clock:
     platform: float  # the platform's clock, POSIX; compared with times of records
 
 
+MAX_AHEAD = 300.0  # seconds that a time may be ahead of the platform's clock: masters' clocks differ
 LONG_AGO = -1e15  # earlier than any time; infinity is not JSON
 UNKNOWN = "unknown"  # the label value if the platform gave none
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Container
 from dataclasses import dataclass, replace
 
 from exporter.discovery.pages import Purpose, top_below
-from exporter.model import Clock, Page, PageItem, backoff
+from exporter.model import MAX_AHEAD, Clock, Page, PageItem, backoff
 
 NEWEST = 50  # positions of the newest records, where rows may still come
 HOLD = 900.0  # seconds that an empty position is read again: rows came seconds late, never minutes
@@ -110,19 +110,20 @@ def explained(gap: Gap, left: list[PageItem], view: View) -> list[PageItem]:
 
 
 def explained_elsewhere(
-    gaps: list[Gap], left: list[PageItem], view: View
+    gaps: list[Gap], left: list[PageItem], view: View, *, now: float
 ) -> tuple[list[Gap], list[PageItem]]:
     """Let records that no gap on their page was missing explain what the nearest other gaps miss.
 
     A record of the same second as others may land below the positions where growth was assumed. A record that
-    started before the growth is not part of it.
+    started before the growth is not part of it, nor is an old one whose start another time zone moved into
+    the future. `now`: the platform's clock.
     """
     after, all_found = list(gaps), []
     for number in sorted(range(len(gaps)), key=lambda number: abs(gaps[number].lo - view.lo)):
         gap = gaps[number]
         if gap.after is None:
             continue
-        begin, end = gap.after - TIE, float("inf") if gap.until is None else gap.until
+        begin, end = gap.after - TIE, now + MAX_AHEAD if gap.until is None else gap.until
         fitting = [item for item in left if item.start is None or begin <= item.start <= end]
         found = fitting[: gap.missing]
         after[number] = replace(gap, missing=gap.missing - len(found))

@@ -151,7 +151,7 @@ def _explained(tail: Tail, left: list[PageItem], view: View, bounds: Bounds) -> 
             gap, empty = split_empty(gap, view, bounds)
         (early if gap.is_early else grown).extend(found[-1])
         gaps.append(gap)
-    gaps, elsewhere = explained_elsewhere(gaps, left, view)
+    gaps, elsewhere = explained_elsewhere(gaps, left, view, now=bounds.clock.platform)
     if not is_sweep:
         gaps = [passed(gap, view, [*items, *left]) for gap, items in zip(gaps, found, strict=True)]
     return Explained(gaps=gaps, empty=empty, grown=[*grown, *elsewhere], early=early, left=left)

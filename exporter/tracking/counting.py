@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from msgspec import Struct
 
 from exporter.model import (
+    MAX_AHEAD,
     UNKNOWN,
     Exemplar,
     FailedRecord,
@@ -26,8 +27,6 @@ from exporter.model import (
     ResultStatus,
     Series,
 )
-
-MAX_AHEAD = 300.0  # seconds that a time may be ahead of the platform's clock: masters' clocks differ
 
 # Several rows of a host count once, with the first of these statuses that occurs.
 WORST_FIRST: tuple[HostStatus, ...] = (

@@ -27,8 +27,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from exporter.model import Clock, ExecuteStatus, PageItem, Record, Results, backoff
-from exporter.tracking.counting import MAX_AHEAD, Counting, failure, incomplete
+from exporter.model import MAX_AHEAD, Clock, ExecuteStatus, PageItem, Record, Results, backoff
+from exporter.tracking.counting import Counting, failure, incomplete
 from exporter.tracking.counting_start import CountingStart
 from exporter.tracking.lookups import next_lookup
 from exporter.tracking.settling import is_given_up, is_settled, more, newer, wait_in_vain

@@ -10,12 +10,11 @@ from exporter.jobapi import decoder
 from exporter.jobapi.client import PageCost
 from exporter.ledger.state import KEPT_SETTLED
 from exporter.metrics.exposition import Exposition
-from exporter.model import Page, Record
+from exporter.model import MAX_AHEAD, Page, Record
 from exporter.polling.config import PollConfig
 from exporter.simulator.documented import DocumentedDialect
 from exporter.simulator.record import RecordSpec
 from exporter.simulator.world import Order, World
-from exporter.tracking.counting import MAX_AHEAD
 from tests.harness.core import HOSTS, Life, MoodyApi, life
 from tests.harness.inprocess import RULES, Clock, Daemon
 
