@@ -185,20 +185,24 @@ def split_empty(gap: Gap, view: View, bounds: Bounds) -> tuple[Gap, Gap | None]:
     gap = replace(gap, missing=gap.missing - missing)
     if gap.floor is not None and view.hi <= bounds.total - NEWEST:
         return gap, None
-    empty = Gap(
+    empty = reread(view, bounds, missing=missing, after=gap.after)
+    return gap, replace(empty, opened=gap.opened, is_early=gap.is_early)
+
+
+def reread(view: View, bounds: Bounds, *, missing: int, after: float | None) -> Gap:
+    """A gap over the positions of a page that was read, to be read again."""
+    return Gap(
         lo=view.lo,
         hi=view.hi,
         at=view.hi,
         missing=missing,
-        opened=gap.opened,
+        opened=bounds.clock.now,
         since=bounds.clock.now,
         passes=1,
-        after=gap.after,
+        after=after,
         until=bounds.clock.platform + 1.0,
         due=bounds.clock.now + FIRST_RELOOK,
-        is_early=gap.is_early,
     )
-    return gap, empty
 
 
 def concluded(gap: Gap, bounds: Bounds) -> Gap | None:

@@ -14,6 +14,7 @@ from exporter.discovery.gaps import (
     explained,
     explained_elsewhere,
     passed,
+    reread,
     split_empty,
     touches,
     widened,
@@ -87,7 +88,7 @@ def read(
     tail = replace(tail, ends=order.compared(tail.ends, page, total=total, platform_now=clock.platform))
     lo, hi = covered(page, total, tail.order)
     empty_positions = max(0, hi - lo - len(page.items))
-    tail, was_missing = readable(tail, lo, hi, now=clock.now)
+    tail, grew = readable(tail, lo, hi, now=clock.now)
     lo, hi = extended(lo, hi, tail.avoided)
     new = [item for item in page.items if item.id not in known]
     if is_first_reading(tail) and not any(touches(gap, lo, hi) for gap in tail.gaps):
@@ -103,20 +104,24 @@ def read(
         is_above=lo >= bottom,
     )
     bounds = Bounds(total=tail.total or 0, clock=clock, record_bytes=tail.weights.record_bytes)
-    return _reading(tail, new, was_missing, view, bounds, stalls=wanted)
+    return _reading(tail, new, grew, view, bounds, stalls=wanted)
 
 
 def _reading(
-    tail: Tail, new: list[PageItem], was_missing: int, view: View, bounds: Bounds, *, stalls: Gap | None
+    tail: Tail, new: list[PageItem], grew: list[float], view: View, bounds: Bounds, *, stalls: Gap | None
 ) -> Reading:
-    """Take in the new records of a page; `was_missing`: growth at positions that were unreadable."""
+    """Take in the new records of a page; `grew`: when those at unreadable positions came."""
     left = sorted(new, key=lambda item: item.start or 0.0, reverse=True)
-    regained = {item.id for item in left[:was_missing]}
-    after = _explained(tail, left[was_missing:], view, bounds)
+    regained = {item.id for item in left[: len(grew)]}
+    after = _explained(tail, left[len(grew) :], view, bounds)
     grown = regained.union(item.id for item in after.grown)
     early, late = ({item.id for item in items} for items in (after.early, after.left))
+    reading = _concluded(tail, after, view, bounds, stalls=stalls)
+    if moved := grew[len(regained) :]:  # known records lie there now, so these are still missing
+        again = reread(view, bounds, missing=len(moved), after=min(moved))
+        reading = replace(reading, tail=replace(reading.tail, gaps=joined((*reading.tail.gaps, again))))
     reading = replace(
-        _concluded(tail, after, view, bounds, stalls=stalls),
+        reading,
         fresh=tuple(
             Fresh(
                 item=item,

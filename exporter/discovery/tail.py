@@ -51,7 +51,12 @@ class Unreadable:
     soonest: float = 0.0  # not before this, whatever else becomes readable: a poll tries it once
     tries: int = 1
     reason: str = ""  # of the last failure
-    is_missing: bool = False  # a record of growth lies there: it is surely new
+    after: float | None = None  # a record of growth lies there, which came after this (platform's clock)
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether a record of growth lies there: it is surely new."""
+        return self.after is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -63,11 +63,11 @@ def registered(tail: Tail, request: PageRequest, *, clock: Clock, interval: floa
         return tail
     known = {item.position: item for item in tail.unreadable}
     gaps = list(tail.gaps)
-    tries, is_missing = (known[lo].tries + 1, known[lo].is_missing) if lo in known else (1, False)
-    for number, gap in enumerate(gaps):
+    tries, after = (known[lo].tries + 1, known[lo].after) if lo in known else (1, None)
+    for number, gap in enumerate(gaps if tries == 1 else ()):
         if gap.missing and gap.lo + gap.anchor <= lo < gap.hi:
             gaps[number] = replace(gap, missing=gap.missing - 1)
-            is_missing = is_missing or not gap.is_early
+            after = None if gap.is_early else gap.after
             break
     known[lo] = Unreadable(
         position=lo,
@@ -75,16 +75,16 @@ def registered(tail: Tail, request: PageRequest, *, clock: Clock, interval: floa
         due=clock.now + backoff(tries, first=interval, longest=LONGEST_WAIT),
         tries=tries,
         reason=reason,
-        is_missing=is_missing,
+        after=after,
     )
     tail = replace(tail, unreadable=tuple(known[position] for position in sorted(known)))
     bounds = Bounds(total=tail.total or 0, clock=clock)
-    after = (past(gap, tail.avoided, bounds) for gap in gaps)
-    return replace(tail, gaps=tuple(gap for gap in after if gap is not None))
+    left = (past(gap, tail.avoided, bounds) for gap in gaps)
+    return replace(tail, gaps=tuple(gap for gap in left if gap is not None))
 
 
-def readable(tail: Tail, lo: int, hi: int, *, now: float) -> tuple[Tail, int]:
-    """A page over these positions was read. Also returns how many of them hold records of growth."""
+def readable(tail: Tail, lo: int, hi: int, *, now: float) -> tuple[Tail, list[float]]:
+    """A page over these positions was read. Also returns `after` of those that hold records of growth."""
     read = [item for item in tail.unreadable if lo <= item.position < hi]
     if read:  # all others are tried in the next poll
         left = (item for item in tail.unreadable if item not in read)
@@ -97,4 +97,4 @@ def readable(tail: Tail, lo: int, hi: int, *, now: float) -> tuple[Tail, int]:
             tail = replace(tail, narrowing=rest)
         else:  # the page failed because of its size
             tail = replace(tail, narrowing=None, weights=refused(tail.weights, span.size))
-    return tail, sum(item.is_missing for item in read)
+    return tail, [item.after for item in read if item.after is not None]

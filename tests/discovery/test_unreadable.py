@@ -2,21 +2,23 @@
 
 from dataclasses import replace
 
+from exporter.discovery.gaps import open_gap
 from exporter.discovery.order import Ends
 from exporter.discovery.pages import Order, PageRequest
+from exporter.discovery.reading import read
 from exporter.discovery.tail import Tail, Unreadable
 from exporter.discovery.unreadable import readable, registered
 from exporter.model import Clock
-from tests.harness.core import NOW
+from tests.harness.core import NOW, item, page
 
 TAIL = Tail(total=100, last_total=100, ends=Ends(order=Order.ASC))
+CLOCK = Clock(now=NOW, wall=NOW, platform=NOW)
 
 
-def failing(*positions: int) -> Tail:
-    tail, clock = TAIL, Clock(now=NOW, wall=NOW, platform=NOW)
+def failing(*positions: int, tail: Tail = TAIL) -> Tail:
     for position in positions:
         request = PageRequest(number=position + 1, size=1)
-        tail = registered(tail, request, clock=clock, interval=15.0, reason="500")
+        tail = registered(tail, request, clock=CLOCK, interval=15.0, reason="500")
     return tail
 
 
@@ -39,3 +41,28 @@ def test_what_is_due_earlier_stays_due() -> None:
     items = (Unreadable(position=3, due=NOW - 5, soonest=NOW), Unreadable(position=9, due=NOW))
     (item,) = left(replace(TAIL, unreadable=items), 9, 10, now=NOW)
     assert item.due == NOW - 5
+
+
+GROWN = replace(TAIL, gaps=(replace(open_gap(97, 100, missing=2, now=NOW), anchor=1, after=NOW - 15),))
+
+
+def test_a_position_that_fails_again_takes_no_more_growth() -> None:
+    """One record lies there, however often its page fails."""
+    tail = failing(99, 99, 99, tail=GROWN)
+    assert (tail.missing, [item.tries for item in tail.unreadable]) == (2, [3])
+    assert [gap.missing for gap in tail.gaps] == [1]
+
+
+def test_growth_is_still_missing_if_a_known_record_lies_there_now() -> None:
+    """A record that came elsewhere moved the positions: what is shown there explains no growth."""
+    after = read(failing(99, tail=GROWN), page(100, 1, 100, item("a")), {"a"}, clock=CLOCK).tail
+    assert (after.missing, after.unreadable) == (2, ())
+    # It explains the next record without a start, wherever that lies.
+    (fresh,) = read(after, page(1, 1, 100, item("b", None)), set(), clock=CLOCK).fresh
+    assert fresh.is_grown
+
+
+def test_growth_is_found_when_its_position_can_be_read() -> None:
+    """A new record lies there."""
+    reading = read(failing(99, tail=GROWN), page(100, 1, 100, item("b")), set(), clock=CLOCK)
+    assert (reading.tail.missing, [one.is_grown for one in reading.fresh]) == (1, [True])

@@ -33,9 +33,7 @@ def test_unreadable_records_and_positions_are_listed() -> None:
     """Unreadable records and positions are listed, the next attempt first, with their reason."""
     kept = keeping(
         tail=Tail(
-            unreadable=(
-                Unreadable(position=1234, due=1600.0, tries=3, reason="HTTP 500 <b>", is_missing=True),
-            )
+            unreadable=(Unreadable(position=1234, due=1600.0, tries=3, reason="HTTP 500 <b>", after=0.0),)
         ),
         followed={
             "a/b": tracked("a/b", unread=2, reason="no answer within 10 s", due=990.0),
