@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from exporter.jobapi import fields, items, schema
+from exporter.jobapi import items, schema
 from exporter.jobapi.errors import NotUnderstoodError
 from exporter.model import Page, Record, Results
 
@@ -135,7 +135,7 @@ def _total(page: schema.PageBody, size: int) -> int:
         if page.items is None:
             raise NotUnderstoodError("JSON without list and totalCount instead of a page")
         raise NotUnderstoodError("a page without totalCount", "check whether a proxy drops it")
-    if not 0 <= total < fields.MAX_NUMBER:
+    if not 0 <= total < items.MAX_NUMBER:
         raise NotUnderstoodError("a page whose totalCount is out of range")
     is_smaller = isinstance(given, int) and size > given > 0
     if is_smaller and page.count == -(-total // given) != -(-total // size):

@@ -22,7 +22,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from exporter import logs
-from exporter.jobapi import fields
+from exporter.jobapi import items
 from exporter.jobapi.client import JobApi
 from exporter.metrics.exposition import Exposition
 from exporter.page.handlers import Landing
@@ -63,7 +63,7 @@ class Platform:
     def __post_init__(self) -> None:
         # Without NUL, which makes an id unreadable: see the head of `decoder.py`.
         self.ids = [
-            f"{number}{word}".replace("\0", "")[: fields.MAX_ID] for number, word in enumerate(self.words)
+            f"{number}{word}".replace("\0", "")[: items.MAX_ID] for number, word in enumerate(self.words)
         ]
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
@@ -142,7 +142,7 @@ def expect_metrics(daemon: Daemon, platform: Platform) -> None:
     """Both formats are read back by prometheus-client, with the names that the platform gave."""
     exposition = Exposition()
     exposition.show(daemon.snapshot)
-    idcs = {clean(fields.label(word)) for word in platform.words}
+    idcs = {clean(items.label(word)) for word in platform.words}
     for parse, accept in ((parse_text, ""), (parse_openmetrics, OPENMETRICS)):
         text = show(exposition, accept=accept)
         if parse is parse_openmetrics:  # its parser loses its way at an escaped quote in an exemplar
