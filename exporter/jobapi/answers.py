@@ -54,6 +54,7 @@ _CAUSES: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str,
     ),
     (aiohttp.ClientHttpProxyError, "the proxy refused to connect", "check api.proxy-url and the proxy"),
     (aiohttp.ClientProxyConnectionError, "the proxy cannot be reached", "check api.proxy-url"),
+    (aiohttp.ClientConnectorError, "", ""),  # the operating system names the cause
     (_NO_CONNECTION, "no connection in time", ""),
     (aiohttp.ClientPayloadError, "the body was cut short", ""),
     (aiohttp.ServerDisconnectedError, "it closed the connection without an answer", ""),
@@ -85,7 +86,13 @@ def classify(
     try:
         return decode(body)
     except decoder.PlatformError as error:
-        raise _platform_error(endpoint, str(error), decoder.one_line(masked(str(error)))) from None
+        message = decoder.one_line(masked(str(error)))
+        said = str(error).lower()
+    if said in {"invalid user", "invalid authorization data"}:
+        raise CredentialsError(f"the platform refused the credentials: {message}")
+    if endpoint == "record" and said == "record not found":
+        raise RecordNotFound(message)
+    raise PlatformFailure(f"the platform answered with an error: {message}")
 
 
 def http_date(value: str | None) -> float | None:
@@ -93,15 +100,6 @@ def http_date(value: str | None) -> float | None:
     with suppress(ValueError, TypeError, OverflowError):
         return parsedate_to_datetime(value or "").timestamp()
     return None
-
-
-def _platform_error(endpoint: Endpoint, text: str, message: str) -> ApiError:
-    match text.lower():
-        case "invalid user" | "invalid authorization data":
-            return CredentialsError(f"the platform refused the credentials: {message}")
-        case "record not found" if endpoint == "record":
-            return RecordNotFound(message)
-    return PlatformFailure(f"the platform answered with an error: {message}")
 
 
 def _status_error(endpoint: Endpoint, response: httpx.Response, body: bytes, now: float) -> ApiError:
@@ -146,15 +144,9 @@ def broken(error: Exception, *, base: str, waited: str) -> ApiError:
     is_late = isinstance(cause, aiohttp.ServerTimeoutError | httpx.TimeoutException)
     if type(error) is TimeoutError or (is_late and not isinstance(cause, _NO_CONNECTION)):
         return DeadlineError(waited)
-    what, advice = _what_broke(cause)
-    url = httpx.URL(base)
-    address = f"{url.scheme}://{url.netloc.decode('ascii')}"
-    return ConnectError(f"cannot reach {address}: {what}", advice=advice)
-
-
-def _what_broke(cause: BaseException) -> tuple[str, str]:
-    is_named = isinstance(cause, aiohttp.ClientSSLError | aiohttp.ClientProxyConnectionError)
-    if isinstance(cause, aiohttp.ClientConnectorError) and not is_named:
+    what, advice = next((what, advice) for kind, what, advice in _CAUSES if isinstance(cause, kind))
+    if isinstance(cause, aiohttp.ClientConnectorError) and not what:
         number = cause.os_error.errno or 0  # asyncio's own text names the call, not the cause
-        return (os.strerror(number) if number > 0 else cause.os_error.strerror or "no connection"), ""
-    return next((what, advice) for kind, what, advice in _CAUSES if isinstance(cause, kind))
+        what = os.strerror(number) if number > 0 else cause.os_error.strerror or "no connection"
+    url = httpx.URL(base)
+    return ConnectError(f"cannot reach {url.scheme}://{url.netloc.decode('ascii')}: {what}", advice)

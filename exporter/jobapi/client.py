@@ -52,7 +52,8 @@ SHORT_ROUND_TRIP = 1.0  # seconds; after a longer one the Date header says too l
 # Seconds until a page begins, at most: the slowest that was measured took 20 s on a busy machine. And at most
 # so many times `timeout`, because a short timeout asks for early failures.
 PATIENCE, PATIENCE_FACTOR = 60.0, 6
-ENCODINGS = {"", "identity", "gzip", "deflate"}  # a single layer: two could grow a millionfold
+PACKED = {"gzip", "deflate"}  # a single layer: two could grow a millionfold
+SMALLER_PAGES = "raise api.max-response-bytes or lower api.page-size"
 
 log = structlog.get_logger()
 
@@ -157,12 +158,11 @@ class JobApi:
                 is_slow_page = endpoint == "page" and isinstance(error, DeadlineError)
                 if attempt > retries or not error.may_pass or is_slow_page:
                     raise
-                pause = error.retry_after
-                if pause is None:
-                    longest = backoff(attempt, first=FIRST_BACKOFF, longest=MAX_BACKOFF)
-                    pause = self._rng.uniform(0, longest)
-                elif pause > self._config.timeout:
+                if error.retry_after and error.retry_after > self._config.timeout:
                     raise  # too long for one request: the poll backs off as a whole
+                pause = error.retry_after
+            if pause is None:
+                pause = self._rng.uniform(0, backoff(attempt, first=FIRST_BACKOFF, longest=MAX_BACKOFF))
             await self._sleep(pause)
 
     async def _once(
@@ -190,41 +190,35 @@ class JobApi:
         self, endpoint: Endpoint, query: dict[str, str], body: Body, *, first_byte: float
     ) -> httpx.Response:
         """Send the request and read the response into `body`, within the deadlines. Raises ApiError."""
-        started, pause, loop = self._monotonic(), self._config.timeout, asyncio.get_running_loop()
+        started, loop = self._monotonic(), asyncio.get_running_loop()
+        pause, limit = self._config.timeout, self._config.max_response_bytes
         waited = f"no answer within {first_byte:g} s"
         try:
             # The library's deadline starts again with each byte of the header; this one does not.
             async with asyncio.timeout(pause + first_byte) as deadline:
-                request = self._requests.get(
-                    self._config.base_url + PATHS[endpoint], query, first_byte=first_byte
-                )
+                url = self._config.base_url + PATHS[endpoint]
+                request = self._requests.get(url, query, first_byte=first_byte)
                 async with aclosing(await self._transport.handle_async_request(request)) as response:
                     self._read_clock(response, self._monotonic() - started)
                     waited = f"the answer stopped for {pause:g} s"
                     deadline.reschedule(loop.time() + pause)
                     encoding = response.headers.get("content-encoding", "").strip().lower()
-                    if encoding not in ENCODINGS:
+                    if encoding not in {"", "identity", *PACKED}:
                         raise NotUnderstoodError("a body with an unsupported compression")
                     async for chunk in response.aiter_bytes():
                         deadline.reschedule(loop.time() + pause)
-                        self._take(endpoint, body, chunk, is_compressed=encoding in {"gzip", "deflate"})
+                        body.add(chunk)
+                        # A compressed body may unpack to very much that is dropped, which keeps us busy.
+                        if max(body.held, body.received if encoding in PACKED else 0) > limit:
+                            raise TooLargeError(
+                                f"a body with more than {limit} bytes to be read",
+                                SMALLER_PAGES if endpoint == "page" else "",
+                            )
         except ConfigError as error:
             raise CredentialsError(str(error)) from None
         except (TimeoutError, httpx.HTTPError, aiohttp.ClientError, OSError, UnicodeError) as error:
             raise broken(error, base=self._config.base_url, waited=waited) from None
         return response
-
-    def _take(self, endpoint: Endpoint, body: Body, chunk: bytes, *, is_compressed: bool) -> None:
-        """Add a chunk to the body. Raises TooLargeError if it exceeds the limit."""
-        limit = self._config.max_response_bytes
-        body.add(chunk)
-        # A compressed body may unpack to very much that is dropped, and keep us busy for long.
-        if body.held > limit or (is_compressed and body.received > limit):
-            advice = "raise api.max-response-bytes" + (
-                " or lower api.page-size" if endpoint == "page" else ""
-            )
-            message = f"a body with more than {limit} bytes to be read"
-            raise TooLargeError(message, advice=advice)
 
     def _read_clock(self, response: httpx.Response, round_trip: float) -> None:
         """Compare the platform's clock with ours at half the round trip."""

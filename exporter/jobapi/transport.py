@@ -76,13 +76,13 @@ class Requests:
         config, password = self._config, ""
         own = {name: secret.get_secret_value() for name, secret in config.headers}
         if config.token_file:
-            token = _secret("api.token-file", config.token_file)
+            token = read_secret("api.token-file", config.token_file)
             if not HEADER_VALUE.fullmatch(token):
                 raise ConfigError("api.token-file: it holds characters that no header can hold")
             own["Authorization"] = f"Bearer {token}"
         elif config.username is not None:
             if config.password_file:
-                password = _secret("api.password-file", config.password_file)
+                password = read_secret("api.password-file", config.password_file)
             elif config.password:
                 password = config.password.get_secret_value()
             pair = f"{config.username}:{password}".encode()
@@ -99,7 +99,7 @@ def transport_of(config: ApiSettings) -> AiohttpTransport:
 
     Raises ConfigError if a certificate cannot be used.
     """
-    context = _tls_context(config.ca_file, config.cert_file, config.key_file)
+    context = _tls_context(config)
 
     def session() -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(ssl=context, limit=config.concurrency, keepalive_timeout=KEEPALIVE)
@@ -116,11 +116,9 @@ def transport_of(config: ApiSettings) -> AiohttpTransport:
     return AiohttpTransport(verify=context, client=session, trust_env=False)
 
 
-def _tls_context(ca_file: Path | None, cert_file: Path | None, key_file: Path | None) -> ssl.SSLContext:
-    """Trust the given authorities or those of the system; use the client certificate if there is one.
-
-    Raises ConfigError, naming the setting, if a file cannot be used.
-    """
+def _tls_context(config: ApiSettings) -> ssl.SSLContext:
+    """Trust the given authorities or those of the system; use the client certificate if there is one."""
+    ca_file, cert_file, key_file = config.ca_file, config.cert_file, config.key_file
     try:
         context = ssl.create_default_context(cafile=ca_file)
     except OSError as error:
@@ -134,8 +132,8 @@ def _tls_context(ca_file: Path | None, cert_file: Path | None, key_file: Path | 
     return context
 
 
-def _secret(setting: str, path: Path) -> str:
-    """Read the only line of a file. Raises ConfigError, naming the setting."""
+def read_secret(setting: str, path: Path) -> str:
+    """Read the only line of a file. Raises ConfigError, naming the setting or flag."""
     try:
         with path.open("rb") as file:
             content = file.read(MAX_SECRET + 1)
