@@ -1,7 +1,6 @@
 """`job-exporter check`: requests each endpoint once and prints a table of findings with advice."""
 
 import asyncio
-import random
 import sys
 import time
 from collections.abc import Callable
@@ -32,7 +31,7 @@ async def check(
     wall: Callable[[], float] = time.time,
 ) -> int:
     """Run the checks and print the table; return 0 if the exporter would count correctly, else 1."""
-    api = JobApi(settings, rng=random.Random(), wall=wall)  # noqa: S311  (spreads retries)
+    api = JobApi(settings, wall=wall)
     run = _Check(api, settings, wall=wall)
     waiting = asyncio.get_running_loop().call_later(PATIENCE, partial(print, WAITING, file=sys.stderr))
     try:

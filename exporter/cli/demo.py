@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from exporter import app, logs
+from exporter.jobapi.transport import read_secret
 from exporter.settings import SettingsError, load_with
 from exporter.settings.flags import FlagParser, parse
 from exporter.settings.parsers import listen_address
@@ -28,7 +29,7 @@ DEMO_HISTORY = 300  # records that exist at the start, as on a real platform
 
 
 def simulate(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Run a simulated platform until interrupted. Raises SettingsError."""
+    """Run a simulated platform until interrupted. Raises SettingsError, ConfigError."""
     del environ
     given = parse(simulate_parser(), argv)
     try:
@@ -92,7 +93,7 @@ async def _demo(argv: Sequence[str], environ: Mapping[str, str], *, state: str) 
 
 
 def _password(given: argparse.Namespace) -> str | None:
-    """The password that the simulated platform requires; None: none. Raises SettingsError."""
+    """The password that the simulated platform requires; None: none. Raises SettingsError, ConfigError."""
     if given.username is not None and ":" in given.username:
         raise SettingsError(
             "--username must not contain a colon: HTTP basic authentication ends the name there"
@@ -101,14 +102,7 @@ def _password(given: argparse.Namespace) -> str | None:
         return given.password or None
     if given.password is not None:
         raise SettingsError("give only one of --password and --password-file")
-    try:
-        password = Path(given.password_file).read_text(encoding="utf-8").strip("\r\n")
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise SettingsError(f"cannot read --password-file {given.password_file} ({reason})") from None
-    if not password:
-        raise SettingsError(f"--password-file {given.password_file} is empty")
-    return password
+    return read_secret("--password-file", given.password_file)
 
 
 def _config(given: argparse.Namespace, **others: Any) -> SimulatorConfig:
@@ -123,13 +117,8 @@ def _config(given: argparse.Namespace, **others: Any) -> SimulatorConfig:
 def demo_parser() -> argparse.ArgumentParser:
     """Flags of `demo` that are not settings."""
     parser = FlagParser()
-    add = parser.add_argument
-    add(
-        "--dialect",
-        choices=("observed", "documented"),
-        default="observed",
-        help="response format of the job API",
-    )
+    add, dialects = parser.add_argument, ("observed", "documented")
+    add("--dialect", choices=dialects, default="observed", help="response format of the job API")
     add("--order", choices=("asc", "desc"), default="asc", help="order of the pages, by start time")
     add("--scenario", choices=tuple(SCENARIOS), default="demo", help="workload to simulate")
     add("--seed", type=int, default=1, help="random seed; the same seed gives the same jobs")
@@ -145,5 +134,7 @@ def simulate_parser() -> argparse.ArgumentParser:
     parser.add_argument("--history", type=int, default=DEMO_HISTORY, help="number of records at the start")
     parser.add_argument("--username", help="user that the platform requires; default: none")
     parser.add_argument("--password", help="password of that user; other processes can see it: prefer a file")
-    parser.add_argument("--password-file", metavar="FILE", help="file with the password of that user")
+    parser.add_argument(
+        "--password-file", metavar="FILE", type=Path, help="file with the password of that user"
+    )
     return parser

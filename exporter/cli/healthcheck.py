@@ -5,7 +5,7 @@ import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from exporter.settings import ListenAddress, Settings, SettingsError, load
+from exporter.settings import Settings, SettingsError, load
 from exporter.web.config import FileConfig, WebError, parse
 
 PATH = "/-/healthy"
@@ -38,7 +38,11 @@ def _ask(settings: Settings) -> tuple[bool, str]:
     address = replace(address, host=_EVERY_INTERFACE.get(address.host, address.host))
     tls = config.tls_server_config
     target = f"{'https' if tls else 'http'}://{address}{PATH}"
-    connection = _connection(address, tls=tls is not None)
+    connection = http.client.HTTPConnection(address.host, address.port, timeout=TIMEOUT)
+    if tls:  # the certificate names the public host, so it is not verified
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        connection = http.client.HTTPSConnection(address.host, address.port, timeout=TIMEOUT, context=context)
     try:
         connection.request("GET", PATH)
         status = connection.getresponse().status
@@ -53,13 +57,3 @@ def _ask(settings: Settings) -> tuple[bool, str]:
     finally:
         connection.close()
     return status in SERVING, f"{target} answers {status}"
-
-
-def _connection(address: ListenAddress, *, tls: bool) -> http.client.HTTPConnection:
-    """A connection without proxies. The certificate names the public host, so it is not verified."""
-    if not tls:
-        return http.client.HTTPConnection(address.host, address.port, timeout=TIMEOUT)
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return http.client.HTTPSConnection(address.host, address.port, timeout=TIMEOUT, context=context)

@@ -198,8 +198,11 @@ def test_each_command_tells_its_flags(command: str, flag: str, capsys: Captured)
         (("simulate", "--password=hunter2"), "a username and a password go together"),
         (("simulate", "--username=a:b", "--password=hunter2"), "--username must not contain a colon"),
         (("simulate", "--username=me", "--password=hunter2", "--password-file=x"), "give only one of"),
-        (("simulate", "--username=me", "--password-file=/nowhere"), "cannot read --password-file /nowhere"),
-        (("simulate", "--username=me", "--password-file=/dev/null"), "--password-file /dev/null is empty"),
+        (("simulate", "--username=me", "--password-file=/nowhere"), "--password-file /nowhere: No such file"),
+        (
+            ("simulate", "--username=me", "--password-file=/dev/null"),
+            "--password-file /dev/null: not a single line",
+        ),
         (("simulate", "--passwrd:hunter2"), "unknown flag --passwrd: the nearest known one is --password"),
     ],
 )
