@@ -14,7 +14,7 @@ from exporter.jobapi.client import JobApi
 from exporter.ledger.reader import Inspection
 from exporter.polling.config import PollConfig
 from exporter.settings import Settings, SettingsError, load_with
-from exporter.settings.flags import FlagParser, duration_flag
+from exporter.settings.reading import FlagParser, duration_flag
 from exporter.settings.time_range import window
 
 

@@ -23,7 +23,7 @@ from exporter.backfill.writer import Labels, Text, output, refuse_existing, summ
 from exporter.jobapi.client import JobApi
 from exporter.metrics.layout import buckets
 from exporter.settings import MetricsSettings, Settings, SettingsError, load_with
-from exporter.settings.flags import FlagParser, duration_flag
+from exporter.settings.reading import FlagParser, duration_flag
 from exporter.settings.time_range import AHEAD, Window, shown, window
 
 MAX_PAGE_SIZE = 50  # small: if the command is killed, the look-ups of an unfinished page are lost

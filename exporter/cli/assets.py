@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from exporter.settings import SettingsError
-from exporter.settings.flags import FlagParser, parse
+from exporter.settings.reading import FlagParser, parse
 
 PACKAGE = Path(__file__).resolve().parent.parent
 

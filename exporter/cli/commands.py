@@ -16,7 +16,7 @@ from exporter.ledger.copy import copy
 from exporter.ledger.errors import LedgerError
 from exporter.metrics.families import families
 from exporter.settings import SettingsError, load
-from exporter.settings.flags import FlagParser
+from exporter.settings.reading import FlagParser
 from exporter.web.config import WebError
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)

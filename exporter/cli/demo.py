@@ -10,8 +10,8 @@ from typing import Any
 from exporter import app, logs
 from exporter.jobapi.transport import read_secret
 from exporter.settings import SettingsError, load_with
-from exporter.settings.flags import FlagParser, parse
 from exporter.settings.parsers import listen_address
+from exporter.settings.reading import FlagParser, parse
 from exporter.simulator.config import SimulatorConfig
 from exporter.simulator.scenarios import SCENARIOS
 from exporter.simulator.server import RunningSimulator, serve

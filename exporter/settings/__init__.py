@@ -7,9 +7,8 @@ only those above it:
 text     names and YAML text: the nearest known name, errors that repeat no secret
 parsers  the types of the settings: text → value
 groups   the settings: names, types, defaults with their reasons, rules between settings
-flags    parses flags, of settings and of commands
 catalog  the settings as a table, for `--help`, the documentation and the tests
-reading  precedence (flag, environment, file); each error is one line that names its source
+reading  parses flags; precedence (flag, environment, file); each error is one line that names its source
 """
 
 from exporter.settings.catalog import catalog, help_text

@@ -1,22 +1,22 @@
 """Reads flags, environment and settings file, in this precedence; each error is one line with its source.
 
 All three give text, so that one text means the same in all of them. pydantic-settings merges the sources, and
-pydantic checks the result.
+pydantic checks the result. Errors about flags repeat no value.
 """
 
 import re
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentError, ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from pydantic_settings import EnvSettingsSource, InitSettingsSource
-from pydantic_settings import PydanticBaseSettingsSource as Source
+from pydantic_settings import EnvSettingsSource
 
 from exporter.settings.catalog import catalog
-from exporter.settings.flags import FlagParser, parse
 from exporter.settings.groups import PREFIX, Settings, SettingsError
+from exporter.settings.parsers import duration
 from exporter.settings.text import YamlError, nearest, quote, read_yaml, word
 
 _BY_KEY = {info.key: info for info in catalog()}
@@ -29,6 +29,14 @@ _SERVICE_LINK = re.compile(
     r"|JOB_EXPORTER_(\w+_)?PORT=(tcp|udp|sctp)://"
 )
 
+
+# The flags of a command. An argument that is no flag has a name in capitals.
+FlagParser = partial(ArgumentParser, add_help=False, allow_abbrev=False, exit_on_error=False, usage="")
+# The argument itself may be the second half of a password with a blank.
+STRAY = (
+    "an argument is neither a flag nor the value of one: flags are written --api.base-url=URL, "
+    "and values with blanks are quoted"
+)
 
 # By key, such as `api.base_url`: where the value is given, and the value.
 _Values = dict[str, tuple[str, Any]]
@@ -47,14 +55,18 @@ def load_with(
     parser: ArgumentParser, argv: Sequence[str], environ: Mapping[str, str]
 ) -> tuple[Namespace, Settings]:
     """Like `load`, for a command with flags of its own: `parser` has them, and gets those of the settings."""
-    given = _parse(parser, argv)
+    for info in catalog():
+        others = [other for other, flag in SPELLINGS.items() if flag == info.flag]
+        action = "append" if info.repeatable else "store"
+        parser.add_argument(info.flag, *others, dest=info.key, action=action)
+    given = parse(parser, argv)
     flags = {
         info.key: (info.flag, value) for info in catalog() if (value := getattr(given, info.key)) is not None
     }
     variables = _variables(environ)
     _, path = (variables | flags).get("config", ("", ""))
     file = _file(path) if path else {}
-    sources: dict[str, Any] = {"sources": (_nested(flags), _environment(variables), _nested(file))}
+    sources: dict[str, Any] = {"sources": tuple(map(_source, (flags, variables, file)))}
     try:
         return given, Settings(**sources)
     except ValidationError as error:
@@ -62,26 +74,36 @@ def load_with(
     raise SettingsError(message)  # outside of the handler: its traceback must not hold the input
 
 
-def _nested(values: _Values) -> Source:
-    nested: dict[str, Any] = {}
-    for key, (_, value) in values.items():
-        group, _, field = key.rpartition(".")
-        (nested.setdefault(group, {}) if group else nested)[field] = value
-    return InitSettingsSource(Settings, nested)
-
-
-def _environment(values: _Values) -> Source:
+def _source(values: _Values) -> EnvSettingsSource:
+    """Give values of any origin as variables, whose names say the place of each in the settings."""
     source = EnvSettingsSource(Settings)
-    source.env_vars = {name.lower(): value for name, value in values.values()}
+    source.env_vars = {_BY_KEY[key].env.lower(): value for key, (_, value) in values.items()}
     return source
 
 
-def _parse(parser: ArgumentParser, argv: Sequence[str]) -> Namespace:
-    for info in catalog():
-        others = [other for other, flag in SPELLINGS.items() if flag == info.flag]
-        action = "append" if info.repeatable else "store"
-        parser.add_argument(info.flag, *others, dest=info.key, action=action)
-    return parse(parser, argv)
+def parse(parser: ArgumentParser, argv: Sequence[str]) -> Namespace:
+    """Parse all flags. Raises SettingsError."""
+    try:
+        given, rest = parser.parse_known_args(argv)
+    except ArgumentError as error:
+        is_missing = error.message.startswith("expected")
+        advice = ": write --flag=VALUE (also if the value begins with a dash)" if is_missing else ""
+        raise SettingsError(f"{error.argument_name}: {error.message}{advice}") from None
+    if unknown := [argument[2:] for argument in rest if re.match(r"--\w", argument)]:
+        name = word(unknown[0])
+        known = [flag.replace("_", "-") for flag in vars(given) if not flag.isupper()]
+        raise SettingsError(f"unknown flag --{name}: the nearest known one is --{nearest(name, known)}")
+    if rest:
+        raise SettingsError(STRAY)
+    return given
+
+
+def duration_flag(text: str) -> float:
+    """Parse the value of a flag as a duration, in seconds: a `type` for argparse."""
+    try:
+        return duration(text)
+    except ValueError as error:
+        raise ArgumentTypeError(str(error)) from None
 
 
 def _variables(environ: Mapping[str, str]) -> _Values:
