@@ -41,7 +41,7 @@ class Exporter:
     """The daemon: one platform, one ledger, one timer, one web server."""
 
     def __init__(self, settings: Settings) -> None:
-        """Open everything that can fail. Raises SettingsError, ConfigError, LedgerError, WebError."""
+        """Open everything that can fail. Raises SettingsError, LedgerError, WebError."""
         platform_url = settings.require_platform()
         self._settings = settings
         exposition = Exposition(config=settings.metrics)
@@ -127,28 +127,25 @@ class Exporter:
     def _publish(self, snapshot: Snapshot) -> None:
         self._publisher.publish(snapshot)
         self._landing.publish(snapshot)
-        if self._awaited is None and self._polling_error() is None:
+        if self._awaited is None and self._stuck() is None:
             self._awaited = self._publisher.published
-
-    def _trouble(self) -> str | None:
-        """What keeps this replica from the ledger; None: nothing."""
-        return self._replica.trouble if self._replica else None
 
     def _error(self) -> str | None:
         """Why the shown data may be stale; None: it is current."""
-        return self._publisher.trouble or self._trouble() or self._poller.last_error
+        return self._publisher.trouble or self._stuck() or self._poller.last_error
 
     def _not_ready(self) -> str | None:
         """Why the exporter is not ready; None: the first successful poll is shown and the data is current."""
-        error = self._publisher.trouble or self._polling_error()
-        if error is None and (self._awaited is None or self._publisher.shown < self._awaited):
-            return "the first poll is not shown yet"
-        return error
+        if (error := self._publisher.trouble or self._stuck()) is not None:
+            return error
+        is_shown = self._awaited is not None and self._publisher.shown >= self._awaited
+        return None if is_shown else "the first poll is not shown yet"
 
-    def _polling_error(self) -> str | None:
-        """The polling error. A follower is ready once it has data, even if the leader's polls fail."""
+    def _stuck(self) -> str | None:
+        """Why polls or the ledger fail. A follower with data is ready, even if the leader's polls fail."""
+        trouble = self._replica.trouble if self._replica else None
         follows = self._ledger.follows and self._ledger.leader_status is not None
-        return self._trouble() or (None if follows else self._poller.last_error)
+        return trouble or (None if follows else self._poller.last_error)
 
 
 def tune_interpreter() -> None:

@@ -52,8 +52,10 @@ def _one_line(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mu
     for key, value in event.items():
         if isinstance(value, str):
             limit = MAX_VALUE if key != "exception" else 20 * MAX_VALUE
-            text = value if len(value) <= limit else value[:limit] + "…"
-            event[key] = "".join(
-                char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
-            )
+            event[key] = escaped(value if len(value) <= limit else value[:limit] + "…")
     return event
+
+
+def escaped(text: str) -> str:
+    """Escape unprintable characters."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

@@ -34,7 +34,7 @@ _LABEL = re.compile(r"((?!__)[a-zA-Z_][a-zA-Z0-9_]*)=(.+)", re.DOTALL)  # __ is 
 
 
 def backfill(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Run the command. Raises SettingsError, ConfigError, LedgerError, BackfillError."""
+    """Run the command. Raises SettingsError, LedgerError, BackfillError."""
     given, settings = load_with(backfill_parser(), argv, environ)
     for name in ("from", "output"):
         if not vars(given)[name]:

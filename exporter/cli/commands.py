@@ -11,7 +11,6 @@ from exporter import app, logs
 from exporter.audit.auditor import AuditError
 from exporter.backfill.samples import BackfillError
 from exporter.cli import check as platform
-from exporter.jobapi.transport import ConfigError
 from exporter.ledger.copy import copy
 from exporter.ledger.errors import LedgerError
 from exporter.metrics.families import families
@@ -22,7 +21,7 @@ from exporter.web.config import WebError
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 # Errors that the user can fix: a wrong setting, address, certificate or ledger.
-REFUSALS = (SettingsError, ConfigError, LedgerError, WebError, AuditError, BackfillError)
+REFUSALS = (SettingsError, LedgerError, WebError, AuditError, BackfillError)
 
 
 def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:

@@ -29,7 +29,7 @@ DEMO_HISTORY = 300  # records that exist at the start, as on a real platform
 
 
 def simulate(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Run a simulated platform until interrupted. Raises SettingsError, ConfigError."""
+    """Run a simulated platform until interrupted. Raises SettingsError."""
     del environ
     given = parse(simulate_parser(), argv)
     try:
@@ -93,7 +93,7 @@ async def _demo(argv: Sequence[str], environ: Mapping[str, str], *, state: str) 
 
 
 def _password(given: argparse.Namespace) -> str | None:
-    """The password that the simulated platform requires; None: none. Raises SettingsError, ConfigError."""
+    """The password that the simulated platform requires; None: none. Raises SettingsError."""
     if given.username is not None and ":" in given.username:
         raise SettingsError(
             "--username must not contain a colon: HTTP basic authentication ends the name there"

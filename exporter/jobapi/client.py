@@ -34,9 +34,9 @@ from exporter.jobapi.errors import (
     TooLargeError,
 )
 from exporter.jobapi.json_filter import Body
-from exporter.jobapi.transport import ConfigError, Requests, transport_of
+from exporter.jobapi.transport import Requests, transport_of
 from exporter.model import Page, Record, Results, backoff
-from exporter.settings import ApiSettings
+from exporter.settings import ApiSettings, SettingsError
 
 T = TypeVar("T")
 
@@ -88,7 +88,7 @@ class JobApi:
         wall: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Connect to nothing yet. Raises ConfigError for files of the settings that cannot be used."""
+        """Connect to nothing yet. Raises SettingsError for files of the settings that cannot be used."""
         self._config, self._observer = config, observer
         self._sleep, self._wall, self._monotonic = sleep, wall, monotonic
         self._rng = rng or random.Random()  # noqa: S311  (spreads retries, protects nothing)
@@ -214,7 +214,7 @@ class JobApi:
                                 f"a body with more than {limit} bytes to be read",
                                 SMALLER_PAGES if endpoint == "page" else "",
                             )
-        except ConfigError as error:
+        except SettingsError as error:
             raise CredentialsError(str(error)) from None
         except (TimeoutError, httpx.HTTPError, aiohttp.ClientError, OSError, UnicodeError) as error:
             raise broken(error, base=self._config.base_url, waited=waited) from None

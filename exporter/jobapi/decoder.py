@@ -21,6 +21,7 @@ from msgspec import UNSET
 
 from exporter.jobapi import items, schema
 from exporter.jobapi.errors import NotUnderstoodError
+from exporter.logs import escaped
 from exporter.model import Page, Record, Results
 
 MAX_MESSAGE = 200  # characters of a platform's message: enough for the cause, without the SQL that follows
@@ -74,9 +75,7 @@ def decode_results(body: bytes) -> Results:
 
 def one_line(text: str) -> str:
     """Cut a text of the platform to 200 characters, and escape what is not printable."""
-    short = text[:MAX_MESSAGE]
-    line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in short)
-    return line[:MAX_MESSAGE]
+    return escaped(text[:MAX_MESSAGE])[:MAX_MESSAGE]
 
 
 def _content(body: bytes, shape: msgspec.json.Decoder[Any]) -> Any:

@@ -15,7 +15,7 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 
 from exporter import __version__
-from exporter.settings import ApiSettings
+from exporter.settings import ApiSettings, SettingsError
 from exporter.settings.parsers import HEADER_VALUE
 from exporter.settings.text import no_password
 
@@ -34,15 +34,11 @@ HEADERS = {
 }
 
 
-class ConfigError(ValueError):
-    """A setting of the API is unusable; the message names it and says what to do."""
-
-
 class Requests:
     """Makes requests with the current credentials."""
 
     def __init__(self, config: ApiSettings, *, monotonic: Callable[[], float] = time.monotonic) -> None:
-        """Raises ConfigError if a secret file cannot be used."""
+        """Raises SettingsError if a secret file cannot be used."""
         self._config, self._monotonic = config, monotonic
         self._renewal, self._renewing_until = monotonic() + RENEWAL, 0.0
         self._own: dict[str, str] = {}
@@ -53,7 +49,7 @@ class Requests:
     def get(self, url: str, query: Mapping[str, str], *, first_byte: float) -> httpx.Request:
         """Make a GET whose response begins within `first_byte` seconds.
 
-        Raises ConfigError if a secret file cannot be used.
+        Raises SettingsError if a secret file cannot be used.
         """
         self._refresh()
         limits = {"timeout": {"connect": self._config.timeout, "read": first_byte}}
@@ -78,7 +74,7 @@ class Requests:
         if config.token_file:
             token = read_secret("api.token-file", config.token_file)
             if not HEADER_VALUE.fullmatch(token):
-                raise ConfigError("api.token-file: it holds characters that no header can hold")
+                raise SettingsError("api.token-file: it holds characters that no header can hold")
             own["Authorization"] = f"Bearer {token}"
         elif config.username is not None:
             if config.password_file:
@@ -97,7 +93,7 @@ class Requests:
 def transport_of(config: ApiSettings) -> AiohttpTransport:
     """Return a transport: httpx over aiohttp, without cookies, netrc and the environment's proxies.
 
-    Raises ConfigError if a certificate cannot be used.
+    Raises SettingsError if a certificate cannot be used.
     """
     context = _tls_context(config)
 
@@ -122,28 +118,28 @@ def _tls_context(config: ApiSettings) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=ca_file)
     except OSError as error:
-        raise ConfigError(f"api.ca-file {ca_file}: {error.strerror or 'no certificate in it'}") from None
+        raise SettingsError(f"api.ca-file {ca_file}: {error.strerror or 'no certificate in it'}") from None
     if cert_file:
         try:
             context.load_cert_chain(cert_file, key_file, password=no_password)
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or error
-            raise ConfigError(f"api.cert-file {cert_file}, api.key-file {key_file}: {why}") from None
+            raise SettingsError(f"api.cert-file {cert_file}, api.key-file {key_file}: {why}") from None
     return context
 
 
 def read_secret(setting: str, path: Path) -> str:
-    """Read the only line of a file. Raises ConfigError, naming the setting or flag."""
+    """Read the only line of a file. Raises SettingsError, naming the setting or flag."""
     try:
         with path.open("rb") as file:
             content = file.read(MAX_SECRET + 1)
         value = content.decode().rstrip("\r\n")
     except OSError as error:
-        raise ConfigError(f"{setting} {path}: {error.strerror}") from None
+        raise SettingsError(f"{setting} {path}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise ConfigError(f"{setting} {path}: not UTF-8 text") from None
+        raise SettingsError(f"{setting} {path}: not UTF-8 text") from None
     if len(content) > MAX_SECRET:
-        raise ConfigError(f"{setting} {path}: too long for a secret")
+        raise SettingsError(f"{setting} {path}: too long for a secret")
     if not value or any(c in value for c in "\r\n\0"):
-        raise ConfigError(f"{setting} {path}: not a single line of text")
+        raise SettingsError(f"{setting} {path}: not a single line of text")
     return value

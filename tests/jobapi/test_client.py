@@ -25,8 +25,8 @@ from exporter.jobapi.errors import (
     RecordNotFound,
     TooLargeError,
 )
-from exporter.jobapi.transport import ConfigError
 from exporter.model import Results
+from exporter.settings import SettingsError
 from tests.harness.recorded import config
 
 NO_ROWS = b'{"status":"success","message":"","content":[]}'
@@ -517,7 +517,7 @@ def test_a_secret_file_must_hold_one_line(tmp_path: Path, content: bytes) -> Non
     """A secret file with more than one line is refused at the start, without quoting it."""
     path = tmp_path / "token"
     path.write_bytes(content)
-    with pytest.raises(ConfigError, match=r"api\.token-file"):
+    with pytest.raises(SettingsError, match=r"api\.token-file"):
         bench(answer(), token_file=path)
 
 
@@ -527,7 +527,7 @@ def test_certificates_that_cannot_be_used_are_refused(tmp_path: Path, settings: 
     empty = tmp_path / "empty.pem"
     empty.touch()
     given = config("https://platform.test", **dict.fromkeys(settings, empty))
-    with pytest.raises(ConfigError, match=f"api.{settings[0].replace('_', '-')} .*empty.pem"):
+    with pytest.raises(SettingsError, match=f"api.{settings[0].replace('_', '-')} .*empty.pem"):
         JobApi(given)
 
 

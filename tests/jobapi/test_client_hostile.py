@@ -21,7 +21,7 @@ from exporter.jobapi.errors import (
     NotUnderstoodError,
     TooLargeError,
 )
-from exporter.jobapi.transport import ConfigError
+from exporter.settings import SettingsError
 from tests.harness.recorded import config
 from tests.jobapi.test_client_socket import (
     CHUNKED,
@@ -194,7 +194,7 @@ def test_a_token_must_be_what_a_header_can_hold(tmp_path: Path, content: str) ->
     """A token with characters that no header can hold is refused at the start; a password may be any text."""
     path = tmp_path / "secret"
     path.write_text(content)
-    with pytest.raises(ConfigError, match=r"api\.token-file: it holds characters") as caught:
+    with pytest.raises(SettingsError, match=r"api\.token-file: it holds characters") as caught:
         JobApi(config(token_file=path))
     assert content not in str(caught.value)
     JobApi(config(username="u", password_file=path))

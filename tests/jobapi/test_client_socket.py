@@ -24,8 +24,9 @@ from exporter.jobapi.errors import (
     NotUnderstoodError,
     TooLargeError,
 )
-from exporter.jobapi.transport import RENEWAL, ConfigError
+from exporter.jobapi.transport import RENEWAL
 from exporter.model import HostResult, HostStatus, Results
+from exporter.settings import SettingsError
 from tests.harness.recorded import config
 
 ROWS = b'{"status":"success","message":"","content":[{"hostId":"a","idcName":"x","status":"success"}]}'
@@ -594,5 +595,5 @@ def test_an_encrypted_key_is_refused_instead_of_asked_for(authority: trustme.CA,
             serialization.BestAvailableEncryption(b"secret"),
         )
     )
-    with pytest.raises(ConfigError, match="encrypted"):
+    with pytest.raises(SettingsError, match="encrypted"):
         JobApi(config("https://platform.test", **mine))
