@@ -3,20 +3,21 @@
 import asyncio
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from exporter import logs
 from exporter.cli import findings
 from exporter.cli.findings import Finding
 from exporter.discovery.weights import PAGE_BYTES
 from exporter.jobapi.client import JobApi, PageCost
 from exporter.jobapi.errors import ApiError
 from exporter.model import Page
-from exporter.settings import ApiSettings
+from exporter.settings import ApiSettings, load
 
 SAMPLE = 10  # positions of the newest page that is read: enough to meet records without rows
 STYLE = {"ok": "green", "note": "yellow", "bad": "bold red"}
@@ -24,15 +25,20 @@ PATIENCE = 3.0  # seconds without a table, after which one line says why
 WAITING = "job-exporter: waiting for the platform; a request may take api.timeout, a page six times as long"
 
 
-async def check(
-    settings: ApiSettings,
-    *,
-    console: Console | None = None,
-    wall: Callable[[], float] = time.time,
+def check(argv: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Check the platform; return 0 if counts would be correct, else 1. Raises the errors in REFUSALS."""
+    settings = load(argv, environ)
+    logs.configure(level="error", form=settings.log.format)
+    settings.require_platform()
+    return asyncio.run(examine(settings.api))
+
+
+async def examine(
+    settings: ApiSettings, *, console: Console | None = None, wall: Callable[[], float] = time.time
 ) -> int:
     """Run the checks and print the table; return 0 if the exporter would count correctly, else 1."""
     api = JobApi(settings, wall=wall)
-    run = _Check(api, settings, wall=wall)
+    run = _Check(api, settings, wall)
     waiting = asyncio.get_running_loop().call_later(PATIENCE, partial(print, WAITING, file=sys.stderr))
     try:
         await run.run()
@@ -48,12 +54,10 @@ async def check(
 class _Check:
     """One run of the command: `found` so far, and what was `asked` last."""
 
-    def __init__(self, api: JobApi, settings: ApiSettings, *, wall: Callable[[], float]) -> None:
-        self._api, self._wall = api, wall
-        self._page_size, self._duty = settings.page_size, settings.duty
+    def __init__(self, api: JobApi, settings: ApiSettings, wall: Callable[[], float]) -> None:
+        self._api, self._settings, self._wall = api, settings, wall
         self._sample = min(SAMPLE, settings.page_size)
-        self.asked = ""
-        self.found: list[Finding] = []
+        self.asked, self.found = "", list[Finding]()
 
     async def run(self) -> None:
         """Run the checks. Raises ApiError."""
@@ -71,7 +75,7 @@ class _Check:
         last, last_cost = await self._page("last page", -(-total // self._sample), self._sample)
         order = findings.order(probe, last)
         self.found += [
-            findings.cost(last, last_cost, duty=self._duty, page_bytes=PAGE_BYTES),
+            findings.cost(last, last_cost, duty=self._settings.duty, page_bytes=PAGE_BYTES),
             order,
             findings.visible(last, total),
         ]
@@ -84,7 +88,7 @@ class _Check:
 
     async def _width(self, total: int, weight: float) -> None:
         """Check that pages as large as the daemon's are complete, given the size of a record in bytes."""
-        size = min(self._page_size, int(PAGE_BYTES / max(1.0, weight)))
+        size = min(self._settings.page_size, int(PAGE_BYTES / max(1.0, weight)))
         if min(size, total) <= self._sample:
             return
         wide, _ = await self._page("page size", 1, size)

@@ -1,4 +1,4 @@
-"""The commands `run`, `check`, `metrics` and `ledger`, and the errors that end a command in one line."""
+"""The commands `run`, `metrics` and `ledger`, and the errors that end a command in one line."""
 
 import argparse
 import asyncio
@@ -10,7 +10,6 @@ import structlog
 from exporter import app, logs
 from exporter.audit.auditor import AuditError
 from exporter.backfill.samples import BackfillError
-from exporter.cli import check as platform
 from exporter.ledger.copy import copy
 from exporter.ledger.errors import LedgerError
 from exporter.metrics.families import families
@@ -51,14 +50,6 @@ def notify_ready(environ: Mapping[str, str]) -> None:
             sender.sendto(b"READY=1", target)
     except OSError as error:
         log.warning("service manager not notified", socket=address, error=error.strerror or str(error))
-
-
-def check(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Check the platform; return 0 if counts would be correct, else 1. Raises the errors in REFUSALS."""
-    settings = load(argv, environ)
-    logs.configure(level="error", form=settings.log.format)
-    settings.require_platform()
-    return asyncio.run(platform.check(settings.api))
 
 
 def metrics(argv: Sequence[str], environ: Mapping[str, str]) -> int:

@@ -28,10 +28,6 @@ class Command:
     summary: str
     takes_settings: bool = True
 
-    def act(self, argv: Sequence[str], environ: Mapping[str, str]) -> int:
-        """Run it with the arguments after its name; the exit status."""
-        return int(resolve_name(f"exporter.{self.module}:{self.name}")(argv, environ))
-
     def help(self) -> str:
         """Its summary, its own flags if its module has the function `NAME_parser`, and the settings."""
         text = f"Usage: job-exporter {self.name} [flags]\n\n{self.summary}\n"
@@ -90,7 +86,7 @@ def _dispatch(argv: Sequence[str], environ: Mapping[str, str]) -> int:
 
 def _act(command: Command, argv: Sequence[str], environ: Mapping[str, str]) -> int:
     try:
-        return command.act(argv, environ)
+        return int(resolve_name(f"exporter.{command.module}:{command.name}")(argv, environ))
     except SystemExit:  # rich exits on a broken pipe
         return 0
     except Exception as error:
@@ -115,7 +111,7 @@ def _overview() -> str:
 
 _ALL = (
     Command("run", "cli.commands", "Run the daemon."),
-    Command("check", "cli.commands", "Request each endpoint of the job API once and report problems."),
+    Command("check", "cli.check", "Request each endpoint of the job API once and report problems."),
     Command(
         "healthcheck", "cli.healthcheck", "Check whether the running daemon answers; exit status 0 or 1."
     ),

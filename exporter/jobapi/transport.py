@@ -41,9 +41,7 @@ class Requests:
         """Raises SettingsError if a secret file cannot be used."""
         self._config, self._monotonic = config, monotonic
         self._renewal, self._renewing_until = monotonic() + RENEWAL, 0.0
-        self._own: dict[str, str] = {}
-        self._headers = httpx.Headers(HEADERS)
-        self._sent: frozenset[str] = frozenset()
+        self._own: dict[str, str] | None = None
         self._refresh()
 
     def get(self, url: str, query: Mapping[str, str], *, first_byte: float) -> httpx.Request:
@@ -77,10 +75,9 @@ class Requests:
                 raise SettingsError("api.token-file: it holds characters that no header can hold")
             own["Authorization"] = f"Bearer {token}"
         elif config.username is not None:
+            password = config.password.get_secret_value() if config.password else ""
             if config.password_file:
                 password = read_secret("api.password-file", config.password_file)
-            elif config.password:
-                password = config.password.get_secret_value()
             pair = f"{config.username}:{password}".encode()
             own["Authorization"] = f"Basic {base64.b64encode(pair).decode('ascii')}"
         if own != self._own:  # making the headers anew takes a quarter of the CPU of a request

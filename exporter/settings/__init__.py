@@ -1,14 +1,8 @@
 """Settings: the only package that reads the environment, the settings file and the flags.
 
 `load` merges the three sources into one frozen `Settings`; `catalog` and `help_text` describe all settings.
-Values are checked here and nowhere else. Imports no other package of the exporter. The modules; each imports
-only those above it:
-
-text     names and YAML text: the nearest known name, errors that repeat no secret
-parsers  the types of the settings: text → value
-groups   the settings: names, types, defaults with their reasons, rules between settings
-catalog  the settings as a table, for `--help`, the documentation and the tests
-reading  parses flags; precedence (flag, environment, file); each error is one line that names its source
+Values are checked here and nowhere else. Imports no other package of the exporter. Each module imports only
+those before it: text, parsers, groups, catalog, reading.
 """
 
 from exporter.settings.catalog import catalog, help_text

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from exporter.cli import check as command
 from exporter.cli import findings
-from exporter.cli.check import check
+from exporter.cli.check import examine
 from exporter.cli.findings import Finding
 from exporter.jobapi.client import PageCost
 from exporter.model import ExecuteStatus, PageItem, Record
@@ -77,7 +77,7 @@ async def checked(platform: Platform, *, page_size: int = 500) -> tuple[int, dic
 async def checked_at(url: str, *, page_size: int = 500, **changes: object) -> tuple[int, dict[str, str]]:
     """The same of whatever is at this address."""
     text = io.StringIO()
-    status = await check(
+    status = await examine(
         config(url, page_size=page_size, duty=0.2, **changes),
         console=Console(file=text, width=240),
         wall=lambda: NOW,
