@@ -7,6 +7,7 @@ from functools import partial
 from exporter.jobapi.client import PageCost
 from exporter.jobapi.errors import ApiError, RecordNotFound
 from exporter.model import ExecuteStatus, Page, PageItem, Record, Results
+from exporter.page.format import seconds as duration
 
 SLOW_PAGE = 1.0  # seconds; with slower pages, new records are seen only after several polls
 SKEW = 5.0  # seconds; durations stay right, but lag and overdue are wrong by the skew
@@ -116,13 +117,13 @@ def times(read: Record, items: Iterable[PageItem], *, now: float) -> Finding:
     age = now - newest
     zone = "set api.timezone to the zone of the platform's times, and check the clocks of all its masters"
     if age < -AHEAD:
-        return bad(f"the newest are {_far(-age)} ahead of the platform's clock", zone)
+        return bad(f"the newest are {duration(-age)} ahead of the platform's clock", zone)
     if ZONE_STEP <= age <= ZONES + ZONE_SLACK and age % ZONE_STEP <= ZONE_SLACK:
         return bad(
-            f"the newest are {_far(age)} behind the platform's clock, as if from another time zone",
+            f"the newest are {duration(age)} behind the platform's clock, as if from another time zone",
             f"{zone}; if no job ran during that time, run one and check again",
         )
-    return Finding("times", f"the newest are {_far(max(0.0, age))} old")
+    return Finding("times", f"the newest are {duration(age)} old")
 
 
 def results(read: Record, rows: Results) -> Finding:
@@ -134,12 +135,3 @@ def results(read: Record, rows: Results) -> Finding:
         return Finding("result", found)
     advice = "unreadable fields are ignored; rows without a host are skipped"
     return Finding("result", f"{found}, {rows.bad_rows} odd rows", advice)
-
-
-def _far(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    if minutes < 2 * 60:
-        return f"{minutes} min"
-    return f"{minutes // 60} h {minutes % 60:02} min" if minutes < 48 * 60 else f"{minutes / 1440:.0f} days"
