@@ -3,22 +3,26 @@
 Templates read single gauges and counters by the names of their metrics.
 """
 
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from typing import NamedTuple
 
+from exporter.discovery.gaps import Gap, is_due
+from exporter.discovery.tail import Tail
 from exporter.model import UNKNOWN, FailedRecord, HostStatus, Series, Snapshot
-from exporter.page.progress import Backlog
 from exporter.tracking.lookups import is_unreadable
 from exporter.tracking.state import State
 from exporter.tracking.tallies import KEPT, WIDTH, Tally, first_kept, total
+from exporter.tracking.values import Stage, Tracked
 
 STALE_POLLS = 5  # intervals without a successful poll until the page says so; a slow platform takes fewer
 STALE_LEAST = 60.0  # seconds, and at least; a demo polls each second
 LAG_TALLIES = 3  # the lag is the mean of the last ten minutes or more
+SPAN = 300.0  # seconds over which the pace is measured, because pages come in bursts
+LEAST_SPAN = 10.0  # seconds; over a shorter time the pace is not known
 
 
 class Health(StrEnum):
@@ -48,6 +52,15 @@ class Idc(NamedTuple):
     name: str
     recent: Counter[str]  # in the window
     ever: Counter[str]  # since counting began
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backlog:
+    """Records that are not counted yet, though they may have finished."""
+
+    records: int
+    at_most: bool = False  # the history to read may end earlier
+    seconds: float | None = None  # until it is done, at the current pace; None: not known
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,3 +189,46 @@ def _worst(idc: Idc) -> tuple[object, ...]:
     """Sort key. Hosts of the IDC `unknown` never reported, so it would always be the worst."""
     hosts = idc.recent.total()
     return not hosts, idc.name == UNKNOWN, -bad(idc.recent) / max(1, hosts), -hosts, idc.name
+
+
+def backlog(tail: Tail, followed: Mapping[str, Tracked], *, now: float) -> Backlog:
+    """Count the records that no page has shown yet and those not looked up yet; `now`: ledger time."""
+    gaps = [gap for gap in tail.gaps if is_due(gap, now)]
+    found = sum(item.stage is Stage.FOUND for item in followed.values())
+    return Backlog(
+        records=found + sum(map(_left, gaps)),
+        at_most=any(_is_first(gap) and gap.floor_start is not None for gap in gaps),
+    )
+
+
+def _left(gap: Gap) -> int:
+    return max(0, gap.at - (gap.floor or 0)) if _is_first(gap) else gap.missing
+
+
+def _is_first(gap: Gap) -> bool:
+    """Whether the gap is the first reading of the platform's history, which goes down to its floor."""
+    return gap.floor is not None and gap.passes == 0
+
+
+class Pace:
+    """Measures how fast a backlog shrinks."""
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, int]] = deque()  # time and records
+
+    def add(self, records: int, *, now: float) -> None:
+        """Add the number of records left at `now` (POSIX); 0 starts anew."""
+        if not records or (self._seen and now < self._seen[-1][0]):  # done, or the clock was set back
+            self._seen.clear()
+        self._seen.append((now, records))
+        while now - self._seen[0][0] > SPAN:
+            self._seen.popleft()
+
+    def seconds(self, records: int) -> float | None:
+        """Estimate how long `records` take; None: not known yet, or the backlog does not shrink."""
+        if not self._seen:
+            return None
+        (began, first), (ended, last) = self._seen[0], self._seen[-1]
+        if ended - began < LEAST_SPAN or last >= first:
+            return None
+        return records * (ended - began) / (first - last)

@@ -7,9 +7,8 @@ from dataclasses import replace
 from aiohttp import web
 
 from exporter.model import FailedRecord, Snapshot
-from exporter.page.data import PageData, newest_first
+from exporter.page.data import Backlog, Pace, PageData, backlog, newest_first
 from exporter.page.format import iso, record_link
-from exporter.page.progress import Backlog, Pace, backlog
 from exporter.page.render import policy, render_page
 from exporter.settings import Settings
 from exporter.tracking.state import State

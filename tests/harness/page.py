@@ -6,8 +6,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 from exporter.model import FailedRecord, IdcFailure, ResultStatus, Sample, Series, Snapshot
-from exporter.page.data import PageData
-from exporter.page.progress import Backlog
+from exporter.page.data import Backlog, PageData
 from exporter.page.render import render_page
 from exporter.settings import Settings, load
 from exporter.tracking.state import State

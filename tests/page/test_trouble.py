@@ -8,8 +8,8 @@ from msgspec import structs
 from exporter.discovery.gaps import open_gap
 from exporter.discovery.tail import Tail, Unreadable, first_reading
 from exporter.model import Snapshot
+from exporter.page.data import Backlog, Pace, backlog
 from exporter.page.handlers import Landing
-from exporter.page.progress import Backlog, Pace, backlog
 from exporter.page.render import SHOWN_UNREADABLE
 from exporter.tracking.tallies import Tally
 from exporter.tracking.values import Stage, Tracked
