@@ -21,7 +21,7 @@ from exporter.backfill.samples import BackfillError, filled_families, grid
 from exporter.backfill.workfile import WorkFile
 from exporter.backfill.writer import Labels, Text, output, refuse_existing, summed
 from exporter.jobapi.client import JobApi
-from exporter.metrics.layout import buckets
+from exporter.metrics.families import buckets
 from exporter.settings import MetricsSettings, Settings, SettingsError, load_with
 from exporter.settings.reading import FlagParser, duration_flag
 from exporter.settings.time_range import AHEAD, Window, shown, window

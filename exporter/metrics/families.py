@@ -13,8 +13,10 @@ from typing import Any
 
 from prometheus_client.utils import floatToGoString
 
+from exporter.ledger.layout import Layout
 from exporter.model import ExecuteStatus, HostStatus, IdcOutcome, ResultStatus, Series
 from exporter.settings import MetricsSettings
+from exporter.tracking.counting import Buckets
 
 # Steps of 1-2-5: one host is the most frequent case, ten thousand the largest known fleet.
 HOST_BUCKETS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0, 10000.0)
@@ -187,3 +189,21 @@ def siblings(series: Series) -> tuple[Series, ...]:
                 Series(series.family, (("result_status", str(status)), *others)) for status in ResultStatus
             )
     return (series,)
+
+
+def layout(settings: MetricsSettings) -> Layout:
+    """The series that the ledger holds."""
+    ours = (family for family in families(settings) if family.origin is Origin.LEDGER)
+    return Layout(
+        initial=initial_series(settings),
+        siblings=siblings,
+        record_labels=settings.record_labels,
+        buckets={family.name: family.buckets for family in ours if family.buckets},
+        label_limit=settings.label_limit,
+        zero_hold=settings.zero_hold,
+    )
+
+
+def buckets(settings: MetricsSettings) -> Buckets:
+    """The bucket bounds of all histograms of records."""
+    return Buckets(duration=settings.duration_buckets, hosts=HOST_BUCKETS, lag=LAG_BUCKETS)

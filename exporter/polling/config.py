@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from exporter.discovery.weights import MAX_PAGE_SIZE
-from exporter.metrics.layout import buckets
+from exporter.metrics.families import buckets
 from exporter.settings import Settings
 from exporter.tracking.probing import Start
 from exporter.tracking.values import Rules

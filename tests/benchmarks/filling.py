@@ -15,7 +15,7 @@ from pathlib import Path
 from exporter.discovery.tail import Tail
 from exporter.jobapi.client import JobApi
 from exporter.ledger.ledger import Ledger
-from exporter.metrics.layout import layout
+from exporter.metrics.families import layout
 from exporter.metrics.process import ProcessMetrics
 from exporter.model import ExecuteStatus, HostResult, HostStatus, Record, Results, ResultStatus
 from exporter.settings import MetricsSettings

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from exporter.discovery.tail import Tail
 from exporter.ledger.ledger import Ledger
-from exporter.metrics.layout import layout
+from exporter.metrics.families import layout
 from exporter.model import ExecuteStatus, Record, ResultStatus, Series
 from exporter.settings import MetricsSettings
 from exporter.tracking.counting import Increment

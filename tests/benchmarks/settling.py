@@ -13,7 +13,7 @@ from typing import Any
 from exporter.jobapi.client import JobApi
 from exporter.ledger.ledger import Ledger
 from exporter.metrics.exposition import Exposition
-from exporter.metrics.layout import layout
+from exporter.metrics.families import layout
 from exporter.metrics.process import ProcessMetrics
 from exporter.metrics.publisher import Publisher
 from exporter.model import Snapshot

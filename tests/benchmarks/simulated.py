@@ -16,8 +16,7 @@ from pathlib import Path
 from exporter.jobapi import decoder
 from exporter.jobapi.client import PageCost
 from exporter.ledger.ledger import Ledger
-from exporter.metrics.families import HOST_BUCKETS, LAG_BUCKETS
-from exporter.metrics.layout import layout
+from exporter.metrics.families import HOST_BUCKETS, LAG_BUCKETS, layout
 from exporter.metrics.process import ProcessMetrics
 from exporter.model import Page, Record, Results, Snapshot
 from exporter.polling.config import PollConfig

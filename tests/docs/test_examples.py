@@ -10,7 +10,7 @@ import yaml
 
 from exporter.ledger.errors import LedgerError
 from exporter.ledger.ledger import Ledger
-from exporter.metrics.layout import layout
+from exporter.metrics.families import layout
 from exporter.settings import MetricsSettings, Settings, SettingsError, catalog, load
 from exporter.web.config import parse
 from tests.harness.documents import DOCUMENTS, READMES, ROOT, document, shell_lines

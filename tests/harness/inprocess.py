@@ -20,8 +20,7 @@ from exporter.ledger.errors import LedgerError
 from exporter.ledger.layout import Layout
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.tables import meta
-from exporter.metrics.families import HOST_BUCKETS, LAG_BUCKETS
-from exporter.metrics.layout import layout
+from exporter.metrics.families import HOST_BUCKETS, LAG_BUCKETS, layout
 from exporter.metrics.process import ProcessMetrics
 from exporter.model import Page, Record, Results, Series, Snapshot
 from exporter.polling.config import PollConfig

@@ -14,7 +14,7 @@ from exporter.discovery.tail import Tail
 from exporter.ledger.errors import LedgerError, LostLeadershipError
 from exporter.ledger.ledger import Ledger
 from exporter.metrics.exposition import Exposition
-from exporter.metrics.layout import layout
+from exporter.metrics.families import layout
 from exporter.model import FailedRecord, LeaderStatus, ResultStatus, Snapshot
 from exporter.settings import MetricsSettings
 from exporter.tracking.counting import Increment

@@ -7,7 +7,7 @@ import pytest
 
 from exporter.jobapi.errors import HttpError
 from exporter.metrics.exposition import Exposition
-from exporter.metrics.layout import layout
+from exporter.metrics.families import layout
 from exporter.model import Snapshot, backoff
 from exporter.polling.status import FIRST_BACKOFF, MAX_BACKOFF
 from exporter.settings import MetricsSettings
