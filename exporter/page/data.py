@@ -171,13 +171,12 @@ class PageData:
 
     @cached_property
     def failures(self) -> Sequence[FailedRecord]:
-        """The records that did not succeed, the newest first."""
-        return newest_first(self.state.failures, now=self.now)
-
-
-def newest_first(failures: Sequence[FailedRecord], *, now: float) -> list[FailedRecord]:
-    """Sort failures by their end; a missing end, or one in the future, is taken as now."""
-    return sorted(failures, key=lambda item: -min(item.finished if item.finished is not None else now, now))
+        """The records that did not succeed, newest first; a missing or future end is taken as now."""
+        now = self.now
+        return sorted(
+            self.state.failures,
+            key=lambda item: -min(item.finished if item.finished is not None else now, now),
+        )
 
 
 def bad(hosts: Counter[str]) -> int:

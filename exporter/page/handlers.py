@@ -7,7 +7,7 @@ from dataclasses import replace
 from aiohttp import web
 
 from exporter.model import FailedRecord, Snapshot
-from exporter.page.data import Backlog, Pace, PageData, backlog, newest_first
+from exporter.page.data import Backlog, Pace, PageData, backlog
 from exporter.page.format import iso, record_link
 from exporter.page.render import policy, render_page
 from exporter.settings import Settings
@@ -47,8 +47,7 @@ class Landing:
 
     def failures(self) -> str:
         """Return the recent failures as JSON."""
-        failures = newest_first(self._state().failures, now=self._clock())
-        return failures_json(failures, self._settings.web.record_url)
+        return failures_json(self._data().failures, self._settings.web.record_url)
 
     def _data(self) -> PageData:
         data = PageData(
