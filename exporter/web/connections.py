@@ -125,10 +125,34 @@ class Connection(web.RequestHandler):
             super().data_received(data)
 
     async def _secure(self, raw: asyncio.Transport, tls: Tls) -> None:
-        if transport := await shake_hands(raw, self, tls, self._limits.head, self._server.refusals):
-            self._begin(transport)
-        else:
-            self._leave()  # asyncio reports no end of a connection whose handshake fails
+        """Begin HTTP over TLS, or close the connection. Data may come early, with the handshake's end."""
+        tls.context.sslobject_class = Session
+        _refused.set(self._refuse)  # each handshake is a task, with a context of its own
+        transport = None
+        with contextlib.suppress(OSError):  # the client left, or time is up
+            transport = await asyncio.get_running_loop().start_tls(
+                raw,
+                self,
+                tls.context,
+                server_side=True,
+                ssl_handshake_timeout=self._limits.head,
+                ssl_shutdown_timeout=LINGER,
+            )
+        if transport is not None and not raw.is_closing():
+            if tls.admits(transport.get_extra_info("peercert")):
+                self._begin(transport)
+                return
+            self._server.log_refusal("certificate without an allowed SAN", raw)
+            transport.close()
+        raw.close()
+        self._leave()  # asyncio reports no end of a connection whose handshake fails
+
+    def _refuse(self, reason: str) -> None:
+        self._server.log_refusal(reason, self._raw)
+        if reason == "http request":  # for which OpenSSL has no alert
+            self._raw.write(NO_TLS)
+        self._raw.pause_reading()  # closing now would reset the connection before the client reads the alert
+        asyncio.get_running_loop().call_later(LINGER, self._raw.abort)
 
 
 class Server(web.Server):
@@ -139,12 +163,21 @@ class Server(web.Server):
     ) -> None:
         """`tls` is called per connection: a new certificate needs no restart. `failure` makes error pages."""
         super().__init__(handler, handler_cancellation=True)
-        self.failure, self.refusals, self.limits, self._tls = failure, Refusals(), limits, tls
+        self.failure, self.limits, self._tls = failure, limits, tls
         self.open: OrderedDict[Connection, None] = OrderedDict()  # in the order of their last progress
+        self._quiet_until: dict[str, float] = {}  # by reason
 
     def __call__(self) -> Connection:
         """Make the protocol of a connection that was accepted."""
         return Connection(self, self._tls())
+
+    def log_refusal(self, reason: str, transport: asyncio.BaseTransport) -> None:
+        """Log why a TLS client is refused; each reason at most once per QUIET seconds."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._quiet_until.get(reason, now):
+            self._quiet_until[reason] = now + QUIET
+            address = (transport.get_extra_info("peername") or ("unknown",))[0]
+            log.warning("TLS client refused", reason=reason, client=address)
 
 
 class Session(ssl.SSLObject):
@@ -152,7 +185,7 @@ class Session(ssl.SSLObject):
 
     When a handshake fails, asyncio closes the connection and drops the alert that OpenSSL still has to send.
     While a handshake waits for the client, asyncio does send. So a failed handshake pretends to wait, and
-    `shake_hands` closes the connection later.
+    `Connection` closes the connection later.
     """
 
     def do_handshake(self) -> None:
@@ -170,55 +203,3 @@ def _reason(error: ssl.SSLError) -> str:
     words = (error.reason or "unknown").replace("_", " ").lower()
     detail = getattr(error, "verify_message", "")
     return f"{words}: {detail}" if detail else words
-
-
-class Refusals:
-    """Logs why clients are refused; each reason at most once per QUIET seconds."""
-
-    def __init__(self) -> None:
-        self._quiet_until: dict[str, float] = {}
-
-    def log(self, reason: str, transport: asyncio.BaseTransport) -> None:
-        """Log a refusal."""
-        now = asyncio.get_running_loop().time()
-        if now >= self._quiet_until.get(reason, now):
-            self._quiet_until[reason] = now + QUIET
-            address = (transport.get_extra_info("peername") or ("unknown",))[0]
-            log.warning("TLS client refused", reason=reason, client=address)
-
-
-async def shake_hands(
-    raw: asyncio.Transport, protocol: asyncio.Protocol, tls: Tls, seconds: float, refusals: Refusals
-) -> asyncio.Transport | None:
-    """Turn an accepted connection into a TLS connection; None: that failed, and the connection closes.
-
-    `protocol` may get data before this returns: what the client sent with the end of the handshake.
-    """
-    loop = asyncio.get_running_loop()
-
-    def refuse(reason: str) -> None:
-        refusals.log(reason, raw)
-        if reason == "http request":  # for which OpenSSL has no alert
-            raw.write(NO_TLS)
-        raw.pause_reading()  # closing now would reset the connection before the client has read the alert
-        loop.call_later(LINGER, raw.abort)
-
-    tls.context.sslobject_class = Session
-    _refused.set(refuse)  # each handshake is a task, with a context of its own
-    transport = None
-    with contextlib.suppress(OSError):  # the client left, or time is up
-        transport = await loop.start_tls(
-            raw,
-            protocol,
-            tls.context,
-            server_side=True,
-            ssl_handshake_timeout=seconds,
-            ssl_shutdown_timeout=LINGER,
-        )
-    if transport is not None and not raw.is_closing():
-        if tls.admits(transport.get_extra_info("peercert")):
-            return transport
-        refusals.log("certificate without an allowed SAN", raw)
-        transport.close()
-    raw.close()
-    return None
