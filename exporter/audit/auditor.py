@@ -14,27 +14,24 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from exporter.audit.verdict import FINDINGS, Kind, Seen, Terms, Verdict, judge
-from exporter.discovery.pages import PROBE, PageRequest
-from exporter.discovery.scan import Walk, heavy, next_page, read, share, skipped
-from exporter.jobapi.client import PageCost
-from exporter.jobapi.errors import ApiError, DeadlineError, RecordNotFound, TooLargeError
-from exporter.jobapi.pacing import Pacer
+from exporter.discovery.scan import Walk, read, share
+from exporter.jobapi.errors import ApiError, RecordNotFound
+from exporter.jobapi.patient import PatientApi
 from exporter.jobapi.protocol import GONE, Platform
 from exporter.ledger.reader import Inspection
-from exporter.model import Clock, ExecuteStatus, Page, PageItem, Record
+from exporter.model import Clock, ExecuteStatus, PageItem, Record
 from exporter.polling.config import PollConfig
 from exporter.polling.fetch import LOST_AFTER
 from exporter.settings.time_range import Window
 from exporter.tracking.known import Known, LedgerStatus
 
 BLINK = 1.0  # seconds: rows that are being rewritten are back by then (observed: 0.1 s)
-TRIES = 4  # per request: one failed request in fifty must not fail the audit of a day
 CHUNK = 400  # records looked up at once: 1-2 s
 LISTED = 1000  # findings that are kept: if there are more, they have a common cause
 
 
 class AuditError(Exception):
-    """The audit cannot run; the message says why."""
+    """The audit was not completed; the message says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +68,7 @@ class Tally:
 
 
 class Auditor:
-    """Audits one platform against its ledger; all methods raise AuditError and LedgerError."""
+    """Audits one platform against its ledger; all methods raise ApiError and LedgerError."""
 
     def __init__(
         self,
@@ -87,7 +84,7 @@ class Auditor:
         """`tell` takes the share of pages that were read (0 to 1), and the number of audited records."""
         self._api, self._ledger, self._config, self._tell = api, ledger, config, tell
         self._wall, self._sleep = wall, sleep
-        self._pacer = Pacer(config.duty, monotonic=monotonic)
+        self._patient = PatientApi(api, duty=config.duty, monotonic=monotonic, sleep=sleep)
         self._failed = 0  # look-ups in a row
         self._judged = 0
 
@@ -98,7 +95,7 @@ class Auditor:
 
     async def now(self) -> float:
         """The platform's time."""
-        await self._total()
+        await self._patient.total()
         return self._clock().platform
 
     async def window(self, window: Window, *, longest_run: float) -> Tally:
@@ -114,24 +111,17 @@ class Auditor:
 
     async def _walk(self, tally: Tally, *, oldest: float) -> None:
         """Read pages down to records that began before `oldest`; audit those unknown to the ledger."""
-        total = await self._total()
+        total = await self._patient.total() or 0
         tail = self._ledger.progress().tail
         oldest = oldest if tail.order is not None else -math.inf  # without a known order, read all pages
         walk = Walk(total=total, order=tail.order, at=total, weights=tail.weights, done=not total)
         tally.behind = tail.missing
         before: set[str] = set()  # audited on the page before: pages overlap
         while not walk.done:
-            request = next_page(walk, limit=self._config.page_size)
-            try:
-                page, cost = await self._page(request)
-            except (TooLargeError, DeadlineError) as error:
-                if request.size > 1:
-                    walk = heavy(walk, request)
-                elif isinstance(error, TooLargeError):
-                    walk = skipped(walk, request)
-                else:
-                    raise AuditError(str(error)) from None
+            walk, answer = await self._patient.next_page(walk, limit=self._config.page_size)
+            if answer is None:
                 continue
+            page, cost = answer
             starts, found = await self._shown(page.items, tally.window)
             for audited in found:
                 if audited.id not in before:
@@ -163,14 +153,11 @@ class Auditor:
 
     async def _audit(self, records: Mapping[str, Record | None], *, shown: bool = False) -> list[Audited]:
         """Audit records; those that a page has shown in full are not looked up at first."""
-        audited: dict[str, Audited] = {}
-        for tries in range(TRIES):
-            await self._sleep(BLINK * tries)
-            audited |= await self._once(records, shown=shown)
-            again = [one for id_ in records if (one := audited[id_]).verdict.is_finding]
-            records = {one.id: None for one in again if one.seen.problem or not tries}
-            if not records:
-                break
+        audited = await self._once(records, shown=shown)
+        again = [one for one in audited.values() if one.verdict.is_finding and not one.seen.problem]
+        if again:
+            await self._sleep(BLINK)
+            audited |= await self._once({one.id: None for one in again}, shown=shown)
         self._judged += len(audited)
         return list(audited.values())
 
@@ -193,40 +180,18 @@ class Auditor:
         """Look up a record, and its results if the verdict needs them."""
         results = None
         try:
-            record = record or await self._api.record(id_)
+            record = record or await self._patient.look_up(lambda: self._api.record(id_))
             if known.status is LedgerStatus.COUNTED if known else not shown:
-                results = await self._api.results(id_)
+                results = await self._patient.look_up(lambda: self._api.results(id_))
         except RecordNotFound:
             record = None
         except ApiError as error:
             self._failed += 1
             if error.reason in GONE or self._failed >= LOST_AFTER:
-                raise AuditError(str(error)) from None
+                raise
             return Seen(record=record, shown=shown, problem=str(error))
         self._failed = 0
         return Seen(record=record, results=results, shown=shown)
-
-    async def _total(self) -> int:
-        """The number of records on the platform."""
-        try:
-            page, _ = await self._page(PROBE)
-        except ApiError as error:
-            raise AuditError(str(error)) from None
-        return page.total or 0
-
-    async def _page(self, request: PageRequest) -> tuple[Page, PageCost]:
-        """Read a page. Raises DeadlineError and TooLargeError, after which a smaller page may work."""
-        tries = 0
-        while True:
-            try:
-                return await self._pacer.page(self._api, request.number, request.size, sleep=self._sleep)
-            except ApiError as error:
-                if isinstance(error, DeadlineError | TooLargeError):
-                    raise
-                tries += 1
-                if error.reason in GONE or tries >= TRIES:
-                    raise AuditError(str(error)) from None
-                await self._sleep(BLINK * tries)
 
     def _clock(self) -> Clock:
         wall, platform = self._wall(), self._api.platform_now()

@@ -21,7 +21,7 @@ from exporter.settings.time_range import window
 def audit(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """Print the findings; return 0 if there are none, else 1.
 
-    Raises SettingsError, LedgerError, AuditError.
+    Raises SettingsError, LedgerError, ApiError, AuditError.
     """
     given, settings = load_with(audit_parser(), argv, environ)
     if (given.ID is None) == (given.since is None):

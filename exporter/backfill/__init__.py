@@ -21,7 +21,6 @@ The modules; each imports only those before it:
 samples   when a record counts, times and values of the samples; pure
 workfile  the work file
 boundary  where live counting began, and which records the daemon counts
-patient   requests to the platform, with retries
 reader    platform → work file
 writer    work file → output
 progress  how far it is

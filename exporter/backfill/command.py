@@ -14,13 +14,13 @@ from rich.console import Console
 
 from exporter import logs
 from exporter.backfill.boundary import Live, live
-from exporter.backfill.patient import PatientApi
 from exporter.backfill.progress import progress
 from exporter.backfill.reader import Reader, ReadingConfig
 from exporter.backfill.samples import BackfillError, filled_families, grid
 from exporter.backfill.workfile import WorkFile
 from exporter.backfill.writer import Labels, Text, output, refuse_existing, summed
 from exporter.jobapi.client import JobApi
+from exporter.jobapi.patient import PatientApi
 from exporter.metrics.families import buckets
 from exporter.settings import MetricsSettings, Settings, SettingsError, load_with
 from exporter.settings.reading import FlagParser, duration_flag
@@ -34,7 +34,7 @@ _LABEL = re.compile(r"((?!__)[a-zA-Z_][a-zA-Z0-9_]*)=(.+)", re.DOTALL)  # __ is 
 
 
 def backfill(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Run the command. Raises SettingsError, LedgerError, BackfillError."""
+    """Run the command. Raises SettingsError, LedgerError, ApiError, BackfillError."""
     given, settings = load_with(backfill_parser(), argv, environ)
     for name in ("from", "output"):
         if not vars(given)[name]:

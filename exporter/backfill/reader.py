@@ -7,15 +7,15 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
-from exporter.backfill.patient import PatientApi
-from exporter.backfill.samples import LAG, BackfillError, ended
+from exporter.backfill.samples import LAG, ended
 from exporter.backfill.workfile import Finished, WorkFile
 from exporter.discovery.pages import Order, covered, page_at
-from exporter.discovery.scan import Walk, heavy, next_page, read, share, skipped
-from exporter.jobapi.errors import DeadlineError, TooLargeError
-from exporter.jobapi.protocol import Platform
+from exporter.discovery.scan import Walk, read, share
+from exporter.jobapi.errors import ApiError
+from exporter.jobapi.patient import PatientApi
+from exporter.jobapi.protocol import GONE, Platform
 from exporter.model import ExecuteStatus, PageItem, Record, Results
 from exporter.settings.time_range import Window
 from exporter.tracking.counting import Buckets, Counting, is_complete
@@ -24,6 +24,7 @@ BLINK = 1.0  # seconds: rows that are being rewritten are back by then (observed
 FRESH = 3600.0  # seconds after a record's end in which its rows may be rewritten
 PROBE_SIZES = (1, 10, 50)  # positions read at one place, until one shows a record
 
+T = TypeVar("T")
 Owns = Callable[[Collection[str]], set[str]]
 Tell = Callable[[float, int], None]
 
@@ -69,14 +70,15 @@ class Reader:
         self._wall, self._sleep = wall, sleep
         self._patient = PatientApi(api, duty=config.duty, monotonic=monotonic, sleep=sleep)
         self._oldest = window.begin - config.longest_run
+        self._missed = 0  # records that could not be read, or their results
 
     async def read(self) -> None:
-        """Read what the work file does not have yet. Raises BackfillError; what was read is kept."""
+        """Read what the work file does not have yet. Raises ApiError, BackfillError."""
         walk = self._work.walk
         if walk is None:
             walk = await self._begin()
             self._work.add((), walk)
-        self._patient.missed = walk.unread
+        self._missed = walk.unread
         while not walk.done:
             self._tell(share(walk, newest=self._window.end, oldest=self._oldest), walk.records)
             walk = await self._page(walk)
@@ -87,24 +89,17 @@ class Reader:
         if walk.order is Order.DESC:  # new records shift such pages
             total = await self._patient.total()
             walk = replace(walk, total=walk.total if total is None else total)
-        request = next_page(walk, limit=self._config.page_size)
+        after, answer = await self._patient.next_page(walk, limit=self._config.page_size)
         found = list[Finished]()
-        try:
-            page, cost = await self._patient.page(request)
-        except (TooLargeError, DeadlineError) as error:
-            if request.size > 1:
-                after = heavy(walk, request)
-            elif isinstance(error, TooLargeError):
-                after = skipped(walk, request)
-                self._patient.missed += 1
-            else:
-                raise BackfillError(str(error)) from None
+        if answer is None:
+            self._missed += after.hidden - walk.hidden
         else:
+            page, cost = answer
             lookups = await asyncio.gather(*map(self._look_up, self._unread(page.items)))
             found = [look for look in lookups if look is not None]
             starts = [one.start for one in page.items] + [one.started for one in found]
             after = read(walk, page, size=cost.size, starts=starts, oldest=self._oldest)
-        after = replace(after, unread=self._patient.missed)
+        after = replace(after, unread=self._missed)
         self._work.add(filter(self._is_wanted, found), after)
         return after
 
@@ -144,16 +139,26 @@ class Reader:
         )
 
     async def _record(self, record_id: str) -> Record | None:
-        return await self._patient.look_up(lambda: self._api.record(record_id))
+        return await self._asked(lambda: self._api.record(record_id))
+
+    async def _asked(self, ask: Callable[[], Awaitable[T]]) -> T | None:
+        """The answer to a look-up; None if this record was deleted or cannot be read."""
+        try:
+            return await self._patient.look_up(ask)
+        except ApiError as error:
+            if error.reason in GONE:
+                raise
+            self._missed += 1
+            return None
 
     async def _results(self, record: Record, moment: float) -> Results | None:
         """The host rows. Those of a record that has just ended are read again if some are missing."""
-        results = await self._patient.look_up(lambda: self._api.results(record.id))
+        results = await self._asked(lambda: self._api.results(record.id))
         is_fresh = (self._api.platform_now() or self._wall()) - moment < FRESH
         if results is None or not is_fresh or is_complete(record, results):
             return results
         await self._sleep(BLINK)
-        again = await self._patient.look_up(lambda: self._api.results(record.id))
+        again = await self._asked(lambda: self._api.results(record.id))
         return again if again is not None and len(again.rows) >= len(results.rows) else results
 
     # -- where to begin
@@ -164,16 +169,13 @@ class Reader:
         walk = Walk(total=total, order=None, at=total, done=not total)
         if total < 2:
             return walk
-        try:
-            first, last = await self._seen(walk, 0), await self._seen(walk, total - 1)
-            if first is not None and last is not None and first.start != last.start:
-                walk = replace(walk, order=Order.ASC if first.start < last.start else Order.DESC)
-            newest = max((seen.start for seen in (first, last) if seen is not None), default=None)
-            if newest is None or newest <= self._window.end:
-                return walk
-            return await self._searched(walk)
-        except (DeadlineError, TooLargeError) as error:
-            raise BackfillError(str(error)) from None
+        first, last = await self._seen(walk, 0), await self._seen(walk, total - 1)
+        if first is not None and last is not None and first.start != last.start:
+            walk = replace(walk, order=Order.ASC if first.start < last.start else Order.DESC)
+        newest = max((seen.start for seen in (first, last) if seen is not None), default=None)
+        if newest is None or newest <= self._window.end:
+            return walk
+        return await self._searched(walk)
 
     async def _searched(self, walk: Walk) -> Walk:
         """Search by halves for the position after which all records began after the window."""

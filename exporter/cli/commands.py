@@ -10,6 +10,7 @@ import structlog
 from exporter import app, logs
 from exporter.audit.auditor import AuditError
 from exporter.backfill.samples import BackfillError
+from exporter.jobapi.errors import ApiError
 from exporter.ledger.copy import copy
 from exporter.ledger.errors import LedgerError
 from exporter.metrics.families import families
@@ -20,7 +21,7 @@ from exporter.web.config import WebError
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 # Errors that the user can fix: a wrong setting, address, certificate or ledger.
-REFUSALS = (SettingsError, LedgerError, WebError, AuditError, BackfillError)
+REFUSALS = (SettingsError, LedgerError, WebError, ApiError, AuditError, BackfillError)
 
 
 def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:

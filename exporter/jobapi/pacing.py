@@ -5,13 +5,8 @@ time that the platform took for it. After an expensive page the credit is negati
 until it is back at 0.
 """
 
-import asyncio
 import time
-from collections.abc import Awaitable, Callable
-
-from exporter.jobapi.client import PageCost
-from exporter.jobapi.protocol import Platform
-from exporter.model import Page
+from collections.abc import Callable
 
 FULL = 60.0  # seconds of page time that may add up: some dozen expensive pages after a downtime
 AT_START = 30.0
@@ -35,25 +30,6 @@ class Pacer:
         """Charge the time that the platform took for a page."""
         self._grow()
         self._credit -= seconds
-
-    async def page(
-        self,
-        api: Platform,
-        number: int,
-        size: int,
-        *,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    ) -> tuple[Page, PageCost]:
-        """Wait for credit, ask for a page, and charge it. Raises ApiError."""
-        if (wait := self.wait()) > 0:
-            await sleep(wait)
-        began, took = self._monotonic(), None
-        try:
-            page, cost = await api.page(number, size)
-            took = cost.seconds
-        finally:
-            self.charge(self._monotonic() - began if took is None else took)
-        return page, cost
 
     def _grow(self) -> None:
         now = self._monotonic()

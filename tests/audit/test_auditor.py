@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 from msgspec.structs import replace as change
 
-from exporter.audit.auditor import LISTED, AuditError, Auditor, Tally
+from exporter.audit.auditor import LISTED, Auditor, Tally
 from exporter.audit.report import window_json
 from exporter.audit.verdict import Kind
 from exporter.discovery.order import Ends
@@ -312,7 +312,7 @@ def test_a_page_that_takes_too_long_is_asked_for_in_parts(tmp_path: Path) -> Non
         it.api.mood = mood
         assert found(audit(it)).keys() == {*ids}
         least = 1
-        with pytest.raises(AuditError, match="within 10 s"):
+        with pytest.raises(ApiError, match="within 10 s"):
             audit(it)
 
 
@@ -323,7 +323,7 @@ def test_a_platform_that_does_not_tell_its_total_ends_the_audit(
     """A platform that does not tell its total ends the audit."""
     with life(tmp_path) as it:
         it.api.mood = lambda asked: error("so it is") if asked.is_probe else None
-        with auditor(it) as one, pytest.raises(AuditError, match="so it is"):
+        with auditor(it) as one, pytest.raises(ApiError, match="so it is"):
             asyncio.run(one.now())
 
 
@@ -372,8 +372,27 @@ def test_a_platform_that_is_gone_ends_the_audit(endpoint: str, tmp_path: Path) -
         live(it, 20)
         gone = ConnectError("cannot reach http://platform.test")
         it.api.mood = lambda asked: gone if asked.endpoint == endpoint else None
-        with pytest.raises(AuditError, match="cannot reach"):
+        with pytest.raises(ApiError, match="cannot reach"):
             audit(it)
+
+
+@pytest.mark.parametrize("endpoint", ["page", "record"])
+def test_a_restart_of_the_platform_costs_only_time(endpoint: str, tmp_path: Path) -> None:
+    """A platform that is away for minutes does not end the audit, and causes no finding."""
+    with life(tmp_path, past=200) as it:
+        ids = live(it, 40)
+        forget(it, ids[7])
+        gone, back, asked = ConnectError("cannot reach http://platform.test"), 0.0, count()
+
+        def mood(one: Asked) -> ApiError | None:
+            nonlocal back
+            if one.endpoint == endpoint and not back and next(asked) >= 1:
+                back = it.clock.now + 300
+            return gone if it.clock.now < back else None
+
+        it.api.mood = mood
+        assert found(audit(it)) == {ids[7]: Kind.MISSING}
+        assert it.clock.now >= back > 0
 
 
 def test_a_platform_that_answers_nothing_ends_the_audit(tmp_path: Path) -> None:
@@ -382,7 +401,7 @@ def test_a_platform_that_answers_nothing_ends_the_audit(tmp_path: Path) -> None:
         live(it, 30)
         broken = HttpError("HTTP 500", status=500)
         it.api.mood = lambda asked: broken if asked.endpoint == "record" else None
-        with pytest.raises(AuditError, match="HTTP 500"):
+        with pytest.raises(ApiError, match="HTTP 500"):
             audit(it)
 
 

@@ -12,8 +12,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.backfill.patient import FIRST_TRIES, PATIENCE, TRIES, PatientApi
-from exporter.backfill.samples import BackfillError
 from exporter.jobapi.client import PageCost
 from exporter.jobapi.errors import (
     ApiError,
@@ -23,6 +21,7 @@ from exporter.jobapi.errors import (
     NotUnderstoodError,
     TooLargeError,
 )
+from exporter.jobapi.patient import FIRST_TRIES, PATIENCE, TRIES, PatientApi
 from exporter.model import Page
 from exporter.settings.time_range import Window
 from exporter.simulator.dialect import Dialect
@@ -300,7 +299,7 @@ def test_a_platform_that_stays_away_ends_it_and_what_was_read_is_kept(tmp_path: 
         return ConnectError("cannot reach it") if next(left, None) is None else None
 
     api = api_of(world, happens=away)
-    with pytest.raises(BackfillError, match="cannot reach it"):
+    with pytest.raises(ApiError, match="cannot reach it"):
         read(tmp_path, api, window)
     assert api.clock
     assert PATIENCE <= api.clock.now - NOW < PATIENCE + 400
@@ -313,7 +312,7 @@ def test_a_platform_that_stays_away_ends_it_and_what_was_read_is_kept(tmp_path: 
 def test_a_platform_that_never_answered_is_not_waited_for(error: ApiError, tmp_path: Path) -> None:
     """A platform that never answered, or rejects the credentials, ends the reading at once."""
     api = api_of(World(), happens=lambda _endpoint: error)
-    with pytest.raises(BackfillError, match=str(error).replace("?", r"\?")):
+    with pytest.raises(ApiError, match=str(error).replace("?", r"\?")):
         read(tmp_path, api, Window(begin=0.0, end=NOW))
     assert api.clock
     assert api.clock.now == NOW
@@ -329,7 +328,7 @@ def test_a_few_bad_answers_at_first_end_nothing(bad: int, tmp_path: Path) -> Non
         if bad < FIRST_TRIES:
             job(api)
         else:
-            with pytest.raises(BackfillError, match="a web page"):
+            with pytest.raises(ApiError, match="a web page"):
                 job(api)
 
 

@@ -1,12 +1,12 @@
-"""Requests to the platform: pages within the duty, retries, and patience if the platform goes away."""
+"""Requests of a command: pages within the duty, retries, and patience if the platform goes away."""
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from exporter.backfill.samples import BackfillError
 from exporter.discovery.pages import PROBE, PageRequest
+from exporter.discovery.scan import Walk, heavy, next_page, skipped
 from exporter.jobapi.client import PageCost
 from exporter.jobapi.errors import ApiError, CredentialsError, DeadlineError, RecordNotFound, TooLargeError
 from exporter.jobapi.pacing import Pacer
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class PatientApi:
-    """Asks a platform until it answers. Raises BackfillError if it does not, or rejects the credentials."""
+    """Asks a platform until it answers. Raises ApiError if it does not, or rejects the credentials."""
 
     def __init__(
         self,
@@ -33,51 +33,69 @@ class PatientApi:
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
+        """`duty`: the share of the time that pages may take."""
         self._api, self._monotonic, self._sleep = api, monotonic, sleep
         self._pacer = Pacer(duty, monotonic=monotonic)
         self._has_answered = False
         self._lost_since: float | None = None  # monotonic
         self._failures = 0  # in a row
-        self.missed = 0  # records that could not be read, or their results
 
     async def total(self) -> int | None:
         """The number of records on the platform; None if it does not tell."""
-        try:
-            page, _ = await self.page(PROBE)
-        except (DeadlineError, TooLargeError) as error:
-            raise BackfillError(str(error)) from None
+        page, _ = await self.page(PROBE)
         return page.total
 
+    async def next_page(self, walk: Walk, *, limit: int) -> tuple[Walk, tuple[Page, PageCost] | None]:
+        """The next page of a walk and its cost.
+
+        None if it is too large or too slow; the walk then asks for less, or leaves out the record.
+        """
+        request = next_page(walk, limit=limit)
+        try:
+            return walk, await self.page(request)
+        except (TooLargeError, DeadlineError) as error:
+            if request.size > 1:
+                return heavy(walk, request), None
+            if isinstance(error, DeadlineError):
+                raise
+            return skipped(walk, request), None
+
     async def page(self, request: PageRequest) -> tuple[Page, PageCost]:
-        """A page. Raises DeadlineError and TooLargeError, after which a smaller page may work."""
+        """A page. Raises DeadlineError and TooLargeError at once, because a smaller page may work."""
         while True:
+            await self._sleep(self._pacer.wait())
+            began, took = self._monotonic(), None
             try:
-                answer = await self._pacer.page(self._api, request.number, request.size, sleep=self._sleep)
+                page, cost = await self._api.page(request.number, request.size)
+                took = cost.seconds
             except (DeadlineError, TooLargeError):
                 raise
             except ApiError as error:
-                await self._wait_out(error)
+                failed = error
             else:
                 self._answered()
-                return answer
+                return page, cost
+            finally:
+                self._pacer.charge(self._monotonic() - began if took is None else took)
+            await self._wait_out(failed)
 
-    async def look_up(self, ask: Callable[[], Awaitable[T]]) -> T | None:
-        """The answer to a look-up; None if this record was deleted or cannot be read."""
+    async def look_up(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """The answer to a look-up.
+
+        Raises RecordNotFound if the record was deleted. After another ApiError whose reason is not in GONE,
+        the record is unreadable, and others may be readable.
+        """
         tries = 0
         while True:
             try:
                 answer = await ask()
-            except RecordNotFound:
-                self.missed += 1
-                return None
             except ApiError as error:
                 if error.reason in GONE:
                     await self._wait_out(error)
                     continue
                 tries += 1
-                if tries >= TRIES or isinstance(error, TooLargeError):
-                    self.missed += 1
-                    return None
+                if tries >= TRIES or isinstance(error, RecordNotFound | TooLargeError):
+                    raise
                 await self._sleep(backoff(tries, first=FIRST_PAUSE, longest=MAX_PAUSE))
             else:
                 self._answered()
@@ -93,6 +111,6 @@ class PatientApi:
         self._failures += 1
         is_wrong = not self._has_answered and (error.reason in GONE or self._failures >= FIRST_TRIES)
         if is_wrong or isinstance(error, CredentialsError) or now - self._lost_since >= PATIENCE:
-            raise BackfillError(str(error)) from None
+            raise error
         pause = backoff(self._failures, first=2.0, longest=MAX_PAUSE)
         await self._sleep(max(pause, error.retry_after or 0.0))
