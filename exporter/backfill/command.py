@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import contextlib
-import math
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -13,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from exporter import logs
-from exporter.backfill.boundary import Live, live
+from exporter.backfill.boundary import Live
 from exporter.backfill.progress import progress
 from exporter.backfill.reader import Reader, ReadingConfig
 from exporter.backfill.samples import BackfillError, filled_families, grid
@@ -100,23 +99,20 @@ class _Run:
 
     def run(self) -> None:
         """Read, then write; delete the work file when the output is complete."""
-        ledger = live(self._settings.state.url.get_secret_value(), platform=self._platform)
-        if ledger is None:
-            self._say("no ledger at state.url: records that a daemon counts are not excluded")
-        with (
-            contextlib.closing(ledger) if ledger else contextlib.nullcontext(),
-            contextlib.closing(WorkFile(self.work_path, self._asked())) as work,
-        ):
-            window = asyncio.run(self._read(work, ledger))
-            self._write(work, ledger, window)
-            work.remove()
+        url = self._settings.state.url.get_secret_value()
+        with contextlib.closing(Live(url, platform=self._platform)) as live:
+            if not live.exists:
+                self._say("no ledger at state.url: records that a daemon counts are not excluded")
+            with contextlib.closing(WorkFile(self.work_path, self._asked())) as work:
+                self._write(work, live, asyncio.run(self._read(work, live)))
+                work.remove()
 
-    async def _read(self, work: WorkFile, ledger: Live | None) -> Window:
+    async def _read(self, work: WorkFile, live: Live) -> Window:
         """Read the rest of the window; return the window."""
         async with contextlib.aclosing(JobApi(self._settings.api)) as api:
             window = work.window
             if window is None:
-                window = work.window = self._limited(await self._now(api), ledger)
+                window = work.window = self._limited(await self._now(api), live)
             else:
                 self._say(f"continuing with {work.path}")
             config = ReadingConfig(
@@ -126,9 +122,10 @@ class _Run:
                 record_labels=self._metrics.record_labels,
                 buckets=buckets(self._metrics),
             )
-            owns = ledger.owns if ledger else lambda _ids: set()
             with progress("reading", "records", self._console) as tell:
-                await Reader(api=api, work=work, window=window, config=config, owns=owns, tell=tell).read()
+                await Reader(
+                    api=api, work=work, window=window, config=config, owns=live.owns, tell=tell
+                ).read()
         return window
 
     async def _now(self, api: JobApi) -> float:
@@ -143,26 +140,23 @@ class _Run:
     def _window(self, now: float) -> Window:
         return window(("--from", vars(self._given)["from"]), ("--to", self._given.to), now=now)
 
-    def _limited(self, now: float, ledger: Live | None) -> Window:
+    def _limited(self, now: float, live: Live) -> Window:
         """The window of the flags, up to where live counting began."""
         asked = self._window(now)
-        if ledger is None or asked.end <= ledger.began:
+        if asked.end <= live.began:
             return asked
-        if ledger.began <= asked.begin:
+        if live.began <= asked.begin:
             raise BackfillError(
-                f"live counting began {shown(max(ledger.began, 0.0))}, before --from: nothing to fill in"
+                f"live counting began {shown(max(live.began, 0.0))}, before --from: nothing to fill in"
             )
-        self._say(f"live counting began {shown(ledger.began)}: the backfill ends there")
-        return replace(asked, end=ledger.began)
+        self._say(f"live counting began {shown(live.began)}: the backfill ends there")
+        return replace(asked, end=live.began)
 
-    def _write(self, work: WorkFile, ledger: Live | None, window: Window) -> None:
+    def _write(self, work: WorkFile, live: Live, window: Window) -> None:
         """Make the output from the work file, and print a summary."""
-        latest = math.inf
-        if ledger is not None:  # the daemon may have counted more while the platform was read
-            work.drop(ledger.owns)
-            window = replace(window, end=min(window.end, ledger.began))
-            latest = ledger.created
-        samples = grid(window, step=self._given.step, latest=latest)
+        work.drop(live.owns)  # the daemon may have counted more while the platform was read
+        window = replace(window, end=min(window.end, live.began))
+        samples = grid(window, step=self._given.step, latest=live.created)
         self._say("summing")
         sums = summed(work, samples, window, self._metrics, label_limit=self._metrics.label_limit)
         text = Text(work, samples, sums, self._metrics, tuple(self._given.label))

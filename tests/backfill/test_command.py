@@ -15,7 +15,7 @@ import pytest
 import yaml
 from rich.console import Console
 
-from exporter.backfill.boundary import Live, live
+from exporter.backfill.boundary import Live
 from exporter.backfill.command import backfill_parser
 from exporter.backfill.progress import progress
 from exporter.backfill.samples import BackfillError
@@ -236,9 +236,7 @@ def test_a_database_of_another_program_is_no_ledger(capsys: Captured) -> None:
 
 def seam_of(its: Life, folder: Path) -> Live:
     """The ledger of a life, read beside it."""
-    found = live(f"sqlite:///{folder / 'ledger.db'}", platform=PLATFORM)
-    assert found is not None
-    return found
+    return Live(f"sqlite:///{folder / 'ledger.db'}", platform=PLATFORM)
 
 
 def test_the_ledger_is_read_beside_the_daemon(tmp_path: Path) -> None:
@@ -266,7 +264,9 @@ def test_nothing_is_written_beside_the_daemon(tmp_path: Path) -> None:
     with closing(Live(f"sqlite:///{tmp_path / 'ledger.db'}", platform=PLATFORM)) as ledger:
         assert ledger.owns(["x"]) == set()
     assert (tmp_path / "ledger.db").read_bytes() == before
-    assert live(f"sqlite:///{tmp_path / 'none.db'}", platform=PLATFORM) is None
+    with closing(Live(f"sqlite:///{tmp_path / 'none.db'}", platform=PLATFORM)) as ledger:
+        assert not ledger.exists
+        assert ledger.owns(["x"]) == set()
     assert not (tmp_path / "none.db").exists()
 
 
@@ -275,13 +275,13 @@ def test_the_ledger_of_another_platform_is_refused(tmp_path: Path) -> None:
     with life(tmp_path, past=3):
         url = f"sqlite:///{tmp_path / 'ledger.db'}"
         with pytest.raises(LedgerError, match="belongs to the platform"):
-            live(url, platform="http://another.test")
+            Live(url, platform="http://another.test")
 
 
 def test_a_ledger_that_counted_nothing_yet_is_refused(tmp_path: Path) -> None:
     """A ledger before its first poll is refused, because it does not say where counting began."""
     with life(tmp_path, polled=False), pytest.raises(BackfillError, match="let the daemon poll once"):
-        live(f"sqlite:///{tmp_path / 'ledger.db'}", platform=PLATFORM)
+        Live(f"sqlite:///{tmp_path / 'ledger.db'}", platform=PLATFORM)
 
 
 # -- progress
