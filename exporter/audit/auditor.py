@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from exporter.audit.verdict import FINDINGS, Kind, Seen, Terms, Verdict, judge
 from exporter.discovery.scan import Walk, read, share
 from exporter.jobapi.errors import ApiError, RecordNotFound
-from exporter.jobapi.patient import PatientApi
+from exporter.jobapi.patient import BLINK, PatientApi
 from exporter.jobapi.protocol import GONE, Platform
 from exporter.ledger.reader import Inspection
 from exporter.model import Clock, ExecuteStatus, PageItem, Record
@@ -25,7 +25,6 @@ from exporter.polling.fetch import LOST_AFTER
 from exporter.settings.time_range import Window
 from exporter.tracking.known import Known, LedgerStatus
 
-BLINK = 1.0  # seconds: rows that are being rewritten are back by then (observed: 0.1 s)
 CHUNK = 400  # records looked up at once: 1-2 s
 LISTED = 1000  # findings that are kept: if there are more, they have a common cause
 
@@ -86,7 +85,6 @@ class Auditor:
         self._wall, self._sleep = wall, sleep
         self._patient = PatientApi(api, duty=config.duty, monotonic=monotonic, sleep=sleep)
         self._failed = 0  # look-ups in a row
-        self._judged = 0
 
     async def record(self, record_id: str) -> Audited:
         """Audit one record."""
@@ -105,7 +103,7 @@ class Auditor:
             last = chunk[-1].id
             for audited in await self._audit({known.id: None for known in chunk}):
                 tally.add(audited)
-            self._tell(0.0, self._judged)
+            self._tell(0.0, tally.judged.total())
         await self._walk(tally, oldest=window.begin - longest_run)
         return tally
 
@@ -128,7 +126,7 @@ class Auditor:
                     tally.add(audited)
             before = {audited.id for audited in found}
             walk = read(walk, page, size=cost.size, starts=starts, oldest=oldest)
-            self._tell(share(walk, newest=self._clock().platform, oldest=oldest), self._judged)
+            self._tell(share(walk, newest=self._clock().platform, oldest=oldest), tally.judged.total())
         tally.reached = walk.reached if walk.at else None
         tally.hidden = walk.hidden
 
@@ -158,7 +156,6 @@ class Auditor:
         if again:
             await self._sleep(BLINK)
             audited |= await self._once({one.id: None for one in again}, shown=shown)
-        self._judged += len(audited)
         return list(audited.values())
 
     async def _once(self, records: Mapping[str, Record | None], *, shown: bool) -> dict[str, Audited]:
@@ -180,9 +177,9 @@ class Auditor:
         """Look up a record, and its results if the verdict needs them."""
         results = None
         try:
-            record = record or await self._patient.look_up(lambda: self._api.record(id_))
+            record = record or await self._patient.look_up(self._api.record, id_)
             if known.status is LedgerStatus.COUNTED if known else not shown:
-                results = await self._patient.look_up(lambda: self._api.results(id_))
+                results = await self._patient.look_up(self._api.results, id_)
         except RecordNotFound:
             record = None
         except ApiError as error:

@@ -23,11 +23,11 @@ LABELS = {"looks": "look-ups, at least", "done": "first seen done"}
 
 def put(found: Audited | Tally, console: Console, *, as_json: bool) -> None:
     """Print what was found."""
+    what = record_json(found) if isinstance(found, Audited) else window_json(found)
     if as_json:
-        what = record_json(found) if isinstance(found, Audited) else window_json(found)
         console.print_json(data=what, ensure_ascii=True)
     elif isinstance(found, Audited):
-        _print_record(found, console)
+        _print_record(found, what, console)
     else:
         _print_window(found, console)
 
@@ -115,9 +115,8 @@ def _moved(known: Known | None) -> list[tuple[Series, float]]:
 # -- text
 
 
-def _print_record(audited: Audited, console: Console) -> None:
+def _print_record(audited: Audited, told: dict[str, Any], console: Console) -> None:
     table = _table()
-    told = record_json(audited)
     table.add_row("ledger", told["state"])
     for name, value in (told["ledger"] or {}).items():
         if value is not None:

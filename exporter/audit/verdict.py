@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from exporter.model import Clock, ExecuteStatus, Record, Results, Series
 from exporter.settings.time_range import shown
-from exporter.tracking.counting import Counting, Increment, known_end, result_of
+from exporter.tracking.counting import FINISHED, LAG, Counting, Increment, known_end, result_of
 from exporter.tracking.counting_start import CountingStart
 from exporter.tracking.folding import BOUNDED_LABELS, OTHER, fold
 from exporter.tracking.known import Known, LedgerStatus
@@ -25,8 +25,6 @@ from exporter.tracking.lookups import MAX_LOOKUP_INTERVAL, is_overdue, next_look
 from exporter.tracking.tracker import VANISHED_LOOKUPS
 from exporter.tracking.values import Rules, Stage, Tracked
 
-LAG = "job_exporter_count_lag_seconds"
-FINISHED = "job_records_finished_total"
 _INCOMPLETE = "job_exporter_records_incomplete_total"
 BAD_TIMES = Series(_INCOMPLETE, (("reason", "bad_times"),))
 LATE_BASELINE = Series(_INCOMPLETE, (("reason", "late_baseline"),))

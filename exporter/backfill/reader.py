@@ -9,18 +9,17 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, TypeVar
 
-from exporter.backfill.samples import LAG, ended
+from exporter.backfill.samples import ended
 from exporter.backfill.workfile import Finished, WorkFile
 from exporter.discovery.pages import Order, covered, page_at
 from exporter.discovery.scan import Walk, read, share
 from exporter.jobapi.errors import ApiError
-from exporter.jobapi.patient import PatientApi
+from exporter.jobapi.patient import BLINK, PatientApi
 from exporter.jobapi.protocol import GONE, Platform
 from exporter.model import ExecuteStatus, PageItem, Record, Results
 from exporter.settings.time_range import Window
-from exporter.tracking.counting import Buckets, Counting, is_complete
+from exporter.tracking.counting import LAG, Buckets, Counting, is_complete
 
-BLINK = 1.0  # seconds: rows that are being rewritten are back by then (observed: 0.1 s)
 FRESH = 3600.0  # seconds after a record's end in which its rows may be rewritten
 PROBE_SIZES = (1, 10, 50)  # positions read at one place, until one shows a record
 
@@ -116,7 +115,7 @@ class Reader:
 
     async def _look_up(self, item: PageItem) -> Finished | None:
         """Look up a record, and its results if it ended in the window; None if it cannot be read."""
-        record = item.record or await self._record(item.id)
+        record = item.record or await self._ask(self._api.record, item.id)
         if record is None:
             return None
         if record.execute_status is not ExecuteStatus.DONE:
@@ -138,13 +137,10 @@ class Reader:
             increments=tuple(item for item in increments if item.series.family != LAG),
         )
 
-    async def _record(self, record_id: str) -> Record | None:
-        return await self._asked(lambda: self._api.record(record_id))
-
-    async def _asked(self, ask: Callable[[], Awaitable[T]]) -> T | None:
+    async def _ask(self, ask: Callable[[str], Awaitable[T]], record_id: str) -> T | None:
         """The answer to a look-up; None if this record was deleted or cannot be read."""
         try:
-            return await self._patient.look_up(ask)
+            return await self._patient.look_up(ask, record_id)
         except ApiError as error:
             if error.reason in GONE:
                 raise
@@ -153,12 +149,12 @@ class Reader:
 
     async def _results(self, record: Record, moment: float) -> Results | None:
         """The host rows. Those of a record that has just ended are read again if some are missing."""
-        results = await self._asked(lambda: self._api.results(record.id))
+        results = await self._ask(self._api.results, record.id)
         is_fresh = (self._api.platform_now() or self._wall()) - moment < FRESH
         if results is None or not is_fresh or is_complete(record, results):
             return results
         await self._sleep(BLINK)
-        again = await self._asked(lambda: self._api.results(record.id))
+        again = await self._ask(self._api.results, record.id)
         return again if again is not None and len(again.rows) >= len(results.rows) else results
 
     # -- where to begin
@@ -201,7 +197,7 @@ class Reader:
             page, _ = await self._patient.page(request)
             starts = [item.start for item in page.items if item.start is not None]
             if page.items and not starts:
-                records = await asyncio.gather(*(self._record(item.id) for item in page.items))
+                records = await asyncio.gather(*(self._ask(self._api.record, item.id) for item in page.items))
                 starts = [one.start for one in records if one is not None and one.start is not None]
             if starts:
                 total = page.total or walk.total

@@ -12,12 +12,11 @@ from exporter.metrics.families import Family, Origin, families, initial_series, 
 from exporter.model import Record, Series
 from exporter.settings import MetricsSettings
 from exporter.settings.time_range import Window
-from exporter.tracking.counting import Increment
+from exporter.tracking.counting import LAG, Increment
+from exporter.tracking.finding import LATE
 from exporter.tracking.folding import Folding
 
-LAG = "job_exporter_count_lag_seconds"  # how late the exporter counted: a backfill cannot tell
-LATE = "job_exporter_records_late_total"  # found by the exporter's sweep only: likewise
-DISCOVERED = "job_records_discovered_total"
+LEFT_OUT = {LAG, LATE.series.family}  # how late the exporter counted, and found: a backfill cannot tell
 LabelSet = tuple[str, tuple[tuple[str, str], ...]]  # family, labels
 
 
@@ -76,7 +75,7 @@ def filled_families(config: MetricsSettings) -> tuple[Family, ...]:
     return tuple(
         family
         for family in families(config)
-        if family.origin is Origin.LEDGER and family.name not in {LAG, LATE}
+        if family.origin is Origin.LEDGER and family.name not in LEFT_OUT
     )
 
 

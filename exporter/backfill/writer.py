@@ -7,12 +7,13 @@ from functools import lru_cache
 from itertools import chain, groupby
 from pathlib import Path
 
-from exporter.backfill.samples import DISCOVERED, BackfillError, Grid, Point, Sums, filled_families
+from exporter.backfill.samples import BackfillError, Grid, Point, Sums, filled_families
 from exporter.backfill.workfile import WorkFile
 from exporter.metrics.collector import cumulated, head, heads
 from exporter.metrics.families import Family, MetricType, number
 from exporter.settings import MetricsSettings
 from exporter.settings.time_range import Window
+from exporter.tracking.decision import DISCOVERED
 
 STAMPS = 4_096  # timestamps formatted at once
 BUFFER = 1 << 20  # bytes
@@ -23,7 +24,7 @@ Labels = tuple[tuple[str, str], ...]
 def summed(work: WorkFile, grid: Grid, window: Window, config: MetricsSettings, *, label_limit: int) -> Sums:
     """Write the points of the window into the work file, by the ends and starts of its records."""
     sums = Sums(config, label_limit=label_limit)
-    discovered, _ = sums.label_sets[DISCOVERED, ()]
+    discovered, _ = sums.label_sets[DISCOVERED.series.family, ()]
     ended = ((grid.index(end), increments) for end, increments in work.ends(until=window.end))
     started = groupby(map(grid.index, work.starts(window)))
     began = (Point(discovered, step, "", float(len([*same]))) for step, same in started)

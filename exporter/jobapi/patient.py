@@ -18,6 +18,7 @@ MAX_PAUSE = 60.0  # seconds between two tries meanwhile
 FIRST_TRIES = 4  # without any good answer: then it is not a job platform
 TRIES = 8  # of a look-up that fails while the platform is there: half a minute in all
 FIRST_PAUSE = 0.25  # seconds before the second of them; doubled each time
+BLINK = 1.0  # seconds: rows that are being rewritten are back by then (observed: 0.1 s)
 
 T = TypeVar("T")
 
@@ -79,8 +80,8 @@ class PatientApi:
                 self._pacer.charge(self._monotonic() - began if took is None else took)
             await self._wait_out(failed)
 
-    async def look_up(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """The answer to a look-up.
+    async def look_up(self, ask: Callable[[str], Awaitable[T]], record_id: str) -> T:
+        """The answer to `ask` about a record.
 
         Raises RecordNotFound if the record was deleted. After another ApiError whose reason is not in GONE,
         the record is unreadable, and others may be readable.
@@ -88,7 +89,7 @@ class PatientApi:
         tries = 0
         while True:
             try:
-                answer = await ask()
+                answer = await ask(record_id)
             except ApiError as error:
                 if error.reason in GONE:
                     await self._wait_out(error)

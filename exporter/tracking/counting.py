@@ -28,6 +28,9 @@ from exporter.model import (
     Series,
 )
 
+FINISHED = "job_records_finished_total"
+LAG = "job_exporter_count_lag_seconds"
+
 # Several rows of a host count once, with the first of these statuses that occurs.
 WORST_FIRST: tuple[HostStatus, ...] = (
     HostStatus.FAIL,
@@ -76,7 +79,7 @@ class Counting:
         by_result = (("result_status", str(result)),)
         labels = (*by_result, *((name, getattr(record, name)) for name in self.record_labels))
         failed = result is not ResultStatus.SUCCESS
-        yield self._count("job_records_finished_total", labels, record, failed=failed)
+        yield self._count(FINISHED, labels, record, failed=failed)
         seconds = duration(record, platform_now=self.platform_now)
         if seconds is None:
             yield incomplete("bad_times")
@@ -88,7 +91,7 @@ class Counting:
         if end is not None and (record.start is None or seconds is not None):
             # Rounded to milliseconds: the ledger stores the number as text.
             lag = round(max(0.0, self.platform_now - end), 3)
-            yield from self._observe(Series("job_exporter_count_lag_seconds"), lag, self.buckets.lag, record)
+            yield from self._observe(Series(LAG), lag, self.buckets.lag, record)
         for field in record.unknown_fields:
             yield unknown_value(field)
 
