@@ -135,7 +135,8 @@ def _reading(
     )
     had = tail.sweep
     is_next = had is not None and not had.walk.done and view.lo < had.walk.at <= view.hi
-    if had is None or not (view.purpose is Purpose.SWEEP or (view.purpose is Purpose.NARROW and is_next)):
+    is_its = view.purpose is Purpose.SWEEP or (view.purpose is Purpose.NARROW and is_next)
+    if had is None or not is_its or tail.is_doubtful:
         return reading
     return _swept(reading, had, view.page, unexplained=late, clock=bounds.clock)
 

@@ -36,8 +36,7 @@ def begin_sweep(tail: Tail, *, now: float, oldest: float, is_first: bool) -> Tai
 def sweep_page(tail: Tail, *, limit: int = MAX_PAGE_SIZE) -> PageRequest | None:
     """The next page of the sweep, at last one of the other end; None: no sweep, or it can't go on now."""
     sweep, total, avoid = tail.sweep, min(tail.total or 0, tail.last_total or 0), tail.avoided
-    is_false = tail.last_total == 0 and tail.total  # an answer that is not accepted yet
-    if sweep is None or is_false or tail.turned is not None or tail.narrowing is not None:
+    if sweep is None or tail.is_doubtful or tail.turned is not None or tail.narrowing is not None:
         return None
     at = min(sweep.walk.at, total, OTHER_END if sweep.walk.done else total)
     top = top_below(at, 0, avoid)

@@ -103,6 +103,11 @@ class Tail:
         return frozenset(item.position for item in self.unreadable)
 
     @property
+    def is_doubtful(self) -> bool:
+        """Whether the last total is far below the accepted one: the positions of its pages may be wrong."""
+        return self.fewer is not None and (self.last_total or 0) < FEW_DELETED * (self.total or 0)
+
+    @property
     def invisible(self) -> int:
         """Records that no page shows, as far as pages were read."""
         return self.hidden + sum(gap.missing for gap in self.gaps if gap.since is not None)

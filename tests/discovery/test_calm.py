@@ -15,7 +15,7 @@ from exporter.discovery.pages import Order, PageRequest, Purpose, covered
 from exporter.discovery.probe import Probe, weighed
 from exporter.discovery.reading import read
 from exporter.discovery.sweep import INTERVAL, begin_sweep, sweep_page
-from exporter.discovery.tail import Narrowing, Tail, Unreadable, probe_moved
+from exporter.discovery.tail import Narrowing, Tail, Unreadable, probe_moved, probed
 from exporter.simulator.world import World
 from tests.discovery.test_tail import WIDE, Reader, add, at, world
 from tests.harness.core import NOW, item, page
@@ -212,3 +212,21 @@ def test_times_of_several_zones_do_not_reverse_an_order(rng: Random, order: Orde
         ).tail
     assert tail.ends.doubts == 0
     assert tail.ends.agreed == NOW
+
+
+@pytest.mark.parametrize("order", list(Order))
+@pytest.mark.parametrize("false", [0, 49, 2500])
+def test_a_total_that_falls_far_moves_no_sweep_until_it_is_confirmed(order: Order, false: int) -> None:
+    """Positions follow from the total: those above a false one would never be read."""
+    tail = Tail(total=3000, last_total=3000, accepted_at=NOW, ends=Ends(order=order), weights=WIDE)
+    tail = begin_sweep(tail, now=NOW, oldest=NOW - 86400.0, is_first=False)
+    request = sweep_page(tail)
+    assert request is not None
+    tail = read(
+        tail, page(request.number, request.size, false), set(), clock=at(NOW), purpose=Purpose.SWEEP
+    ).tail
+    assert tail.sweep is not None
+    assert tail.sweep.walk.at == 3000
+    assert sweep_page(tail) is None
+    tail = probed(tail, page(1, 1, 3000, item("a")), clock=at(NOW + 15), recheck_interval=300.0)
+    assert sweep_page(tail) == request
