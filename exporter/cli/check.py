@@ -13,7 +13,7 @@ from rich.text import Text
 from exporter import logs
 from exporter.cli import findings
 from exporter.cli.findings import Finding
-from exporter.discovery.weights import PAGE_BYTES
+from exporter.discovery.pages import PAGE_BYTES
 from exporter.jobapi.client import JobApi, PageCost
 from exporter.jobapi.errors import ApiError
 from exporter.model import Page

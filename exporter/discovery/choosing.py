@@ -1,10 +1,9 @@
 """Which page of the tail to request next. PURE."""
 
 from exporter.discovery.gaps import Gap, is_due
-from exporter.discovery.pages import PageRequest, Purpose, page_at, top_below
+from exporter.discovery.pages import MAX_PAGE_SIZE, PageRequest, Purpose, page_at, page_limit, top_below
 from exporter.discovery.tail import Tail
 from exporter.discovery.unreadable import narrower_page, single_page
-from exporter.discovery.weights import MAX_PAGE_SIZE, page_limit
 
 PATIENCE = 30.0  # seconds that a gap or an unreadable position may wait for larger gaps: two polls
 

@@ -1,11 +1,11 @@
-"""How pages lie over positions. PURE.
+"""How pages lie over positions, and how many records one may hold. PURE.
 
 Positions are counted from the oldest record (0) to the newest (total - 1), whatever the order of pages.
 """
 
 from bisect import bisect_left
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from exporter.model import Page
@@ -82,3 +82,46 @@ def extended(lo: int, hi: int, avoid: Collection[int]) -> tuple[int, int]:
     while hi in avoid:
         hi += 1
     return top_below(lo, 0, avoid), hi
+
+
+MAX_PAGE_SIZE = 500  # the offset of a page costs, not its width: 2.0 s for 1 record, 2.2 s for 50
+PAGE_BYTES = 4_000_000  # the platform's memory grows by about 7 times the body
+GROWTH = 4  # unknown records may be heavy: a page is at most so many times wider than a good one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """What earlier pages showed."""
+
+    record_bytes: float = 0.0  # of a heavy recent one
+    widest: int = 0  # records of the largest good page
+
+
+def page_limit(weights: Weights, limit: int = MAX_PAGE_SIZE) -> int:
+    """How many records a page may hold now (1 to `limit`), so that it stays under `PAGE_BYTES`."""
+    return max(1, min(limit, GROWTH * weights.widest, int(PAGE_BYTES / max(weights.record_bytes, 1.0))))
+
+
+def weighed(weights: Weights, records: int, size: int) -> Weights:
+    """Learn from a page of `records` records and `size` bytes how heavy records are."""
+    if not records:
+        return weights
+    # A heavier page counts at once, a lighter one slowly: too large a page is the danger.
+    return Weights(
+        record_bytes=max(size / records, weights.record_bytes / 2),
+        widest=max(weights.widest, records) if size <= PAGE_BYTES else max(1, records // 2),
+    )
+
+
+def too_heavy(weights: Weights, records: int) -> Weights:
+    """Learn that a page of so many records was refused as too large: ask for half of it."""
+    return replace(
+        weights,
+        record_bytes=max(weights.record_bytes, 2.0 * PAGE_BYTES / records),
+        widest=max(1, records // 2),
+    )
+
+
+def refused(weights: Weights, records: int) -> Weights:
+    """Learn that the platform failed on a page of so many records, and on none of them alone."""
+    return replace(weights, widest=records // (2 * GROWTH))

@@ -20,11 +20,10 @@ from exporter.discovery.gaps import (
     widened,
 )
 from exporter.discovery.merging import joined
-from exporter.discovery.pages import Purpose, covered, extended
+from exporter.discovery.pages import Purpose, covered, extended, page_limit
 from exporter.discovery.scan import Sweep
 from exporter.discovery.tail import Tail, accounted, corrected, is_first_reading
 from exporter.discovery.unreadable import readable
-from exporter.discovery.weights import page_limit
 from exporter.model import LONG_AGO, Clock, Page, PageItem
 
 ADD_UP = 1.0  # seconds that growth told by a page adds up; the next probe ends it

@@ -8,8 +8,18 @@ others of its second near the newest: there pages overlap.
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 
-from exporter.discovery.pages import Order, PageRequest, covered, extended, page_at, top_below
-from exporter.discovery.weights import Weights, page_limit, too_heavy, weighed
+from exporter.discovery.pages import (
+    Order,
+    PageRequest,
+    Weights,
+    covered,
+    extended,
+    page_at,
+    page_limit,
+    too_heavy,
+    top_below,
+    weighed,
+)
 from exporter.model import Page
 
 NEAR = 200  # positions below the newest where a late record can land between two pages

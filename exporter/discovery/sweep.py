@@ -10,10 +10,18 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from exporter.discovery import scan
-from exporter.discovery.pages import Order, PageRequest, Purpose, page_at, top_below
+from exporter.discovery.pages import (
+    MAX_PAGE_SIZE,
+    Order,
+    PageRequest,
+    Purpose,
+    Weights,
+    page_at,
+    page_limit,
+    top_below,
+)
 from exporter.discovery.scan import Sweep, Walk
 from exporter.discovery.tail import Tail, is_first_reading
-from exporter.discovery.weights import MAX_PAGE_SIZE, Weights, page_limit
 from exporter.model import LONG_AGO, Page
 
 FEW = 5  # records whose times tell something, as single ones may be wrong: so many before the window end it

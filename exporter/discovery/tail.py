@@ -32,10 +32,9 @@ from exporter.discovery.evidence import Evidence
 from exporter.discovery.gaps import FIRST_STEP, NEWEST, Bounds, Gap, is_due, open_gap, past, read_anew
 from exporter.discovery.merging import joined
 from exporter.discovery.order import Ends, First
-from exporter.discovery.pages import Order
+from exporter.discovery.pages import MAX_PAGE_SIZE, Order, Weights, page_limit
 from exporter.discovery.probe import Probe
 from exporter.discovery.scan import Sweep
-from exporter.discovery.weights import MAX_PAGE_SIZE, Weights, page_limit
 from exporter.model import LONG_AGO, Clock, Page
 
 OUTAGE = 1800.0  # seconds without an accepted total; shorter ones lie within the window of a sweep

@@ -7,9 +7,8 @@ That position is registered: other pages avoid it, and it is requested by itself
 from dataclasses import replace
 
 from exporter.discovery.gaps import Bounds, past
-from exporter.discovery.pages import PageRequest, Purpose, covered, page_at, top_below
+from exporter.discovery.pages import PageRequest, Purpose, covered, page_at, refused, top_below
 from exporter.discovery.tail import Narrowing, Tail, Unreadable
-from exporter.discovery.weights import refused
 from exporter.model import Clock, backoff
 
 LONGEST_WAIT = 3600.0  # seconds between two tries of a position

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from exporter.discovery.weights import MAX_PAGE_SIZE
+from exporter.discovery.pages import MAX_PAGE_SIZE
 from exporter.metrics.families import buckets
 from exporter.settings import Settings
 from exporter.tracking.probing import Start

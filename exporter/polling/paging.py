@@ -11,10 +11,9 @@ from dataclasses import replace
 import structlog
 
 from exporter.discovery import probe, unreadable
-from exporter.discovery.pages import PageRequest, Purpose
+from exporter.discovery.pages import PageRequest, Purpose, too_heavy
 from exporter.discovery.sweep import sweep_page
 from exporter.discovery.tail import Tail, probe_moved
-from exporter.discovery.weights import too_heavy
 from exporter.jobapi.client import PageCost
 from exporter.jobapi.errors import ApiError, TooLargeError
 from exporter.jobapi.pacing import Pacer

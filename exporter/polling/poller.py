@@ -12,9 +12,8 @@ from collections.abc import Awaitable, Callable, Iterable
 import structlog
 
 from exporter.discovery.choosing import next_page
-from exporter.discovery.pages import PageRequest
+from exporter.discovery.pages import MAX_PAGE_SIZE, PageRequest
 from exporter.discovery.tail import Tail, backlog, is_behind, is_late_reading
-from exporter.discovery.weights import MAX_PAGE_SIZE
 from exporter.jobapi.errors import ApiError
 from exporter.jobapi.protocol import Platform
 from exporter.ledger.errors import LedgerError, LostLeadershipError

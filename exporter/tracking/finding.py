@@ -10,10 +10,9 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
 from exporter.discovery import reading
-from exporter.discovery.pages import Purpose
+from exporter.discovery.pages import Purpose, weighed
 from exporter.discovery.reading import Fresh, Reading
 from exporter.discovery.tail import Tail, end_first_reading, is_first_reading
-from exporter.discovery.weights import weighed
 from exporter.model import LONG_AGO, Clock, ExecuteStatus, Page, PageItem, Record, Series
 from exporter.tracking.counting import Increment, incomplete
 from exporter.tracking.counting_start import CountingStart

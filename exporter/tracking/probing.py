@@ -4,9 +4,9 @@ from dataclasses import dataclass, replace
 
 from exporter.discovery import evidence
 from exporter.discovery.gaps import Gap
+from exporter.discovery.pages import weighed
 from exporter.discovery.sweep import begin_sweep
 from exporter.discovery.tail import Tail, first_reading, probed
-from exporter.discovery.weights import weighed
 from exporter.model import LONG_AGO, Clock, Page
 from exporter.tracking.counting_start import CountingStart
 

@@ -2,7 +2,7 @@
 
 from itertools import product
 
-from exporter.discovery.weights import MAX_PAGE_SIZE
+from exporter.discovery.pages import MAX_PAGE_SIZE
 from exporter.simulator.scenarios import Scenario
 from tests.benchmarks.figures import Figure, Section, at_most, plain
 from tests.benchmarks.simulated import Daemon, make_platform, simulate

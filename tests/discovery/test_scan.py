@@ -3,9 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.discovery.pages import Order, PageRequest
+from exporter.discovery.pages import Order, PageRequest, Weights
 from exporter.discovery.scan import Walk, heavy, next_page, read, share, skipped
-from exporter.discovery.weights import Weights
 from exporter.model import Page, PageItem
 from exporter.simulator.record import RecordSpec
 from exporter.simulator.world import Order as WorldOrder

@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 from exporter.discovery.choosing import PATIENCE, next_page
 from exporter.discovery.gaps import HOLD, NEWEST, open_gap
 from exporter.discovery.order import Ends, First
-from exporter.discovery.pages import Order, PageRequest, Purpose
+from exporter.discovery.pages import (
+    MAX_PAGE_SIZE,
+    PAGE_BYTES,
+    Order,
+    PageRequest,
+    Purpose,
+    Weights,
+    page_limit,
+    too_heavy,
+    weighed,
+)
 from exporter.discovery.reading import ADD_UP, Reading, read
 from exporter.discovery.tail import (
     Tail,
@@ -21,7 +31,6 @@ from exporter.discovery.tail import (
     is_first_reading,
     probed,
 )
-from exporter.discovery.weights import MAX_PAGE_SIZE, PAGE_BYTES, Weights, page_limit, too_heavy, weighed
 from exporter.model import Clock, Page, PageItem
 from exporter.simulator.fleet import Host
 from exporter.simulator.record import RecordSpec

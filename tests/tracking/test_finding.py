@@ -6,11 +6,10 @@ import pytest
 
 from exporter.discovery.choosing import next_page
 from exporter.discovery.order import Ends
-from exporter.discovery.pages import Order, Purpose
+from exporter.discovery.pages import Order, Purpose, Weights
 from exporter.discovery.reading import Fresh
 from exporter.discovery.scan import Sweep, Walk
 from exporter.discovery.tail import Tail, first_reading, is_first_reading
-from exporter.discovery.weights import Weights
 from exporter.model import LONG_AGO, Clock, Page, PageItem
 from exporter.tracking.counting_start import CountingStart
 from exporter.tracking.decision import decide
