@@ -23,7 +23,7 @@ from exporter.model import Clock, ExecuteStatus, PageItem, Record
 from exporter.polling.config import PollConfig
 from exporter.polling.fetch import LOST_AFTER
 from exporter.settings.time_range import Window
-from exporter.tracking.known import Known, LedgerStatus
+from exporter.tracking.state import Known, LedgerStatus
 
 CHUNK = 400  # records looked up at once: 1-2 s
 LISTED = 1000  # findings that are kept: if there are more, they have a common cause

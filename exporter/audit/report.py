@@ -12,7 +12,7 @@ from exporter.model import ExecuteStatus, Series
 from exporter.settings.time_range import shown
 from exporter.tracking.counting import is_complete, result_of
 from exporter.tracking.decision import DISCOVERED
-from exporter.tracking.known import Known, LedgerStatus
+from exporter.tracking.state import Known, LedgerStatus
 
 STYLES = {Kind.SAME: "green", **dict.fromkeys(FINDINGS, "bold red")}
 OTHER_STYLE = "yellow"

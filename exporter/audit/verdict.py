@@ -20,8 +20,8 @@ from exporter.settings.time_range import shown
 from exporter.tracking.counting import FINISHED, LAG, Counting, Increment, known_end, result_of
 from exporter.tracking.counting_start import CountingStart
 from exporter.tracking.folding import BOUNDED_LABELS, OTHER, fold
-from exporter.tracking.known import Known, LedgerStatus
 from exporter.tracking.lookups import MAX_LOOKUP_INTERVAL, is_overdue, next_lookup
+from exporter.tracking.state import Known, LedgerStatus
 from exporter.tracking.tracker import VANISHED_LOOKUPS
 from exporter.tracking.values import Rules, Stage, Tracked
 

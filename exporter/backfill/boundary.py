@@ -6,7 +6,7 @@ from collections.abc import Collection
 from exporter.backfill.samples import BackfillError
 from exporter.ledger.database import sqlite_path
 from exporter.ledger.reader import Inspection
-from exporter.tracking.known import LedgerStatus
+from exporter.tracking.state import LedgerStatus
 
 
 class Live:

@@ -17,7 +17,7 @@ from exporter.ledger.state import IDS, chunked
 from exporter.ledger.tables import counters, followed, moving, settled
 from exporter.model import Series
 from exporter.tracking import effects
-from exporter.tracking.known import Known, LedgerStatus
+from exporter.tracking.state import Known, LedgerStatus
 from exporter.tracking.values import Outcome, Stage, Tracked
 
 _FOLLOWED = sa.select(followed).where(followed.c.id.in_(IDS))

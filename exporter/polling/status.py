@@ -12,8 +12,8 @@ from exporter.ledger.ledger import Ledger
 from exporter.metrics.process import ProcessMetrics
 from exporter.model import Clock, LeaderStatus, Series, Snapshot, backoff
 from exporter.polling.config import PollConfig
-from exporter.tracking.gauges import platform_gauges
 from exporter.tracking.lookups import is_unreadable
+from exporter.tracking.state import platform_gauges
 from exporter.tracking.values import Stage
 
 FIRST_BACKOFF = 2.0  # seconds after the first failed poll

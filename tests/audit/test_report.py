@@ -14,7 +14,7 @@ from exporter.model import Clock, HostStatus, Record, Results
 from exporter.settings.time_range import Window
 from exporter.tracking.counting import Buckets, Counting
 from exporter.tracking.counting_start import CountingStart
-from exporter.tracking.known import Known, LedgerStatus
+from exporter.tracking.state import Known, LedgerStatus
 from exporter.tracking.values import Rules, Stage, Tracked
 from tests.harness.core import NOW, done, row, rows
 

@@ -23,7 +23,7 @@ from exporter.settings.time_range import shown
 from exporter.tracking.counting import Buckets, Counting
 from exporter.tracking.counting_start import CountingStart
 from exporter.tracking.folding import fold_all
-from exporter.tracking.known import Known, LedgerStatus
+from exporter.tracking.state import Known, LedgerStatus
 from exporter.tracking.values import Rules, Stage, Tracked
 from tests.harness.core import NOW, done, row, rows, series
 

@@ -16,7 +16,7 @@ from exporter.ledger.reader import Inspection
 from exporter.ledger.tables import MIGRATIONS, Progress
 from exporter.tracking.counting import Increment
 from exporter.tracking.counting_start import CountingStart
-from exporter.tracking.known import Known, LedgerStatus
+from exporter.tracking.state import Known, LedgerStatus
 from exporter.tracking.values import Changes, Outcome, Settlement, Stage, Tracked
 from tests.harness.core import NOW, done, series
 

@@ -6,8 +6,7 @@ import pytest
 
 from exporter.discovery.tail import Tail
 from exporter.model import Clock, Series
-from exporter.tracking.gauges import platform_gauges
-from exporter.tracking.state import State
+from exporter.tracking.state import State, platform_gauges
 from exporter.tracking.values import Rules, Stage, Tracked
 from tests.harness.core import NOW, series
 
