@@ -191,8 +191,9 @@ def _swept(reading: Reading, had: Sweep, page: Page, *, unexplained: Container[s
         fresh = tuple(
             replace(one, is_late=one.item.id in unexplained)
             for one in fresh
-            # Records that started before the window may have been pruned.
-            if one.item.id not in unexplained
+            # Other records that started before the window may have been pruned.
+            if one.is_within
+            or one.item.id not in unexplained
             or (one.item.start >= had.oldest if one.item.start is not None else not had.walk.done)
         )
     reading = replace(reading, tail=replace(tail, sweep=after), fresh=fresh)

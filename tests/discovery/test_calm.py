@@ -16,6 +16,7 @@ from exporter.discovery.probe import Probe, weighed
 from exporter.discovery.reading import read
 from exporter.discovery.sweep import INTERVAL, begin_sweep, sweep_page
 from exporter.discovery.tail import Narrowing, Tail, Unreadable, probe_moved, probed
+from exporter.model import LONG_AGO
 from exporter.simulator.world import World
 from tests.discovery.test_tail import WIDE, Reader, add, at, world
 from tests.harness.core import NOW, item, page
@@ -230,3 +231,17 @@ def test_a_total_that_falls_far_moves_no_sweep_until_it_is_confirmed(order: Orde
     assert sweep_page(tail) is None
     tail = probed(tail, page(1, 1, 3000, item("a")), clock=at(NOW + 15), recheck_interval=300.0)
     assert sweep_page(tail) == request
+
+
+@pytest.mark.parametrize(
+    ("unregistered", "found"), [(LONG_AGO, ["old"]), (NOW - 86400.0 * 30, ["old"]), (NOW, [])]
+)
+def test_a_sweep_finds_an_unknown_record_whatever_its_window(unregistered: float, found: list[str]) -> None:
+    """Another time zone may move its start out of the window. Only where ids are pruned may it be known."""
+    tail = Tail(total=1, last_total=1, ends=Ends(order=Order.ASC), weights=WIDE)
+    tail = begin_sweep(tail, now=NOW, oldest=NOW - 3600.0, is_first=False)
+    answer = page(1, 1, 1, item("old", NOW - 28800.0))
+    reading = read(
+        tail, answer, set(), clock=at(NOW), purpose=Purpose.SWEEP, unregistered=unregistered, bottom=9.0
+    )
+    assert [one.item.id for one in reading.fresh if one.is_late] == found

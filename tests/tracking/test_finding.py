@@ -278,17 +278,24 @@ def test_the_first_sweep_registers_what_had_ended_before() -> None:
 
 
 def test_a_later_sweep_counts_what_it_finds() -> None:
-    """But not what began before its window: that may have been forgotten."""
+    """But not what began before its window and before all that is registered: that may be forgotten."""
     changes = decided(
         tail=swept(is_first=False),
         counting_start=replace(REGISTERED, registered=NOW - 100_000),
-        answer=page(1, 100, 100, item("late", NOW - 50), item("forgotten", NOW - 86401)),
+        answer=page(
+            1,
+            100,
+            100,
+            item("late", NOW - 50),
+            item("shifted", NOW - 86401),
+            item("forgotten", NOW - 100_001),
+        ),
         purpose=Purpose.SWEEP,
         sweeps=True,
     )
-    assert [one.id for one in changes.found] == ["late"]
+    assert [one.id for one in changes.found] == ["late", "shifted"]
     assert "job_exporter_records_late_total" in {one.series.family for one in changes.increments}
-    assert changes.tail.hidden == 98
+    assert changes.tail.hidden == 97
 
 
 @pytest.mark.parametrize(
