@@ -36,6 +36,7 @@ class Gap:
     opened: float
     since: float | None = None  # when its bottom was first reached without new records above
     empty_positions: int = 0  # in this pass; those of the first pass become another gap: see `split_empty`
+    were_empty: int = 0  # in the pass before
     low: tuple[float, str] | None = None  # start and id of the lowest record in this pass
     low_known: bool = False  # whether that record was known before this pass
     anchor: int = 0  # positions at the bottom that were read before: no missing record lies there
@@ -50,6 +51,11 @@ class Gap:
     floor: int | None = None  # first reading: read down to this position
     floor_start: float | None = None  # first reading: read down to records that started then
     is_early: bool = False  # its records may have been there at the first reading
+
+    @property
+    def hidden(self) -> int:
+        """Missing records that an empty position can hide; others are not where growth was assumed."""
+        return min(self.missing, max(self.empty_positions, self.were_empty))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,6 +202,7 @@ def reread(view: View, bounds: Bounds, *, missing: int, after: float | None) -> 
         hi=view.hi,
         at=view.hi,
         missing=missing,
+        were_empty=view.empty_positions,
         opened=bounds.clock.now,
         since=bounds.clock.now,
         passes=1,
@@ -250,6 +257,7 @@ def _again(gap: Gap, bounds: Bounds) -> Gap:
         hi=hi,
         at=hi,
         missing=gap.missing,
+        were_empty=gap.empty_positions,
         opened=gap.opened,
         since=gap.since,
         passes=gap.passes + 1,

@@ -31,6 +31,7 @@ def _merged(below: Gap, gap: Gap) -> Gap:
         hi=gap.hi,
         at=gap.hi,
         missing=below.missing + gap.missing,
+        were_empty=below.were_empty + gap.were_empty,
         due=min(below.due, gap.due),
         is_stalled=below.is_stalled and gap.is_stalled,
     )

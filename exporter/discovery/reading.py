@@ -165,7 +165,7 @@ def _explained(tail: Tail, left: list[PageItem], view: View, bounds: Bounds) -> 
 def _concluded(tail: Tail, after: Explained, view: View, bounds: Bounds, *, stalls: Gap | None) -> Reading:
     """Conclude the gaps whose bottom the page reached; `stalls`: waits if the page did not change it."""
     gaps = [concluded(gap, bounds) if gap.at <= gap.lo else gap for gap in after.gaps]
-    closed = (gap.missing for gap, left in zip(after.gaps, gaps, strict=True) if left is None)
+    closed = (gap.hidden for gap, left in zip(after.gaps, gaps, strict=True) if left is None)
     given_up = 0 if is_first_reading(tail) else sum(closed)
     open_gaps = (gap for gap in (*gaps, after.empty) if gap is not None)
     open_gaps = (replace(gap, is_stalled=True) if gap == stalls else gap for gap in open_gaps)
@@ -208,10 +208,10 @@ def _swept(reading: Reading, had: Sweep, page: Page, *, unexplained: Container[s
     # Records that are missing from gaps within its reach are hidden.
     closed = [gap for gap in tail.gaps if gap.opened < after.began and gap.lo >= after.walk.at]
     gaps = tuple(gap for gap in tail.gaps if gap not in closed)
-    hidden = after.walk.hidden - sum(gap.missing for gap in gaps)  # each record once
+    hidden = after.walk.hidden - sum(gap.hidden for gap in gaps)  # each record once
     return replace(
         reading,
         tail=replace(tail, unswept=None, gaps=gaps, hidden=max(0, hidden)),
-        given_up=reading.given_up + sum(gap.missing for gap in closed),
+        given_up=reading.given_up + sum(gap.hidden for gap in closed),
         ended=after,
     )

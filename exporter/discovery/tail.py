@@ -109,7 +109,7 @@ class Tail:
     @property
     def invisible(self) -> int:
         """Records that no page shows, as far as pages were read."""
-        return self.hidden + sum(gap.missing for gap in self.gaps if gap.since is not None)
+        return self.hidden + sum(gap.hidden for gap in self.gaps if gap.since is not None)
 
     @property
     def missing(self) -> int:
@@ -187,7 +187,7 @@ def _freed(tail: Tail, clock: Clock) -> Tail:
     gaps, hidden = [], tail.hidden
     for gap in tail.gaps:
         left = past(gap, tail.avoided, bounds) if is_due(gap, clock.now) else gap
-        hidden += gap.missing if left is None else 0
+        hidden += gap.hidden if left is None else 0
         gaps += [] if left is None else [replace(left, is_stalled=False)]
     known = tuple(item for item in tail.unreadable if item.position < total)
     return replace(tail, gaps=joined(gaps), hidden=hidden, unreadable=known)

@@ -371,6 +371,27 @@ def test_an_empty_position_that_moved_in_a_downtime_is_found() -> None:
     assert not reader.unseen
 
 
+@pytest.mark.parametrize("false", [0, 150])
+def test_records_that_come_back_are_not_hidden(false: int) -> None:
+    """A total was false for so long that it was believed. The growth after it is found on no page, but no
+    position is empty.
+    """
+    reader = Reader(world())
+    (hidden,) = add(reader.world, rows=False)
+    for _ in range(8):
+        reader.now += 15.0
+        reader.take_probe(page(1, 1, false))
+    assert reader.tail.total == false
+    for _ in range(int((HOLD + RECHECK) / 15) + 5):
+        reader.poll()
+        assert reader.tail.invisible <= 1
+    assert reader.given_up == 1
+    reader.world.give_rows(hidden)
+    for _ in range(int(RECHECK / 15) + 5):
+        reader.poll()
+    assert not reader.unseen
+
+
 def test_a_record_that_never_gets_rows_is_given_up() -> None:
     """After the hold it is said aloud, once, and no page is read for it any more."""
     reader = Reader(world())
