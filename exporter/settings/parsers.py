@@ -105,8 +105,9 @@ def _time_zone(value: object) -> tzinfo:
     try:
         return zoneinfo.ZoneInfo(text)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        near = nearest(text, zoneinfo.available_timezones() or ("UTC",))
-        advice = f"write a name such as {near} (the nearest known one), or an offset such as +08:00"
+        known = zoneinfo.available_timezones()  # an abbreviation or offset has no near name that is right
+        near = f"{nearest(text, known)} (the nearest known one)" if "/" in text and known else "Asia/Shanghai"
+        advice = f"write a name such as {near}, or an offset such as +08:00"
         raise ValueError(f"{quote(value)} is no time zone; {advice}") from None
 
 
@@ -243,9 +244,9 @@ UserName = Annotated[
 Password = Annotated[SecretStr | None, _EMPTY_IS_NONE]
 TelemetryPath = Annotated[
     str,
-    Field(pattern=r"\A(?!/-/)(?:/[A-Za-z0-9._~-]+)+\Z"),
+    Field(pattern=r"\A(?!/-(?:/|\Z)|/reference\Z|/api/failures\Z)(?:/[A-Za-z0-9._~-]+)+\Z"),
     "path",
-    "is no path for metrics; write one such as /metrics, not below /-/",
+    "is no path for metrics; write one such as /metrics, not below /-/ and no page of the exporter",
 ]
 RecordUrl = Annotated[
     str,
