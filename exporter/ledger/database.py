@@ -132,7 +132,7 @@ class SqliteFile:
     def __init__(self, path: Path) -> None:
         """Raises LedgerError if the file is damaged or cannot be locked."""
         _check(path)
-        self._path, self._lock_path = path, Path(f"{path}.lock")
+        self._path, self._lock_path = path, Path(f"{path.resolve()}.lock")  # one, whatever links lead here
         try:
             self._lock = self._lock_path.open("a")
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

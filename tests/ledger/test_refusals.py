@@ -218,3 +218,18 @@ def test_a_ledger_survives_a_power_cut(path: Path) -> None:
     with opened(f"sqlite:///{path}") as ledger, ledger._database.engine.connect() as connection:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
+
+
+def test_a_ledger_is_one_ledger_whatever_links_lead_to_it(tmp_path: Path) -> None:
+    """Two exporters that count into one file would lose what the other counted."""
+    folder = tmp_path / "real"
+    folder.mkdir()
+    (tmp_path / "folder").symlink_to(folder)
+    (tmp_path / "file.db").symlink_to(folder / "ledger.db")
+    held = pytest.raises(LedgerBusyError, match="in use by another job-exporter")
+    with opened(f"sqlite:///{folder}/ledger.db"):
+        for link in ("folder/ledger.db", "file.db"):
+            with held, opened(f"sqlite:///{tmp_path}/{link}"):
+                pass
+    with opened(f"sqlite:///{tmp_path}/file.db"), held, opened(f"sqlite:///{folder}/ledger.db"):
+        pass
