@@ -139,7 +139,9 @@ class Exporter:
         if (error := self._publisher.trouble or self._stuck()) is not None:
             return error
         is_shown = self._awaited is not None and self._publisher.shown >= self._awaited
-        return None if is_shown else "the first poll is not shown yet"
+        if not is_shown:
+            return "the first poll is not shown yet"
+        return "no poll has succeeded for a while" if self._landing.is_stale else None
 
     def _stuck(self) -> str | None:
         """Why polls or the ledger fail. A follower with data is ready, even if the leader's polls fail."""

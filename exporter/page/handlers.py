@@ -7,7 +7,7 @@ from dataclasses import replace
 from aiohttp import web
 
 from exporter.model import FailedRecord, Snapshot
-from exporter.page.data import Backlog, Pace, PageData, backlog
+from exporter.page.data import Backlog, Health, Pace, PageData, backlog
 from exporter.page.format import iso, record_link
 from exporter.page.render import policy, render_page
 from exporter.settings import Settings
@@ -44,6 +44,11 @@ class Landing:
         if self._rendered is None or self._rendered[0] != key:
             self._rendered = key, render_page(self._data(), self._settings)
         return self._rendered[1]
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether no poll has succeeded for a while, though none has failed: one may hang."""
+        return self._data().health is Health.STALE
 
     def failures(self) -> str:
         """Return the recent failures as JSON."""

@@ -2,6 +2,7 @@
 
 import signal
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,22 @@ async def test_it_serves_what_it_polls_until_a_signal(tmp_path: Path) -> None:
     assert "job_exporter_platform_up 1" in seen["metrics"]
     assert 'job_records{execute_status="done"} 12' in seen["metrics"]
     assert simulator.url in seen["page"]
+
+
+async def test_a_poll_that_hangs_is_told_by_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The platform answers a byte now and then, so nothing fails, but the numbers grow old."""
+    seen: dict[str, Any] = {}
+
+    async def look(exporter: app.Exporter) -> None:
+        await ready(exporter, lambda answer: answer.status_code == 200)
+        now = time.time()
+        monkeypatch.setattr(exporter._landing, "_clock", lambda: now + 80.0)
+        seen["ready"] = await ready(exporter, lambda answer: answer.status_code == 503)
+        signal.raise_signal(signal.SIGTERM)
+
+    async with await serve(SimulatorConfig(port=0, traffic=False, history=12)) as simulator:
+        await app.run(settings(folder=tmp_path, base_url=simulator.url), started=look)
+    assert seen["ready"].text == "not ready: no poll has succeeded for a while\n"
 
 
 async def test_a_platform_that_is_away_is_told_by_ready(tmp_path: Path) -> None:
