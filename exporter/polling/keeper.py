@@ -7,7 +7,6 @@ from typing import TypeVar
 
 import structlog
 
-from exporter.discovery.tail import FEW_DELETED
 from exporter.ledger.errors import LedgerError
 from exporter.ledger.ledger import Ledger
 from exporter.model import Clock
@@ -51,8 +50,6 @@ class Keeper:
         before, start = self._ledger.state.tail, self._ledger.state.counting_start
         after, total = changes.tail, changes.tail.total or 0
         await self._done(partial(self._ledger.commit, changes, now=self._clock().wall))
-        if total < FEW_DELETED * (before.total or 0):
-            log.warning("the platform has far fewer records than before", before=before.total, now=total)
         if after.order is not None and after.order is not before.order:
             log.info("order of pages found", order=str(after.order))
         if start is not None and start.floor is None and changes.counting_start.floor is not None:

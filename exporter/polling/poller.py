@@ -13,7 +13,7 @@ import structlog
 
 from exporter.discovery.choosing import next_page
 from exporter.discovery.pages import MAX_PAGE_SIZE, PageRequest
-from exporter.discovery.tail import Tail, backlog, is_behind, is_late_reading
+from exporter.discovery.tail import FEW_DELETED, Tail, backlog, is_behind, is_late_reading
 from exporter.jobapi.errors import ApiError
 from exporter.jobapi.protocol import Platform
 from exporter.ledger.errors import LedgerError, LostLeadershipError
@@ -185,8 +185,8 @@ class Poller:
         if before is None:
             log.info("first start: reading the newest records", records=page.total)
         if after != before:
-            await self._commit(Changes(tail=tail, counting_start=after))
-        self._tail = tail
+            await self._keeper.commit(Changes(tail=tail, counting_start=after))
+        self._advance(tail)
         if backlog(self._tail, self._ledger.time()) > MUCH:
             self._status.caught_up = False
 
@@ -219,7 +219,9 @@ class Poller:
             failed = self._pages.failed(self._tail, request, error, clock=clock, interval=interval)
             self._tail, error = await self._fetcher.waited(failed)
         # In a thread: deciding a full round would delay scrapes.
-        await self._commit(await asyncio.to_thread(self._decided, fetched, request))
+        changes = await asyncio.to_thread(self._decided, fetched, request)
+        await self._keeper.commit(changes)
+        self._advance(changes.tail)
         if error is not None:
             raise error
         if fetched.lost is not None:
@@ -249,9 +251,11 @@ class Poller:
             sweeps=self._config.sweep > 0,
         )
 
-    async def _commit(self, changes: Changes) -> None:
-        await self._keeper.commit(changes)
-        self._tail = changes.tail
+    def _advance(self, tail: Tail) -> None:
+        before, now = self._tail.total or 0, tail.total or 0
+        if now < FEW_DELETED * before:
+            log.warning("the platform has far fewer records than before", before=before, now=now)
+        self._tail = tail
 
     def _clock(self) -> Clock:
         wall, platform = self._wall(), self._api.platform_now()

@@ -148,6 +148,16 @@ def test_restarted_from_a_backup_with_fewer_records(order: Order, grown: int, tm
         assert its.daemon.gauge("job_records", execute_status="doing") == 0
 
 
+@ORDERS
+def test_an_emptied_platform_is_told(order: Order, tmp_path: Path) -> None:
+    """Once, when it is believed, though no page is asked for."""
+    with capture_logs() as lines, life(tmp_path, order=order, past=50) as its:
+        its.poll(2)
+        its.world.delete([record.id for record in its.world])
+        its.poll(12)
+    assert [line["now"] for line in lines if "far fewer" in line["event"]] == [0]
+
+
 # -- slow
 
 
