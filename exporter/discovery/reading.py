@@ -7,6 +7,7 @@ from exporter.discovery import order, sweep
 from exporter.discovery.choosing import next_gap
 from exporter.discovery.evidence import CONFIRM_AFTER
 from exporter.discovery.gaps import (
+    DEEPEST,
     Bounds,
     Gap,
     View,
@@ -117,7 +118,8 @@ def _reading(
     early, late = ({item.id for item in items} for items in (after.early, after.left))
     reading = _concluded(tail, after, view, bounds, stalls=stalls)
     if moved := grew[len(regained) :]:  # known records lie there now, so these are still missing
-        again = reread(view, bounds, missing=len(moved), after=min(moved))
+        # It goes no deeper, as that would read everything: the record shows elsewhere, or to the sweep.
+        again = replace(reread(view, bounds, missing=len(moved), after=min(moved)), barren=DEEPEST)
         reading = replace(reading, tail=replace(reading.tail, gaps=joined((*reading.tail.gaps, again))))
     reading = replace(
         reading,

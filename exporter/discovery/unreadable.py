@@ -63,10 +63,10 @@ def registered(tail: Tail, request: PageRequest, *, clock: Clock, interval: floa
     known = {item.position: item for item in tail.unreadable}
     gaps = list(tail.gaps)
     tries, after = (known[lo].tries + 1, known[lo].after) if lo in known else (1, None)
-    for number, gap in enumerate(gaps if tries == 1 else ()):
+    for number, gap in enumerate(gaps):
         if gap.missing and gap.lo + gap.anchor <= lo < gap.hi:
             gaps[number] = replace(gap, missing=gap.missing - 1)
-            after = None if gap.is_early else gap.after
+            after = after if gap.is_early else gap.after
             break
     known[lo] = Unreadable(
         position=lo,

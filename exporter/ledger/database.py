@@ -29,12 +29,15 @@ SPARE_SECONDS = 2.0  # a slow server gets so much longer, to end the statement i
 class Database:
     """The database of a ledger; all methods raise LedgerError."""
 
-    def __init__(self, url: str, *, patience: float | None = None, read_only: bool = False) -> None:
+    def __init__(
+        self, url: str, *, patience: float | None = None, caller: str = "", read_only: bool = False
+    ) -> None:
         """Lock and check an SQLite file; PostgreSQL is not connected to yet. Raises LedgerError.
 
         `patience`: seconds after which PostgreSQL ends an idle transaction, because a process that was paused
         in a transaction must not keep its locks; connections to a server that does not answer are closed.
-        None: a minute, and they stay open. `read_only`: do not lock an SQLite file, and leave no trace.
+        None: a minute, and they stay open. `caller`: shown in PostgreSQL's list of connections. `read_only`:
+        do not lock an SQLite file, and leave no trace.
         """
         path, address = sqlite_path(url), _parsed(url)
         self.name = address.set(query={}).render_as_string(hide_password=True)
@@ -49,7 +52,7 @@ class Database:
                 self.engine = sa.create_engine(address)
                 sa.event.listen(self.engine, "connect", _set_pragmas)
             else:
-                self.engine = postgres.make_engine(address)
+                self.engine = postgres.make_engine(address, caller)
                 sa.event.listen(self.engine, "connect", lambda made, _record: self._connections.add(made))
 
     def close(self) -> None:

@@ -53,7 +53,7 @@ class Ledger:
         self._monotonic = monotonic
         self._ahead = tables.Progress().time - monotonic()  # of ledger time
         self._leadership = Leadership(lease)
-        self._database = Database(url, patience=lease)
+        self._database = Database(url, patience=lease, caller=self._leadership.holder)
         self.shared = self._database.shared  # other replicas can use the ledger, too
         self.notes: list[str] = []  # log lines on changes of the layout, from when this process began to lead
         self.state = State()

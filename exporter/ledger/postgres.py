@@ -24,13 +24,12 @@ CONNECTION: Mapping[str, str] = {
     "keepalives_interval": "2",
     "keepalives_count": "3",
     "tcp_user_timeout": "10000",
-    "application_name": "job-exporter",
     "client_encoding": "utf8",  # a database in SQL_ASCII (a server in the C locale) would answer in bytes
 }
 TICK = 0.5  # seconds between two calls while an answer is overdue; deadlines are some seconds
 
 
-def make_engine(address: sa.URL) -> sa.Engine:
+def make_engine(address: sa.URL, caller: str) -> sa.Engine:
     """Make an engine that sends each statement as one message, with its values in the text.
 
     The server can end a transaction that is idle between two statements, but not one that is between two
@@ -41,7 +40,9 @@ def make_engine(address: sa.URL) -> sa.Engine:
     except ImportError:
         raise LedgerError("PostgreSQL needs the package psycopg; install job-exporter[postgresql]") from None
     return sa.create_engine(
-        address.set(query={**CONNECTION, **address.query}),
+        address.set(
+            query={"application_name": f"job-exporter {caller}".rstrip(), **CONNECTION, **address.query}
+        ),
         pool_size=2,  # one for a commit, one for a heartbeat at the same time
         pool_pre_ping=True,  # after a restart of the server no commit fails
         connect_args={"cursor_factory": psycopg.ClientCursor},

@@ -46,13 +46,6 @@ def test_what_is_due_earlier_stays_due() -> None:
 GROWN = replace(TAIL, gaps=(replace(open_gap(97, 100, missing=2, now=NOW), anchor=1, after=NOW - 15),))
 
 
-def test_a_position_that_fails_again_takes_no_more_growth() -> None:
-    """One record lies there, however often its page fails."""
-    tail = failing(99, 99, 99, tail=GROWN)
-    assert (tail.missing, [item.tries for item in tail.unreadable]) == (2, [3])
-    assert [gap.missing for gap in tail.gaps] == [1]
-
-
 def test_growth_is_still_missing_if_a_known_record_lies_there_now() -> None:
     """A record that came elsewhere moved the positions: what is shown there explains no growth."""
     after = read(failing(99, tail=GROWN), page(100, 1, 100, item("a")), {"a"}, clock=CLOCK).tail

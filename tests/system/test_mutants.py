@@ -84,9 +84,8 @@ MUTANTS = (
     Mutant(
         name="memory moves on before the commit",
         file="polling/poller.py",
-        old="        await self._commit(await asyncio.to_thread(self._decided, fetched, request))\n",
-        new="        changes = self._decided(fetched, request)\n        self._tail = changes.tail\n"
-        "        await self._commit(changes)\n",
+        old="        await self._keeper.commit(changes)\n        self._advance(changes.tail)\n",
+        new="        self._advance(changes.tail)\n        await self._keeper.commit(changes)\n",
         tests=("tests/system/test_exactly_once.py",),
     ),
     Mutant(
