@@ -28,7 +28,7 @@ class Keeper:
         self._ledger, self._retention, self._clock = ledger, retention, clock
         self._writing = asyncio.Lock()
         self._prune_due = 0.0  # ledger time
-        self._hours_off = 0  # records with impossible times
+        self._hours_off: set[str] = set()  # ids of records with impossible times, until the warning
 
     async def idle(self) -> None:
         """Wait until nothing is being written."""
@@ -75,8 +75,10 @@ class Keeper:
 
     def _warn_of_times(self, hours_off: Mapping[str, float]) -> None:
         """Warn once when several records have impossible times; a single one may be a mistake."""
-        before, self._hours_off = self._hours_off, self._hours_off + len(hours_off)
-        if before < ODD_TIMES <= self._hours_off:
+        if len(self._hours_off) >= ODD_TIMES:
+            return
+        self._hours_off |= hours_off.keys()  # ids: one record may be looked up many times
+        if len(self._hours_off) >= ODD_TIMES:
             record_id, hours = next(iter(hours_off.items()))
             log.warning(
                 "record times are wrong by hours: set api.timezone to the zone of times without an offset, "
