@@ -21,6 +21,7 @@ from exporter.page.render import (
     render_reference,
     stylesheet,
 )
+from exporter.settings import SettingsError
 from exporter.tracking.tallies import Tally
 from grafana.src.style import COLOURS
 from tests.harness.page import (
@@ -292,6 +293,16 @@ async def test_the_routes_are_served() -> None:
     assert (told.text, told.headers["content-security-policy"]) == (made, policy())
     assert page.headers["content-security-policy"] == policy()
     assert page.headers["content-type"] == "text/html; charset=utf-8"
+
+
+LANDING = Landing(SETTINGS, state=keeping, error=str, clock=lambda: NOW)
+
+
+@pytest.mark.parametrize("path", [path for path in routes(LANDING, "") if path != "/"])
+def test_no_path_of_a_page_is_taken_for_the_metrics(path: str) -> None:
+    """The setting names the pages; this fails when a page is added only here."""
+    with pytest.raises(SettingsError, match="no page of the exporter"):
+        settings(f"--web.telemetry-path={path}")
 
 
 def test_failures_as_json() -> None:
