@@ -8,8 +8,7 @@ from msgspec.structs import replace
 
 from exporter.ledger.tables import counters, get, insert, put, row_of, sample_of, series_of
 from exporter.model import UNKNOWN, Sample, Series
-
-FINISHED = "job_records_finished_total"  # the only family whose labels are a setting
+from exporter.tracking.counting import FINISHED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +55,7 @@ def lay_out(connection: sa.Connection, layout: Layout, newborn: Sample) -> list[
 
 def _relabel(connection: sa.Connection, record_labels: tuple[str, ...], held_until: float) -> None:
     """Sum over removed labels; give added labels the value `unknown`."""
-    of_family = counters.c.family == FINISHED
+    of_family = counters.c.family == FINISHED  # the only family whose labels are a setting
     merged: dict[Series, Sample] = {}
     for row in connection.execute(sa.select(counters).where(of_family)):
         had, sample = dict(series_of(row).labels), sample_of(row)

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from exporter.tracking.counting import result_of
+from exporter.tracking.counting import LAG, result_of
 from exporter.tracking.folding import OTHER
 from exporter.tracking.values import Outcome, Settlement
 
@@ -86,6 +86,6 @@ def _of_one(item: Settlement, result: str, idcs: Collection[str]) -> Tally:
             labels = dict(series.labels)
             idc = labels["idc"] if labels["idc"] in idcs else OTHER
             hosts.setdefault(idc, Counter())[labels["status"]] += int(increment.value)
-        elif series.family == "job_exporter_count_lag_seconds" and series.part == "sum":
+        elif series.family == LAG and series.part == "sum":
             lag, lagged = increment.value, 1
     return Tally(results={result: 1}, hosts=hosts, lag=lag, lagged=lagged)
