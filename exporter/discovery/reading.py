@@ -110,7 +110,10 @@ def read(
 def _reading(
     tail: Tail, new: list[PageItem], grew: list[float], view: View, bounds: Bounds, *, stalls: Gap | None
 ) -> Reading:
-    """Take in the new records of a page; `grew`: when those at unreadable positions came."""
+    """Take in the new records of a page.
+
+    `grew`: for each record that came while its position was unreadable, the time after which it came.
+    """
     left = sorted(new, key=lambda item: item.start or 0.0, reverse=True)
     regained = {item.id for item in left[: len(grew)]}
     after = _explained(tail, left[len(grew) :], view, bounds)

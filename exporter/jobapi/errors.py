@@ -1,4 +1,15 @@
-"""The errors of the job API; `decoder` and `answers` tell them apart."""
+"""The errors of the job API; `decoder` and `answers` tell them apart.
+
+ApiError                    .reason, .message, .advice, .retry_after, .may_pass, .may_be_record
+├── ConnectError            connect: unreachable, TLS, reset, cut short
+├── DeadlineError           timeout: no first byte in time, or too long a pause
+├── HttpError               http: another status than 200 (.status)
+├── CredentialsError        auth: 401, 403, "invalid user" with HTTP 200, a secret file unreadable
+├── PlatformFailure         api: HTTP 200 with status error
+│   └── RecordNotFound      the platform has no such record; not counted as a failure
+├── NotUnderstoodError      decode: not the expected JSON
+└── TooLargeError           too_large: more than `max_response_bytes` would have to be held
+"""
 
 from typing import ClassVar, Literal
 
@@ -22,7 +33,7 @@ class ApiError(Exception):
 
 
 class ConnectError(ApiError):
-    """The platform is unreachable, or the connection broke: TLS, a reset, a body cut short."""
+    """The platform is unreachable, or the connection broke."""
 
     reason = "connect"
     usual_advice = "check api.base-url, the network and firewalls"
@@ -61,7 +72,7 @@ class HttpError(ApiError):
 
 
 class CredentialsError(ApiError):
-    """The platform refused our credentials (401, 403, "invalid user"), or a file with them is unreadable."""
+    """The platform refused our credentials, or a file with them is unreadable."""
 
     reason = "auth"
     usual_advice = "check api.username with api.password-file, or api.token-file, and the user's role"

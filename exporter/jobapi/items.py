@@ -7,7 +7,8 @@ Decisions where the API document leaves a choice:
   unreadable field. Otherwise the record is looked up.
 - A host is identified by its id, else by its address, else by its entity id.
 
-The second half reads single fields; ValueError: a value is unreadable or of the wrong type.
+The functions at the end read single fields. They raise ValueError if a value is unreadable or has the
+wrong type.
 """
 
 import re
