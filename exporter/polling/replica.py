@@ -55,7 +55,10 @@ class Replica:
 
     async def hand_over(self) -> None:
         """Give up the lead. If the database does not answer, the lease expires by itself."""
-        await asyncio.wait({self._begun(asyncio.to_thread(self._ledger.give_up_lead))}, timeout=GIVE_UP)
+        task = self._begun(asyncio.to_thread(self._ledger.give_up_lead))
+        done, _ = await asyncio.wait({task}, timeout=GIVE_UP)
+        if done and (error := task.exception()) is not None:
+            log.warning("the lead was not handed over: another replica waits for the lease", error=str(error))
 
     async def ended(self) -> bool:
         """After the ledger is closed: whether all threads have ended. A thread may hang on the database."""

@@ -318,6 +318,19 @@ def test_a_stop_waits_for_no_database_that_hangs(latency: float) -> None:
     assert took <= GIVE_UP + BREAK_OFF + LATENCY
 
 
+@pytest.mark.parametrize("error", [LedgerError("it is down"), ValueError("a bug")], ids=repr)
+def test_a_lead_that_could_not_be_handed_over_is_logged(logged: list[Any], error: Exception) -> None:
+    async def scenario() -> None:
+        leader = begun(Row(), 15.0)
+        await asyncio.sleep(1)
+        leader.task.cancel()
+        leader.ledger.mood = lambda: error
+        await leader.replica.hand_over()
+
+    at_once(scenario())
+    assert [line["error"] for line in logged if "not handed over" in line["event"]] == [str(error)]
+
+
 # -- what followers load
 
 
